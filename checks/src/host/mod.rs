@@ -1,0 +1,113 @@
+//! The host under trial, read-only by type: it answers queries and cannot be told to change.
+//!
+//! Three kinds answer: [`LiveHost`] (this machine, or a node's root mounted at a path), [`Transcript`] (what a host once
+//! said, from memory or a recording) and [`Recorder`], which asks another host, redacts and remembers.
+
+mod live;
+mod query;
+mod recording;
+mod redact;
+mod transcript;
+
+pub use live::LiveHost;
+pub use query::{
+    Answer, CriCall, Entry, FileKind, FileSystem, Probe, Program, Query, Refusal, RefusalKind, Reply, Stat, System,
+};
+pub use recording::{BadRecording, FORMAT as RECORDING_FORMAT, read_recording, write_recording};
+pub use redact::redact;
+pub use transcript::{Meta, Recorder, Transcript};
+
+use crate::fact::Fact;
+
+/// Something that answers queries about a node and cannot be told to change it.
+pub trait Host: Sync {
+    /// Answers one query. Bounded in time and size; never panics, whatever the node holds.
+    fn ask(&self, query: &Query) -> Answer;
+}
+
+impl dyn Host + '_ {
+    /// A whole file as bytes. A file beyond 1 MiB is unreadable: half a file is not parsed.
+    pub fn read(&self, path: &str) -> Fact<Vec<u8>> {
+        match self.ask(&Query::Read { path: path.to_owned() }) {
+            Ok(Reply::Bytes { truncated: true, bytes }) => {
+                Fact::Unreadable(format!("{path} is too large: only its first {} bytes were read", bytes.len()))
+            }
+            Ok(Reply::Bytes { bytes, truncated: false }) => Fact::Known(bytes),
+            other => refused(path, other),
+        }
+    }
+
+    /// A whole file as text; what is not UTF-8 becomes U+FFFD.
+    pub fn text(&self, path: &str) -> Fact<String> {
+        self.read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The first bytes of a file as text, however long the file is.
+    pub fn head(&self, path: &str) -> Fact<String> {
+        match self.ask(&Query::Read { path: path.to_owned() }) {
+            Ok(Reply::Bytes { bytes, .. }) => Fact::Known(String::from_utf8_lossy(&bytes).into_owned()),
+            other => refused(path, other),
+        }
+    }
+
+    /// The entries of a directory, by name.
+    pub fn list(&self, path: &str) -> Fact<Vec<Entry>> {
+        match self.ask(&Query::List { path: path.to_owned() }) {
+            Ok(Reply::Entries(entries)) => Fact::Known(entries),
+            other => refused(path, other),
+        }
+    }
+
+    /// Type, mode and owner of a file, symbolic links followed inside the root.
+    pub fn stat(&self, path: &str) -> Fact<Stat> {
+        match self.ask(&Query::Stat { path: path.to_owned() }) {
+            Ok(Reply::Stat(stat)) => Fact::Known(stat),
+            other => refused(path, other),
+        }
+    }
+
+    /// Where a symbolic link points.
+    pub fn link(&self, path: &str) -> Fact<String> {
+        match self.ask(&Query::Link { path: path.to_owned() }) {
+            Ok(Reply::Text(target)) => Fact::Known(target),
+            other => refused(path, other),
+        }
+    }
+
+    /// The file system that holds a path.
+    pub fn file_system(&self, path: &str) -> Fact<FileSystem> {
+        match self.ask(&Query::StatFs { path: path.to_owned() }) {
+            Ok(Reply::FileSystem(stat)) => Fact::Known(stat),
+            other => refused(path, other),
+        }
+    }
+
+    /// A structured answer (CRI, probes, HTTP, …).
+    pub fn value(&self, query: &Query) -> Fact<serde_json::Value> {
+        match self.ask(query) {
+            Ok(Reply::Value(value)) => Fact::Known(value),
+            other => refused(&query.to_string(), other),
+        }
+    }
+
+    /// The output of an allow-listed program.
+    pub fn run(&self, program: Program) -> Fact<String> {
+        let query = Query::Run { program };
+        match self.ask(&query) {
+            Ok(Reply::Text(text)) => Fact::Known(text),
+            other => refused(&query.to_string(), other),
+        }
+    }
+}
+
+/// The fact that a refusal, or a reply of the wrong type, stands for.
+pub fn refused<T>(what: &str, answer: Answer) -> Fact<T> {
+    match answer {
+        Ok(_) => Fact::Unreadable(format!("{what}: the recording holds a reply of another type")),
+        Err(refusal) => match refusal.kind {
+            RefusalKind::Absent => Fact::Absent(refusal.to_string()),
+            RefusalKind::NotAsked => Fact::NotGathered(refusal.to_string()),
+            _ => Fact::Unreadable(refusal.to_string()),
+        },
+    }
+}

@@ -1,0 +1,338 @@
+//! What may be asked of a host, and what it may answer. There is no query that writes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One question to a host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum Query {
+    /// The first bytes of a regular file.
+    Read {
+        /// Absolute path on the host.
+        path: String,
+    },
+    /// The names in a directory, with their types.
+    List {
+        /// Absolute path on the host.
+        path: String,
+    },
+    /// Type, mode, owner, size, times; symbolic links followed inside the root.
+    Stat {
+        /// Absolute path on the host.
+        path: String,
+    },
+    /// The target of a symbolic link.
+    Link {
+        /// Absolute path on the host.
+        path: String,
+    },
+    /// The file system that holds a path.
+    StatFs {
+        /// Absolute path on the host.
+        path: String,
+    },
+    /// What the kernel says of the machine and of us: uname, sysinfo, CPUs, our capabilities.
+    System,
+    /// The output of an allow-listed program.
+    Run {
+        /// Which one.
+        program: Program,
+    },
+    /// A call of the Container Runtime Interface; the reply is JSON.
+    Cri {
+        /// Path of the Unix socket on the host.
+        socket: String,
+        /// Which call.
+        call: CriCall,
+    },
+    /// An HTTP GET to a loopback address of the host; the reply is `{"status": 200, "body": "…"}`.
+    Get {
+        /// `http` or `https`, host 127.0.0.1 or ::1.
+        url: String,
+    },
+    /// The addresses that a name has by the host's own resolver configuration; the reply is a list of texts.
+    Lookup {
+        /// The name.
+        name: String,
+    },
+    /// The kernel's truth by use, in namespaces of our own that are gone afterwards.
+    Probe {
+        /// Which one.
+        probe: Probe,
+    },
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { path } | Self::List { path } | Self::Stat { path } | Self::Link { path } => f.write_str(path),
+            Self::StatFs { path } => write!(f, "file system of {path}"),
+            Self::System => f.write_str("system"),
+            Self::Run { program } => write!(f, "{program}"),
+            Self::Cri { socket, call } => write!(f, "CRI {call:?} at {socket}"),
+            Self::Get { url } => write!(f, "GET {url}"),
+            Self::Lookup { name } => write!(f, "look-up of {name}"),
+            Self::Probe { probe } => write!(f, "probe {probe:?}"),
+        }
+    }
+}
+
+/// A program that may be run on the host: only ones that print and change nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Program {
+    /// `kubelet --version`
+    KubeletVersion,
+    /// `kubeadm version -o short`
+    KubeadmVersion,
+    /// `containerd --version`
+    ContainerdVersion,
+    /// `runc --version`
+    RuncVersion,
+    /// `iptables --version`
+    IptablesVersion,
+}
+
+impl Program {
+    /// The name looked for in the host's PATH, and the arguments.
+    #[must_use]
+    pub fn argv(self) -> &'static [&'static str] {
+        match self {
+            Self::KubeletVersion => &["kubelet", "--version"],
+            Self::KubeadmVersion => &["kubeadm", "version", "-o", "short"],
+            Self::ContainerdVersion => &["containerd", "--version"],
+            Self::RuncVersion => &["runc", "--version"],
+            Self::IptablesVersion => &["iptables", "--version"],
+        }
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.argv().join(" "))
+    }
+}
+
+/// A read-only call of the Container Runtime Interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CriCall {
+    /// `runtime.v1.RuntimeService/Version`
+    Version,
+    /// `runtime.v1alpha2.RuntimeService/Version`
+    VersionV1alpha2,
+    /// `runtime.v1.RuntimeService/Status`, verbose
+    Status,
+    /// `runtime.v1.RuntimeService/RuntimeConfig`
+    RuntimeConfig,
+}
+
+/// A kernel feature tried by use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Probe {
+    /// Unshare a mount namespace.
+    MountNamespace,
+    /// Unshare a PID namespace and fork into it.
+    PidNamespace,
+    /// Unshare a network namespace.
+    NetNamespace,
+    /// Unshare an IPC namespace.
+    IpcNamespace,
+    /// Unshare a UTS namespace.
+    UtsNamespace,
+    /// Unshare a user namespace.
+    UserNamespace,
+    /// Unshare a cgroup namespace.
+    CgroupNamespace,
+    /// Unshare a time namespace.
+    TimeNamespace,
+    /// Mount an overlay of two tmpfs directories and write through it.
+    Overlay,
+    /// Create a veth pair.
+    Veth,
+    /// Create a bridge and enslave a link to it.
+    Bridge,
+    /// Create a VXLAN link.
+    Vxlan,
+    /// Create a dummy link.
+    Dummy,
+    /// Commit an nftables table, chain and rule.
+    Nftables,
+    /// Have an iptables filter table: legacy sockopt or nft compat.
+    Iptables,
+    /// The same for IPv6.
+    Ip6tables,
+    /// Have an IPVS service table.
+    Ipvs,
+    /// Load and attach a cgroup device program.
+    CgroupDevice,
+    /// Freeze and thaw a cgroup of our own.
+    CgroupFreezer,
+    /// Install a seccomp filter in a child.
+    Seccomp,
+    /// fsync latency where etcd's data goes: writes and syncs a small file of our own in the data directory's file system.
+    Fsync,
+}
+
+/// The type of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// A Unix socket.
+    Socket,
+    /// A FIFO.
+    Fifo,
+    /// A block or character device.
+    Device,
+    /// Anything else.
+    Other,
+}
+
+/// A name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The name, without the directory.
+    pub name: String,
+    /// Its own type, symbolic links not followed.
+    pub kind: FileKind,
+}
+
+/// Type, mode and owner of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stat {
+    /// Type.
+    pub kind: FileKind,
+    /// Permission bits, with set-user-ID, set-group-ID and sticky: 0o7777 at most.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Size in bytes.
+    pub size: u64,
+    /// Last modification, seconds since the epoch.
+    pub mtime: i64,
+    /// Inode number.
+    pub ino: u64,
+    /// Device number of the file system.
+    pub dev: u64,
+}
+
+/// What a file system says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSystem {
+    /// Magic number of its type, as statfs(2) has it.
+    pub magic: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Bytes free for an unprivileged user.
+    pub available: u64,
+    /// Inodes in all; 0 where the file system has no fixed number.
+    pub inodes: u64,
+    /// Inodes free.
+    pub inodes_free: u64,
+    /// Mounted read-only?
+    pub read_only: bool,
+}
+
+/// What the kernel says of the machine and of us.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct System {
+    /// `uname -s`
+    pub sysname: String,
+    /// `uname -r`
+    pub release: String,
+    /// `uname -m`
+    pub machine: String,
+    /// `uname -n`
+    pub nodename: String,
+    /// CPUs that we may use, as sched_getaffinity(2) has it.
+    pub cpus: u32,
+    /// Memory in bytes, as sysinfo(2) has it.
+    pub memory: u64,
+    /// Our effective user id.
+    pub euid: u32,
+    /// Our effective capabilities, as in /proc/self/status.
+    pub capabilities: u64,
+    /// Wall clock, seconds since the epoch.
+    pub time: i64,
+    /// Seconds since boot.
+    pub uptime: u64,
+    /// The root that paths were resolved in, as the user gave it.
+    pub root: String,
+}
+
+/// What a host answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// Bytes of a file.
+    Bytes {
+        /// The bytes.
+        #[serde(with = "super::recording::lossless")]
+        bytes: Vec<u8>,
+        /// Was there more than the limit?
+        truncated: bool,
+    },
+    /// Names in a directory, sorted.
+    Entries(Vec<Entry>),
+    /// Type, mode and owner.
+    Stat(Stat),
+    /// A file system.
+    FileSystem(FileSystem),
+    /// The machine and us.
+    System(System),
+    /// A text: a link's target, a program's output.
+    Text(String),
+    /// Anything structured.
+    Value(serde_json::Value),
+}
+
+/// Why a host did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalKind {
+    /// It is not there.
+    Absent,
+    /// We may not look.
+    Denied,
+    /// It did not answer in time.
+    TimedOut,
+    /// Nobody looked.
+    NotAsked,
+    /// It is not what was asked for: a directory where a file was expected, a FIFO, a loop of links.
+    WrongKind,
+    /// The host does not have or support it: an unimplemented call, a feature that the kernel lacks.
+    Unsupported,
+    /// Anything else that went wrong.
+    Failed,
+}
+
+/// Why a host did not answer, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The kind.
+    pub kind: RefusalKind,
+    /// The reason; names the thing.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with its reason.
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+/// A reply, or why there is none.
+pub type Answer = Result<Reply, Refusal>;

@@ -1,0 +1,155 @@
+//! What the node is meant to become: Kubernetes version, role, runtime. Rules change with it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A minor release of Kubernetes 1.x.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KubernetesVersion(pub u32);
+
+impl KubernetesVersion {
+    /// The oldest release that the rules know: that of the setup guide.
+    pub const OLDEST: Self = Self(23);
+    /// The newest release that the rules know.
+    pub const NEWEST: Self = Self(37);
+}
+
+impl fmt::Display for KubernetesVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "1.{}", self.0)
+    }
+}
+
+/// Why a text is no Kubernetes version that the rules know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadVersion {
+    /// Not of the form `1.N`, `v1.N` or `v1.N.P`.
+    #[error("'{0}' is no Kubernetes version: write it as 1.37 or v1.37.2")]
+    Form(String),
+    /// Outside the range that the rules cover.
+    #[error("Kubernetes {0} is outside the versions that the rules cover, 1.23 to 1.37")]
+    Range(KubernetesVersion),
+}
+
+impl FromStr for KubernetesVersion {
+    type Err = BadVersion;
+
+    fn from_str(text: &str) -> Result<Self, BadVersion> {
+        let bad = || BadVersion::Form(text.to_owned());
+        let mut parts = text.strip_prefix('v').unwrap_or(text).splitn(3, '.');
+        let (major, minor) = (parts.next(), parts.next().ok_or_else(bad)?);
+        if major != Some("1") {
+            return Err(bad());
+        }
+        if let Some(patch) = parts.next()
+            && !patch.starts_with(|c: char| c.is_ascii_digit())
+        {
+            return Err(bad());
+        }
+        let version = Self(minor.parse().map_err(|_| bad())?);
+        if version < Self::OLDEST || version > Self::NEWEST {
+            return Err(BadVersion::Range(version));
+        }
+        Ok(version)
+    }
+}
+
+/// What the node does in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Runs the control plane, with stacked etcd unless the facts say otherwise.
+    ControlPlane,
+    /// Runs workloads.
+    Worker,
+    /// Runs external etcd and nothing of Kubernetes but, perhaps, a kubelet.
+    Etcd,
+}
+
+impl Role {
+    /// All roles, in the order of `--role`'s help.
+    pub const ALL: [Self; 3] = [Self::ControlPlane, Self::Worker, Self::Etcd];
+
+    /// The name as `--role` takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "control-plane",
+            Self::Worker => "worker",
+            Self::Etcd => "etcd",
+        }
+    }
+}
+
+/// The container runtime that the node is meant to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Runtime {
+    /// containerd.
+    Containerd,
+    /// CRI-O.
+    Crio,
+    /// Docker Engine: by dockershim until 1.23, by cri-dockerd after it.
+    Docker,
+}
+
+impl Runtime {
+    /// All runtimes, in the order of `--runtime`'s help.
+    pub const ALL: [Self; 3] = [Self::Containerd, Self::Crio, Self::Docker];
+
+    /// The name as `--runtime` takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Containerd => "containerd",
+            Self::Crio => "cri-o",
+            Self::Docker => "docker",
+        }
+    }
+}
+
+/// The profile that a node is judged by.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// The Kubernetes minor release that the node is to run.
+    pub kubernetes: KubernetesVersion,
+    /// What it is to do. The guide's strictest role is the default: control plane.
+    pub role: Role,
+    /// The runtime, if the user named one; otherwise whatever the node has.
+    pub runtime: Option<Runtime>,
+    /// Does the cluster use IPv4 addresses?
+    pub ipv4: bool,
+    /// Does the cluster use IPv6 addresses? With [`Profile::ipv4`]: dual-stack.
+    pub ipv6: bool,
+    /// The time to judge by.
+    pub now: jiff::Timestamp,
+}
+
+impl Profile {
+    /// A control-plane node of the newest release, IPv4, any runtime.
+    #[must_use]
+    pub fn new(now: jiff::Timestamp) -> Self {
+        Self {
+            kubernetes: KubernetesVersion::NEWEST,
+            role: Role::ControlPlane,
+            runtime: None,
+            ipv4: true,
+            ipv6: false,
+            now,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_in_every_usual_form() {
+        for (text, minor) in [("1.23", 23), ("v1.37", 37), ("v1.31.4", 31), ("1.30.0-rc.1", 30)] {
+            assert_eq!(text.parse(), Ok(KubernetesVersion(minor)), "{text}");
+        }
+        for text in ["", "2.0", "1", "1.x", "v1.30.x", "latest"] {
+            assert!(matches!(text.parse::<KubernetesVersion>(), Err(BadVersion::Form(_))), "{text}");
+        }
+        assert_eq!("1.22".parse::<KubernetesVersion>(), Err(BadVersion::Range(KubernetesVersion(22))));
+    }
+}
