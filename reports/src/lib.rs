@@ -1,8 +1,12 @@
 //! The run model and every renderer: outcomes, events, the journal, and the reports that are folds over it.
 
+mod journal;
 mod model;
+mod run;
 
+pub use journal::{FILE as JOURNAL_FILE, Journal, JournalError, read_journal};
 pub use model::{
     Basis, Event, Evidence, Finding, Location, Outcome, Persist, Remedy, RunInfo, Severity, Subject, TrialInfo,
     Verdict, What,
 };
+pub use run::{BadRun, FORMAT as RUN_FORMAT, Run, TrialResult};
