@@ -2,6 +2,7 @@
 
 mod journal;
 mod model;
+mod render;
 mod run;
 
 pub use journal::{FILE as JOURNAL_FILE, Journal, JournalError, read_journal};
@@ -9,4 +10,5 @@ pub use model::{
     Basis, Event, Evidence, Finding, Location, Outcome, Persist, Remedy, RunInfo, Severity, Subject, TrialInfo,
     Verdict, What,
 };
+pub use render::{Format, MARKDOWN_LIMIT, RenderError, write_all};
 pub use run::{BadRun, FORMAT as RUN_FORMAT, Run, TrialResult};
