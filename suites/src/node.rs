@@ -1,0 +1,196 @@
+//! The node suite: every check of the registry, over the facts of one node.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use seaworthy_checks::host::{
+    BadRecording, Host, LiveHost, Meta, Query, Recorder, Refusal, Reply, Transcript, read_recording,
+};
+use seaworthy_checks::node::{Facts, View, checks};
+use seaworthy_reports::{Evidence, Subject};
+
+use crate::convert;
+use crate::trial::{Suite, Trial};
+
+/// A node on trial: what it said, and what that means.
+#[derive(Debug)]
+pub struct Node {
+    /// Its host name, or the recording's.
+    pub name: String,
+    /// Where, when and by what it was gathered.
+    pub meta: Meta,
+    /// What it said.
+    pub transcript: Transcript,
+    /// What that means.
+    pub facts: Facts,
+}
+
+/// Why a node cannot be put on trial.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Its root cannot be opened, or is none.
+    #[error("{0}")]
+    Root(#[from] Refusal),
+    /// A recording cannot be opened.
+    #[error("{path}: {source}")]
+    Open {
+        /// The recording.
+        path: PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
+    /// A file is no recording.
+    #[error("{path} is no recording of a node: {source}")]
+    Recording {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: BadRecording,
+    },
+}
+
+impl Node {
+    /// Opens a node: a folder is a live node's root, a file is a recording.
+    ///
+    /// # Errors
+    /// [`NodeError`] that names the path and what is wrong with it.
+    pub fn open(path: &Path, passive: bool) -> Result<Self, NodeError> {
+        if path.is_file() { Self::recorded(path) } else { Self::live(path, passive) }
+    }
+
+    /// Gathers a live node whose root is at `root`; `passive` leaves out all that does more than look.
+    ///
+    /// # Errors
+    /// If `root` cannot be opened or is no Linux root.
+    pub fn live(root: &Path, passive: bool) -> Result<Self, NodeError> {
+        let host = LiveHost::open(root)?;
+        let recorder = Recorder::new(&host, passive);
+        let facts = Facts::read(&recorder);
+        // Asked of every node, whether or not a judge needs it: the head of the report.
+        let dynamic: &dyn Host = &recorder;
+        let hostname = match dynamic.ask(&Query::System) {
+            Ok(Reply::System(system)) => system.nodename,
+            _ => "unknown".to_owned(),
+        };
+        let _ = dynamic.text("/etc/os-release");
+        let meta = Meta {
+            hostname,
+            recorded: jiff::Timestamp::now(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            constructed: None,
+        };
+        Ok(Self { name: meta.hostname.clone(), meta, transcript: recorder.finish(), facts })
+    }
+
+    /// Reads a recording.
+    ///
+    /// # Errors
+    /// If it cannot be read or is none.
+    pub fn recorded(path: &Path) -> Result<Self, NodeError> {
+        let open = |source| NodeError::Open { path: path.to_owned(), source };
+        let file = std::fs::File::open(path).map_err(open)?;
+        let recording = read_recording(std::io::BufReader::new(file));
+        let (meta, transcript) = recording.map_err(|source| NodeError::Recording { path: path.to_owned(), source })?;
+        Ok(Self::of(meta, transcript))
+    }
+
+    /// A node of a transcript.
+    #[must_use]
+    pub fn of(meta: Meta, transcript: Transcript) -> Self {
+        Self { name: meta.hostname.clone(), facts: Facts::read(&transcript), meta, transcript }
+    }
+
+    /// The node as a report's subject.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        let host: &dyn Host = &self.transcript;
+        let mut facts = Vec::new();
+        let mut fact = |label: &str, value: String| facts.push(Evidence { label: label.to_owned(), value });
+        fact("recorded", self.meta.recorded.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
+        if let Some(how) = &self.meta.constructed {
+            fact("constructed", how.clone());
+        }
+        if let Some(release) = host.text("/etc/os-release").known() {
+            let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+            if let Some(name) = name {
+                fact("system", name.trim_matches('"').to_owned());
+            }
+        }
+        if let Ok(Reply::System(system)) = host.ask(&Query::System) {
+            fact("kernel", format!("{} {}", system.release, system.machine));
+            fact("CPUs", system.cpus.to_string());
+            fact("memory", format!("{} MiB", system.memory >> 20));
+            if system.euid != 0 {
+                fact("looked as", format!("user {}, without root's rights", system.euid));
+            }
+        }
+        Subject { name: self.name.clone(), facts }
+    }
+}
+
+/// The node suite.
+#[must_use]
+pub fn node_suite() -> Suite {
+    let trials = checks().into_iter().map(|check| {
+        let mut info = convert::info(&check, "node");
+        // What node-test's users select by.
+        info.aliases.push("[NodeConformance]".to_owned());
+        Trial::new(info, Duration::from_secs(1), move |node, profile| {
+            convert::verdict(check.judge(&View { facts: &node.facts, profile }))
+        })
+    });
+    Suite { name: "node", title: "Is this node ready for Kubernetes?", trials: trials.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seaworthy_checks::Profile;
+    use seaworthy_reports::{Outcome, Severity, TrialInfo, Verdict};
+
+    fn empty() -> Node {
+        let meta = Meta {
+            hostname: "n".into(),
+            recorded: jiff::Timestamp::UNIX_EPOCH,
+            version: "0".into(),
+            constructed: None,
+        };
+        Node::of(meta, Transcript::default())
+    }
+
+    #[test]
+    fn a_panic_is_that_trials_error() {
+        let info = TrialInfo {
+            id: "node.a.b".into(),
+            suite: "node".into(),
+            title: "a".into(),
+            severity: Severity::High,
+            labels: vec![],
+            aliases: vec![],
+            basis: vec![],
+            why: String::new(),
+            how: String::new(),
+            remedy: vec![],
+        };
+        let trial = Trial::new(info, Duration::from_secs(1), |_, _| -> Verdict { panic!("sunk {}", 1) });
+        let verdict = trial.run(&empty(), &Profile::new(jiff::Timestamp::UNIX_EPOCH));
+        assert_eq!(verdict.outcome, Outcome::Errored);
+        assert!(verdict.reason.unwrap().contains("sunk 1"));
+    }
+
+    #[test]
+    fn a_node_that_nobody_looked_at_passes_nothing() {
+        let profile = Profile::new(jiff::Timestamp::UNIX_EPOCH);
+        for trial in node_suite().trials {
+            let verdict = trial.run(&empty(), &profile);
+            assert!(!matches!(verdict.outcome, Outcome::Pass | Outcome::Fail), "{}: {verdict:?}", trial.info.id);
+        }
+    }
+
+    #[test]
+    fn what_is_no_recording_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Node::open(file.path(), true).unwrap_err().to_string();
+        assert!(error.contains("no recording"), "{error}");
+    }
+}
