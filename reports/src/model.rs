@@ -215,6 +215,13 @@ pub struct Event {
 pub enum What {
     /// The run began; always the first event.
     RunStarted(RunInfo),
+    /// All that is asked of a subject was asked; what is known of it now.
+    SubjectGathered {
+        /// The subject, in place of the one that the run's start names.
+        subject: Subject,
+        /// How long it took, in microseconds.
+        micros: u64,
+    },
     /// A trial began on a subject.
     TrialStarted {
         /// The trial's id.

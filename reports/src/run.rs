@@ -88,11 +88,17 @@ impl Run {
                 results.push(None);
             }
         }
+        let mut info = info.clone();
         let (mut begun, mut notes) = (BTreeMap::new(), Vec::new());
         let (mut interrupted, mut complete) = (None, false);
         for event in rest {
             match &event.what {
                 What::RunStarted(_) => return Err(BadRun::NoStart),
+                What::SubjectGathered { subject, .. } => {
+                    if let Some(known) = info.subjects.iter_mut().find(|known| known.name == subject.name) {
+                        known.facts.clone_from(&subject.facts);
+                    }
+                }
                 What::TrialStarted { trial, subject, attempt } => {
                     begun.insert((subject.clone(), trial.clone()), *attempt);
                 }
@@ -120,7 +126,7 @@ impl Run {
             Some(signal) => format!("not run: {signal} interrupted the run"),
             None => "not run: the run was killed before its turn came".to_owned(),
         };
-        let severities: BTreeMap<_, _> = info.trials.iter().map(|trial| (&trial.id, trial.severity)).collect();
+        let severities: BTreeMap<_, _> = info.trials.iter().map(|trial| (trial.id.clone(), trial.severity)).collect();
         let mut results: Vec<_> = index
             .iter()
             .map(|(key, &place)| {
@@ -153,7 +159,7 @@ impl Run {
             .collect();
         Ok(Self {
             format: FORMAT,
-            info: info.clone(),
+            info,
             started: *started,
             ended: events.last().map_or(*started, |event| event.at),
             complete,

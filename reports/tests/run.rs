@@ -1,5 +1,7 @@
 //! The fold: exit codes, retries, kills, merges.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 mod sample;
 
 use sample::{KINDS, events, run, verdict};

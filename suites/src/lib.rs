@@ -7,7 +7,7 @@ mod convert;
 mod node;
 mod trial;
 
-pub use node::{Node, NodeError, node_suite};
+pub use node::{Node, NodeError, Source, node_suite};
 pub use trial::{Suite, Trial};
 
 /// Every suite, in order.

@@ -49,51 +49,84 @@ pub enum NodeError {
     },
 }
 
-impl Node {
+/// A node that can be put on trial: named, not yet asked.
+pub enum Source {
+    /// A live node.
+    Live {
+        /// Its host name.
+        name: String,
+        /// The node.
+        host: LiveHost,
+    },
+    /// A recorded one.
+    Recorded {
+        /// Its meta data.
+        meta: Meta,
+        /// What it said.
+        transcript: Transcript,
+    },
+}
+
+impl Source {
     /// Opens a node: a folder is a live node's root, a file is a recording.
     ///
     /// # Errors
     /// [`NodeError`] that names the path and what is wrong with it.
-    pub fn open(path: &Path, passive: bool) -> Result<Self, NodeError> {
-        if path.is_file() { Self::recorded(path) } else { Self::live(path, passive) }
-    }
-
-    /// Gathers a live node whose root is at `root`; `passive` leaves out all that does more than look.
-    ///
-    /// # Errors
-    /// If `root` cannot be opened or is no Linux root.
-    pub fn live(root: &Path, passive: bool) -> Result<Self, NodeError> {
-        let host = LiveHost::open(root)?;
-        let recorder = Recorder::new(&host, passive);
-        let facts = Facts::read(&recorder);
-        // Asked of every node, whether or not a judge needs it: the head of the report.
-        let dynamic: &dyn Host = &recorder;
-        let hostname = match dynamic.ask(&Query::System) {
-            Ok(Reply::System(system)) => system.nodename,
-            _ => "unknown".to_owned(),
-        };
-        let _ = dynamic.text("/etc/os-release");
-        let meta = Meta {
-            hostname,
-            recorded: jiff::Timestamp::now(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            constructed: None,
-        };
-        Ok(Self { name: meta.hostname.clone(), meta, transcript: recorder.finish(), facts })
-    }
-
-    /// Reads a recording.
-    ///
-    /// # Errors
-    /// If it cannot be read or is none.
-    pub fn recorded(path: &Path) -> Result<Self, NodeError> {
+    pub fn open(path: &Path) -> Result<Self, NodeError> {
+        if !path.is_file() {
+            let host = LiveHost::open(path)?;
+            let name = match host.ask(&Query::System) {
+                Ok(Reply::System(system)) => system.nodename,
+                _ => "unknown".to_owned(),
+            };
+            return Ok(Self::Live { name, host });
+        }
         let open = |source| NodeError::Open { path: path.to_owned(), source };
         let file = std::fs::File::open(path).map_err(open)?;
         let recording = read_recording(std::io::BufReader::new(file));
         let (meta, transcript) = recording.map_err(|source| NodeError::Recording { path: path.to_owned(), source })?;
-        Ok(Self::of(meta, transcript))
+        Ok(Self::Recorded { meta, transcript })
     }
 
+    /// The node's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Live { name, .. } => name,
+            Self::Recorded { meta, .. } => &meta.hostname,
+        }
+    }
+
+    /// Is it a live node, that may say something else when it is asked again?
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Live { .. })
+    }
+
+    /// Asks the node everything; `passive` leaves out all that does more than look.
+    #[must_use]
+    pub fn gather(&self, passive: bool) -> Node {
+        match self {
+            Self::Recorded { meta, transcript } => Node::of(meta.clone(), transcript.clone()),
+            Self::Live { name, host } => {
+                let recorder = Recorder::new(host, passive);
+                let facts = Facts::read(&recorder);
+                // For the head of the report, whether or not a judge needs it.
+                recorder.ask(&Query::System).ok();
+                recorder.ask(&Query::Read { path: "/etc/os-release".to_owned() }).ok();
+                let meta = Meta {
+                    hostname: name.clone(),
+                    recorded: jiff::Timestamp::now(),
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    constructed: None,
+                };
+                Node { name: name.clone(), meta, transcript: recorder.finish(), facts }
+            }
+        }
+    }
+}
+
+impl Node {
     /// A node of a transcript.
     #[must_use]
     pub fn of(meta: Meta, transcript: Transcript) -> Self {
@@ -190,7 +223,7 @@ mod tests {
     #[test]
     fn what_is_no_recording_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = Node::open(file.path(), true).unwrap_err().to_string();
+        let error = Source::open(file.path()).err().unwrap().to_string();
         assert!(error.contains("no recording"), "{error}");
     }
 }

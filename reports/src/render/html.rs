@@ -78,7 +78,7 @@ fn page(out: &mut String, run: &Run) -> fmt::Result {
             continue;
         }
         results.sort_by_key(|result| std::cmp::Reverse(run.severity(result)));
-        write!(out, "<section class=\"group\"><h2>{heading} ({})</h2>\n", results.len())?;
+        writeln!(out, "<section class=\"group\"><h2>{heading} ({})</h2>", results.len())?;
         for result in results {
             if let Some(trial) = run.trial(&result.trial) {
                 check(out, run, trial, result, class)?;
@@ -88,7 +88,7 @@ fn page(out: &mut String, run: &Run) -> fmt::Result {
     }
     write!(
         out,
-        "</main><footer>seaworthy {} · run {} · {} to {} · exit code {}</footer><script>{SCRIPT}</script></body></html>\n",
+        "</main><footer>seaworthy {} · run {} · {} to {} · exit code {}</footer><script>{SCRIPT}</script></body></html>",
         esc(&run.info.version),
         esc(&run.info.id),
         run.started,
@@ -171,7 +171,7 @@ fn check(out: &mut String, run: &Run, trial: &TrialInfo, result: &TrialResult, c
             esc(&trial.id)
         )?;
     }
-    write!(out, "<p><a href=\"#{0}\">Permalink</a></p></div></details>\n", esc(&anchor))
+    write!(out, "<p><a href=\"#{0}\">Permalink</a></p></div></details>", esc(&anchor))
 }
 
 fn section(out: &mut String, heading: &str, text: &str) -> fmt::Result {

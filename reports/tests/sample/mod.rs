@@ -1,4 +1,5 @@
 //! A run with one result of every kind, and the worst of texts in it.
+#![allow(clippy::unwrap_used, reason = "test code")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use seaworthy_reports::{
