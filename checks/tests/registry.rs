@@ -1,5 +1,7 @@
 //! The registry's lint: every check has a page, a basis, a remedy and an alias, and is seen to hold and to fail.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

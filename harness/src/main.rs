@@ -1,2 +1,49 @@
-//! The `seaworthy` program.
-fn main() {}
+//! The program `seaworthy`: puts Kubernetes nodes on sea trials.
+//!
+//! Standard output carries the answer and nothing else; progress and errors go to standard error.
+
+mod answer;
+mod cli;
+mod container;
+mod explain;
+mod fault;
+mod progress;
+mod report;
+mod run;
+mod select;
+mod signals;
+mod summary;
+mod waivers;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command};
+use fault::Fault;
+
+fn main() -> ExitCode {
+    match begin() {
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Err(fault) => {
+            fault.print();
+            ExitCode::from(fault.code())
+        }
+    }
+}
+
+fn begin() -> Result<i32, Fault> {
+    let arguments = container::arguments(std::env::args_os().collect(), |name| std::env::var(name).ok())?;
+    let cli = Cli::try_parse_from(arguments).unwrap_or_else(|error| error.exit());
+    match cli.command {
+        Command::Run(options) => run::run(&options),
+        Command::List(options) => explain::list(&options),
+        Command::Explain(options) => explain::explain(&options),
+        Command::Record(options) => report::record(&options),
+        Command::Report(options) => report::report(&options),
+        Command::Diff(options) => report::diff(&options),
+        Command::Schema => report::schema(),
+        Command::Completions { shell } => explain::completions(shell),
+        Command::Man { folder } => explain::man(folder.as_deref()),
+    }
+}

@@ -1,10 +1,12 @@
 //! The run model and every renderer: outcomes, events, the journal, and the reports that are folds over it.
 
+mod diff;
 mod journal;
 mod model;
 mod render;
 mod run;
 
+pub use diff::{Change, Difference};
 pub use journal::{FILE as JOURNAL_FILE, Journal, JournalError, read_journal};
 pub use model::{
     Basis, Event, Evidence, Finding, Location, Outcome, Persist, Remedy, RunInfo, Severity, Subject, TrialInfo,
@@ -12,3 +14,9 @@ pub use model::{
 };
 pub use render::{Format, MARKDOWN_LIMIT, RenderError, write_all};
 pub use run::{BadRun, FORMAT as RUN_FORMAT, Run, TrialResult};
+
+/// The JSON schema of [`Run`], which is report.json, as text.
+#[must_use]
+pub fn run_schema() -> String {
+    format!("{:#}\n", schemars::schema_for!(Run).to_value())
+}

@@ -1,0 +1,252 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use seaworthy_checks::{KubernetesVersion, Profile, Role, Runtime};
+use seaworthy_reports::{Format, Severity};
+
+/// Puts Kubernetes nodes on sea trials and says whether they are seaworthy.
+#[derive(Debug, Parser)]
+#[command(name = "seaworthy", version, arg_required_else_help = true, after_help = AFTER)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER: &str = "\
+Exit codes: 0 all that was selected was verified; 1 a claim failed at or above --fail-on; 2 usage, configuration or
+selection error; 3 nothing failed, but something could not be determined or seaworthy broke; 4 nothing was run;
+130, 143 interrupted, journal complete.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the trials, and leave reports
+    Run(RunOptions),
+    /// Print what `run` would run
+    List(ListOptions),
+    /// Say of a check what it claims, why, how it looks, how to mend and how to waive
+    Explain(ExplainOptions),
+    /// Record a node into a file, to be judged anywhere with `run --host FILE`
+    Record(RecordOptions),
+    /// Render reports again from journals; several are merged
+    Report(ReportOptions),
+    /// Compare two runs
+    Diff(DiffOptions),
+    /// Print the JSON schema of report.json
+    Schema,
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages
+    Man {
+        /// Folder to write them to; without it the main page goes to standard output
+        folder: Option<PathBuf>,
+    },
+}
+
+/// Which trials.
+#[derive(Debug, Args)]
+pub(crate) struct Selection {
+    /// Suite to run; several allowed
+    #[arg(long = "suite", value_name = "NAME")]
+    pub(crate) suites: Vec<String>,
+    /// Only trials whose id, title or alias matches this regular expression; several allowed [env: FOCUS]
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) focus: Vec<String>,
+    /// Not the trials whose id, title or alias matches this regular expression; several allowed [env: SKIP]
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) skip: Vec<String>,
+    /// Only trials with this label; several allowed
+    #[arg(short, long = "label", value_name = "LABEL")]
+    pub(crate) labels: Vec<String>,
+}
+
+/// What the node is meant to become.
+#[derive(Debug, Args)]
+pub(crate) struct ProfileOptions {
+    /// The Kubernetes minor release that the node is to run: 1.23 to 1.37
+    #[arg(long, value_name = "1.N", default_value_t = KubernetesVersion::NEWEST)]
+    pub(crate) kubernetes_version: KubernetesVersion,
+    /// What the node is to do
+    #[arg(long, value_enum, default_value_t = RoleName::ControlPlane)]
+    pub(crate) role: RoleName,
+    /// The container runtime that it is to use; by default whatever it has
+    #[arg(long, value_enum)]
+    pub(crate) runtime: Option<RuntimeName>,
+    /// The cluster's IP families
+    #[arg(long, value_enum, default_value_t = Families::V4)]
+    pub(crate) ip_family: Families,
+}
+
+impl ProfileOptions {
+    pub(crate) fn profile(&self, now: jiff::Timestamp) -> Profile {
+        Profile {
+            kubernetes: self.kubernetes_version,
+            role: match self.role {
+                RoleName::ControlPlane => Role::ControlPlane,
+                RoleName::Worker => Role::Worker,
+                RoleName::Etcd => Role::Etcd,
+            },
+            runtime: self.runtime.map(|runtime| match runtime {
+                RuntimeName::Containerd => Runtime::Containerd,
+                RuntimeName::CriO => Runtime::Crio,
+                RuntimeName::Docker => Runtime::Docker,
+            }),
+            ipv4: self.ip_family != Families::V6,
+            ipv6: self.ip_family != Families::V4,
+            now,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleName {
+    ControlPlane,
+    Worker,
+    Etcd,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RuntimeName {
+    Containerd,
+    CriO,
+    Docker,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Families {
+    V4,
+    V6,
+    Dual,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SeverityName {
+    Info,
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl From<SeverityName> for Severity {
+    fn from(name: SeverityName) -> Self {
+        match name {
+            SeverityName::Info => Self::Info,
+            SeverityName::Low => Self::Low,
+            SeverityName::Medium => Self::Medium,
+            SeverityName::High => Self::High,
+            SeverityName::Critical => Self::Critical,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    #[command(flatten)]
+    pub(crate) profile: ProfileOptions,
+    /// The node: / for this machine, a folder that a node's root is mounted at, or a recording; several allowed
+    #[arg(long = "host", visible_alias = "rootfs", value_name = "PATH", default_value = "/")]
+    pub(crate) hosts: Vec<PathBuf>,
+    /// Only look: leave out the kernel probes, which try features in namespaces of their own
+    #[arg(long)]
+    pub(crate) passive: bool,
+    /// A failed claim below this severity is reported and does not fail the run
+    #[arg(long, value_enum, default_value_t = SeverityName::High)]
+    pub(crate) fail_on: SeverityName,
+    /// Claims that are known not to hold, with reason and expiry
+    #[arg(long, value_name = "FILE")]
+    pub(crate) waivers: Option<PathBuf>,
+    /// Folder for the journal and the reports
+    #[arg(
+        short = 'O',
+        long,
+        visible_alias = "report-dir",
+        env = "REPORT_PATH",
+        value_name = "FOLDER",
+        default_value = "results"
+    )]
+    pub(crate) output: PathBuf,
+    /// Reports to write; all by default, several allowed
+    #[arg(long = "format", value_name = "FORMAT")]
+    pub(crate) formats: Vec<Format>,
+    /// How many trials run at once; by default as many as there are CPUs
+    #[arg(long, env = "PARALLELISM", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) parallelism: Option<u16>,
+    /// How often a trial may be attempted; above 1 a claim that holds on a retry is flaky
+    #[arg(long, env = "FLAKE_ATTEMPTS", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=10))]
+    pub(crate) flake_attempts: u8,
+    /// Print how long gathering, judging and reporting took, to standard error
+    #[arg(long)]
+    pub(crate) timings: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListOptions {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// The form of the list
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainOptions {
+    /// The check's id or one of its aliases
+    #[arg(required_unless_present = "all")]
+    pub(crate) id: Option<String>,
+    /// Every check, in Markdown
+    #[arg(long, conflicts_with = "id")]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordOptions {
+    /// The node: / for this machine, or a folder that a node's root is mounted at
+    #[arg(long = "host", visible_alias = "rootfs", value_name = "PATH", default_value = "/")]
+    pub(crate) host: PathBuf,
+    /// The recording to write
+    #[arg(short = 'O', long, value_name = "FILE", default_value = "node.tar.zst")]
+    pub(crate) output: PathBuf,
+    /// Only look: leave out the kernel probes
+    #[arg(long)]
+    pub(crate) passive: bool,
+    /// Replace an older file of the same name
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportOptions {
+    /// Journals, or result folders that hold one
+    #[arg(required = true, value_name = "JOURNAL")]
+    pub(crate) journals: Vec<PathBuf>,
+    /// The form; one goes to standard output unless a folder is named
+    #[arg(long = "format", value_name = "FORMAT")]
+    pub(crate) formats: Vec<Format>,
+    /// Folder for the reports
+    #[arg(short = 'O', long, value_name = "FOLDER")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffOptions {
+    /// The earlier run: a journal or a result folder
+    pub(crate) before: PathBuf,
+    /// The later run
+    pub(crate) after: PathBuf,
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}

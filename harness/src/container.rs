@@ -1,0 +1,69 @@
+//! The container's entry: the contract of the old node-test image.
+//!
+//! `SEAWORTHY_ROOTFS`, set in our image, makes a call without arguments `run --host $SEAWORTHY_ROOTFS -O
+//! ${REPORT_PATH:-/var/result}`, with the words of `TEST_ARGS` behind it. FOCUS, SKIP, PARALLELISM, REPORT_PATH and FLAKE_ATTEMPTS are
+//! honoured by `run` itself, in a container or not.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::fault::Fault;
+
+/// The arguments to parse: those given, or those that the container's environment stands for.
+///
+/// # Errors
+/// If TEST_ARGS has an open quote, or a folder that the environment names is not mounted.
+pub(crate) fn arguments(given: Vec<OsString>, env: impl Fn(&str) -> Option<String>) -> Result<Vec<OsString>, Fault> {
+    let Some(root) = env("SEAWORTHY_ROOTFS").filter(|_| given.len() < 2) else { return Ok(given) };
+    if !Path::new(&root).is_dir() {
+        return Err(Fault::usage(format!("SEAWORTHY_ROOTFS is {root}, and there is no such folder"))
+            .hint(format!("mount the node's root: -v /:{root}:ro")));
+    }
+    for name in ["CONFIG_DIR", "KUBELET_CONFIG"] {
+        if let Some(path) = env(name).filter(|path| !path.is_empty())
+            && !Path::new(&path).exists()
+            && !Path::new(&root).join(path.trim_start_matches('/')).exists()
+        {
+            return Err(Fault::usage(format!("{name} is {path}, which is neither here nor on the node"))
+                .hint(format!("mount it: -v {path}:{path}")));
+        }
+    }
+    let report = env("REPORT_PATH").unwrap_or_else(|| "/var/result".to_owned());
+    let mut arguments = given;
+    arguments.extend(["run", "--host", &root, "-O", &report].map(OsString::from));
+    let more = env("TEST_ARGS").unwrap_or_default();
+    let more = shlex::split(&more).ok_or_else(|| Fault::usage(format!("TEST_ARGS has an open quote: {more}")))?;
+    arguments.extend(more.into_iter().map(OsString::from));
+    Ok(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(env: &[(&str, &str)], given: &[&str]) -> Result<Vec<String>, u8> {
+        let find = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        arguments(given.iter().map(OsString::from).collect(), find)
+            .map(|words| words.into_iter().map(|word| word.into_string().unwrap()).collect())
+            .map_err(|fault| fault.code())
+    }
+
+    #[test]
+    fn the_container_runs_the_node_suite() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().to_str().unwrap();
+        let env = [("SEAWORTHY_ROOTFS", root), ("TEST_ARGS", "--role 'worker' --passive")];
+        let expected = ["seaworthy", "run", "--host", root, "-O", "/var/result", "--role", "worker", "--passive"]
+            .map(str::to_owned);
+        assert_eq!(run(&env, &["seaworthy"]).unwrap(), expected);
+        assert_eq!(run(&env, &["seaworthy", "list"]).unwrap(), ["seaworthy", "list"]);
+        assert_eq!(run(&[], &["seaworthy"]).unwrap(), ["seaworthy"]);
+    }
+
+    #[test]
+    fn what_is_not_mounted_is_a_usage_error() {
+        assert_eq!(run(&[("SEAWORTHY_ROOTFS", "/nonexistent")], &["seaworthy"]), Err(2));
+        assert_eq!(run(&[("SEAWORTHY_ROOTFS", "/"), ("TEST_ARGS", "'open")], &["seaworthy"]), Err(2));
+        assert_eq!(run(&[("SEAWORTHY_ROOTFS", "/"), ("CONFIG_DIR", "/nonexistent")], &["seaworthy"]), Err(2));
+    }
+}

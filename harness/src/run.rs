@@ -1,0 +1,290 @@
+//! `seaworthy run`: selects, gathers, judges, journals, reports.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use anstream::eprintln;
+use nix::sys::signal::Signal;
+use seaworthy_checks::Profile;
+use seaworthy_reports::{
+    Event, Evidence, Format, Journal, JournalError, Outcome, Run, RunInfo, Severity, Subject, TrialInfo, Verdict, What,
+    write_all,
+};
+use seaworthy_suites::{Node, Source, Trial};
+
+use crate::cli::RunOptions;
+use crate::fault::Fault;
+use crate::progress::Progress;
+use crate::waivers::{self, Waiver};
+use crate::{answer, select, signals, summary};
+
+/// Beyond its budget a trial is noted; beyond this many times its budget it is given up.
+const PATIENCE: u32 = 10;
+
+/// Everything that the workers share.
+struct Deck<'a> {
+    trials: &'a [Arc<Trial>],
+    profile: Arc<Profile>,
+    waivers: &'a [Waiver],
+    log: &'a Log,
+    progress: &'a Progress,
+    workers: usize,
+}
+
+pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
+    signals::listen();
+    let trials: Vec<_> = select::select(&options.selection)?.into_iter().map(Arc::new).collect();
+    let mut sources = Vec::new();
+    for path in &options.hosts {
+        sources.push(Source::open(path).map_err(|error| Fault::usage(error.to_string()))?);
+    }
+    let names = subject_names(&sources, &options.hosts);
+    let now = jiff::Timestamp::now();
+    let profile = options.profile.profile(now);
+    let infos: Vec<&TrialInfo> = trials.iter().map(|trial| &trial.info).collect();
+    let waivers = match &options.waivers {
+        Some(path) => waivers::read(path, &infos, &names.iter().map(String::as_str).collect::<Vec<_>>(), now)?,
+        None => Vec::new(),
+    };
+    let info = RunInfo {
+        id: run_id(now),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: std::env::args().collect(),
+        profile: profile_facts(&profile),
+        fail_on: Severity::from(options.fail_on),
+        subjects: names.iter().map(|name| Subject { name: name.clone(), facts: Vec::new() }).collect(),
+        trials: trials.iter().map(|trial| trial.info.clone()).collect(),
+    };
+    let log = Log::begin(&options.output, info)?;
+    let progress = Progress::new(trials.len() * sources.len());
+    let workers =
+        options.parallelism.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let deck = Deck {
+        trials: &trials,
+        profile: Arc::new(profile),
+        waivers: &waivers,
+        log: &log,
+        progress: &progress,
+        workers,
+    };
+    let mut timings = Timings::default();
+    for (source, name) in sources.iter().zip(&names) {
+        sail(&deck, source, name, options, &mut timings)?;
+    }
+    progress.finish();
+    let interrupted = signals::seen();
+    if let Some(signal) = interrupted {
+        log.write(What::Interrupted { signal: signal.to_string() })?;
+    }
+    let code = match interrupted {
+        Some(Signal::SIGTERM) => 143,
+        Some(_) => 130,
+        None => log.run()?.exit_code(),
+    };
+    // An interrupted run ended by itself too: what it did not run says why.
+    log.write(What::RunFinished { exit_code: code })?;
+    let code = if interrupted.is_none() { log.run()?.exit_code() } else { code };
+    finish(options, &log.run()?, &timings)?;
+    Ok(code)
+}
+
+/// Gathers one node and judges it, with as many attempts as the user allows.
+fn sail(
+    deck: &Deck<'_>,
+    source: &Source,
+    name: &str,
+    options: &RunOptions,
+    timings: &mut Timings,
+) -> Result<(), Fault> {
+    let mut wanted: BTreeSet<usize> = (0..deck.trials.len()).collect();
+    let attempts = if source.is_live() { options.flake_attempts } else { 1 };
+    for attempt in 1..=attempts {
+        if wanted.is_empty() || signals::seen().is_some() {
+            break;
+        }
+        deck.progress.phase(format!("asking {name}"));
+        let began = Instant::now();
+        let mut node = source.gather(options.passive);
+        name.clone_into(&mut node.name);
+        timings.gather += began.elapsed();
+        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        deck.log.write(What::SubjectGathered { subject: node.subject(), micros })?;
+        let began = Instant::now();
+        wanted = judge(deck, &Arc::new(node), &wanted, u32::from(attempt))?;
+        timings.judge += began.elapsed();
+    }
+    Ok(())
+}
+
+/// Runs trials in parallel; returns those that did not pass and may do so on a retry.
+fn judge(deck: &Deck<'_>, node: &Arc<Node>, wanted: &BTreeSet<usize>, attempt: u32) -> Result<BTreeSet<usize>, Fault> {
+    let order: Vec<_> = wanted.iter().copied().collect();
+    let next = AtomicUsize::new(0);
+    let again = Mutex::new(BTreeSet::new());
+    let failure = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..deck.workers.min(order.len().max(1)) {
+            scope.spawn(|| {
+                while signals::seen().is_none() {
+                    let Some(&index) = order.get(next.fetch_add(1, Ordering::SeqCst)) else { break };
+                    match one(deck, node, &deck.trials[index], attempt) {
+                        Ok(Outcome::Fail | Outcome::Errored | Outcome::Undetermined) => {
+                            lock(&again).insert(index);
+                        }
+                        Ok(_) => {}
+                        Err(fault) => {
+                            lock(&failure).get_or_insert(fault);
+                            break;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    match lock(&failure).take() {
+        Some(fault) => Err(fault),
+        None => Ok(std::mem::take(&mut lock(&again))),
+    }
+}
+
+fn one(deck: &Deck<'_>, node: &Arc<Node>, trial: &Arc<Trial>, attempt: u32) -> Result<Outcome, Fault> {
+    let (id, subject) = (&trial.info.id, &node.name);
+    deck.progress.begin(id);
+    deck.log.write(What::TrialStarted { trial: id.clone(), subject: subject.clone(), attempt })?;
+    let began = Instant::now();
+    let verdict = within_budget(deck, node, trial);
+    let spent = began.elapsed();
+    if spent > trial.budget {
+        deck.log
+            .write(What::Note { text: format!("{id} took {spent:.1?}, more than its budget of {:?}", trial.budget) })?;
+    }
+    let (verdict, note) = waivers::apply(deck.waivers, id, subject, verdict);
+    if let Some(text) = note {
+        deck.log.write(What::Note { text })?;
+    }
+    let outcome = verdict.outcome;
+    let micros = u64::try_from(spent.as_micros()).unwrap_or(u64::MAX);
+    deck.log.write(What::TrialFinished { trial: id.clone(), subject: subject.clone(), attempt, micros, verdict })?;
+    deck.progress.end(id);
+    Ok(outcome)
+}
+
+/// Runs a trial in a thread of its own, which is given up when its patience is over.
+fn within_budget(deck: &Deck<'_>, node: &Arc<Node>, trial: &Arc<Trial>) -> Verdict {
+    let (sender, receiver) = mpsc::channel();
+    let limit = trial.budget * PATIENCE;
+    let thread = {
+        let (node, trial, profile) = (node.clone(), trial.clone(), deck.profile.clone());
+        std::thread::Builder::new().spawn(move || sender.send(trial.run(&node, &profile)).ok())
+    };
+    if let Err(error) = thread {
+        return Verdict::because(Outcome::Errored, format!("no thread could be started: {error}"));
+    }
+    let end = Instant::now() + limit;
+    loop {
+        match receiver.recv_timeout(Duration::from_secs(1).min(end.saturating_duration_since(Instant::now()))) {
+            Ok(verdict) => return verdict,
+            Err(mpsc::RecvTimeoutError::Timeout) if Instant::now() < end => deck.progress.beat(),
+            Err(_) => return Verdict::because(Outcome::Errored, format!("no verdict within {limit:?}")),
+        }
+    }
+}
+
+/// The journal, and the events so far.
+struct Log(Mutex<(Journal, Vec<Event>)>);
+
+impl Log {
+    fn begin(folder: &Path, info: RunInfo) -> Result<Self, Fault> {
+        let journal = Journal::create(folder).map_err(unwritable)?;
+        let log = Self(Mutex::new((journal, Vec::new())));
+        log.write(What::RunStarted(info))?;
+        Ok(log)
+    }
+
+    fn write(&self, what: What) -> Result<(), Fault> {
+        let mut guard = lock(&self.0);
+        let event = guard.0.append(what).map_err(unwritable)?;
+        guard.1.push(event);
+        Ok(())
+    }
+
+    fn run(&self) -> Result<Run, Fault> {
+        let mut run = Run::fold(&lock(&self.0).1).map_err(|error| Fault::ours(error.to_string()))?;
+        // Asked while it still runs: what has its verdicts is complete as far as an exit code goes.
+        run.complete |= run.results.iter().all(|result| result.attempts > 0);
+        Ok(run)
+    }
+}
+
+fn unwritable(error: JournalError) -> Fault {
+    Fault::usage(format!("the result folder cannot be written: {error}"))
+        .hint("name another with -O, or make room; nothing is run that cannot be journalled")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[derive(Default)]
+struct Timings {
+    gather: Duration,
+    judge: Duration,
+}
+
+fn finish(options: &RunOptions, run: &Run, timings: &Timings) -> Result<(), Fault> {
+    let began = Instant::now();
+    let formats = if options.formats.is_empty() { &Format::ALL[..] } else { &options.formats };
+    let written = write_all(run, &options.output, formats).map_err(|error| Fault::ours(error.to_string()))?;
+    if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
+        let markdown = Format::Markdown.render(run).map_err(|error| Fault::ours(error.to_string()))?;
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(&path);
+        if let Err(error) = file.and_then(|mut file| std::io::Write::write_all(&mut file, markdown.as_bytes())) {
+            eprintln!("warning: GITHUB_STEP_SUMMARY {}: {error}", path.display());
+        }
+    }
+    if options.timings {
+        eprintln!(
+            "gathered in {:.1} ms, judged in {:.1} ms, reported in {:.1} ms",
+            timings.gather.as_secs_f64() * 1e3,
+            timings.judge.as_secs_f64() * 1e3,
+            began.elapsed().as_secs_f64() * 1e3
+        );
+    }
+    answer::print(&summary::summary(run, &options.output, &written));
+    Ok(())
+}
+
+/// A name for each node, unique: its host name, and behind it the recording where two are alike.
+fn subject_names(sources: &[Source], paths: &[std::path::PathBuf]) -> Vec<String> {
+    let alike = |name: &str| sources.iter().filter(|source| source.name() == name).count() > 1;
+    let name = |(number, (source, path)): (usize, (&Source, &std::path::PathBuf))| {
+        let name = source.name();
+        if alike(name) { format!("{name} [{}: {}]", number + 1, path.display()) } else { name.to_owned() }
+    };
+    sources.iter().zip(paths).enumerate().map(name).collect()
+}
+
+fn run_id(now: jiff::Timestamp) -> String {
+    let random = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), std::process::id());
+    format!("{}-{:08x}", now.strftime("%Y%m%d-%H%M%S"), random & 0xffff_ffff)
+}
+
+fn profile_facts(profile: &Profile) -> Vec<Evidence> {
+    let families = match (profile.ipv4, profile.ipv6) {
+        (true, true) => "IPv4 and IPv6",
+        (false, _) => "IPv6",
+        _ => "IPv4",
+    };
+    let runtime = profile.runtime.map_or("any", seaworthy_checks::Runtime::name);
+    [
+        ("Kubernetes", profile.kubernetes.to_string()),
+        ("role", profile.role.name().to_owned()),
+        ("runtime", runtime.to_owned()),
+        ("IP families", families.to_owned()),
+    ]
+    .map(|(label, value)| Evidence { label: label.to_owned(), value })
+    .to_vec()
+}
