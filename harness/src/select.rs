@@ -94,11 +94,10 @@ pub(crate) fn nearest<'t>(text: &str, trials: &'t [Trial]) -> Option<&'t str> {
         .map(|name| {
             let score = strsim::jaro_winkler(&lower, &name.to_lowercase());
             // A part of an id is how people remember one.
-            let parts =
-                name.split(['.', '-', '_']).map(|part| strsim::normalized_levenshtein(&lower, &part.to_lowercase()));
+            let parts = name.split('.').map(|part| strsim::normalized_levenshtein(&lower, &part.to_lowercase()));
             (parts.fold(score, f64::max), name.as_str())
         })
-        .filter(|(score, _)| *score > 0.7)
+        .filter(|(score, _)| *score > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)
 }
