@@ -82,6 +82,14 @@ impl dyn Host + '_ {
         }
     }
 
+    /// The machine, and what we may do on it.
+    pub fn system(&self) -> Fact<System> {
+        match self.ask(&Query::System) {
+            Ok(Reply::System(system)) => Fact::Known(system),
+            other => refused("the machine", other),
+        }
+    }
+
     /// A structured answer (CRI, probes, HTTP, …).
     pub fn value(&self, query: &Query) -> Fact<serde_json::Value> {
         match self.ask(query) {

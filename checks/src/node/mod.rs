@@ -6,15 +6,25 @@
 //! [`Recorder`]: crate::host::Recorder
 //! [`Transcript`]: crate::host::Transcript
 
+pub mod cgroup;
+pub mod kernel;
+pub mod programs;
 pub mod sysctl;
 
 use crate::check::Check;
-use crate::host::Host;
+use crate::construct::Edit;
+use crate::host::{Host, Query, Reply, System};
 use crate::profile::Profile;
 
 /// All that is known of a node.
 #[derive(Debug)]
 pub struct Facts {
+    /// Control groups.
+    pub cgroup: cgroup::Facts,
+    /// The kernel.
+    pub kernel: kernel::Facts,
+    /// Programs.
+    pub programs: programs::Facts,
     /// Kernel parameters.
     pub sysctl: sysctl::Facts,
 }
@@ -23,7 +33,12 @@ impl Facts {
     /// Asks a host for all facts.
     #[must_use]
     pub fn read(host: &dyn Host) -> Self {
-        Self { sysctl: sysctl::Facts::read(host) }
+        Self {
+            cgroup: cgroup::Facts::read(host),
+            kernel: kernel::Facts::read(host),
+            programs: programs::Facts::read(host),
+            sysctl: sysctl::Facts::read(host),
+        }
     }
 }
 
@@ -39,6 +54,25 @@ pub struct View<'a> {
 /// The registry: every check of the node suite, in the order in which they are listed and run.
 #[must_use]
 pub fn checks() -> Vec<Check> {
-    let families = [sysctl::checks];
+    let families = [kernel::checks, cgroup::checks, sysctl::checks, programs::checks];
     families.into_iter().flat_map(|family| family()).collect()
+}
+
+/// An edit of what the reference node says of itself.
+fn reference_system(edit: impl FnOnce(&mut System)) -> Edit {
+    let mut system = System {
+        sysname: "Linux".to_owned(),
+        release: "6.12.0-1-amd64".to_owned(),
+        machine: "x86_64".to_owned(),
+        nodename: "reference".to_owned(),
+        cpus: 4,
+        memory: 8 << 30,
+        euid: 0,
+        capabilities: u64::MAX >> 23,
+        time: 1_767_225_600,
+        uptime: 86_400,
+        root: "/".to_owned(),
+    };
+    edit(&mut system);
+    Edit::Answer(Query::System, Ok(Reply::System(system)))
 }
