@@ -8,6 +8,7 @@
 
 pub mod cgroup;
 pub mod kernel;
+pub mod machine;
 pub mod programs;
 pub mod sysctl;
 
@@ -23,6 +24,8 @@ pub struct Facts {
     pub cgroup: cgroup::Facts,
     /// The kernel.
     pub kernel: kernel::Facts,
+    /// The machine.
+    pub machine: machine::Facts,
     /// Programs.
     pub programs: programs::Facts,
     /// Kernel parameters.
@@ -36,6 +39,7 @@ impl Facts {
         Self {
             cgroup: cgroup::Facts::read(host),
             kernel: kernel::Facts::read(host),
+            machine: machine::Facts::read(host),
             programs: programs::Facts::read(host),
             sysctl: sysctl::Facts::read(host),
         }
@@ -54,7 +58,7 @@ pub struct View<'a> {
 /// The registry: every check of the node suite, in the order in which they are listed and run.
 #[must_use]
 pub fn checks() -> Vec<Check> {
-    let families = [kernel::checks, cgroup::checks, sysctl::checks, programs::checks];
+    let families = [machine::checks, kernel::checks, cgroup::checks, sysctl::checks, programs::checks];
     families.into_iter().flat_map(|family| family()).collect()
 }
 
