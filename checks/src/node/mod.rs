@@ -8,7 +8,9 @@
 
 pub mod cgroup;
 pub mod kernel;
+pub mod kubelet;
 pub mod machine;
+pub mod network;
 pub mod programs;
 pub mod sysctl;
 
@@ -24,8 +26,12 @@ pub struct Facts {
     pub cgroup: cgroup::Facts,
     /// The kernel.
     pub kernel: kernel::Facts,
+    /// The kubelet.
+    pub kubelet: kubelet::Facts,
     /// The machine.
     pub machine: machine::Facts,
+    /// The network.
+    pub network: network::Facts,
     /// Programs.
     pub programs: programs::Facts,
     /// Kernel parameters.
@@ -39,7 +45,9 @@ impl Facts {
         Self {
             cgroup: cgroup::Facts::read(host),
             kernel: kernel::Facts::read(host),
+            kubelet: kubelet::Facts::read(host),
             machine: machine::Facts::read(host),
+            network: network::Facts::read(host),
             programs: programs::Facts::read(host),
             sysctl: sysctl::Facts::read(host),
         }
@@ -58,7 +66,15 @@ pub struct View<'a> {
 /// The registry: every check of the node suite, in the order in which they are listed and run.
 #[must_use]
 pub fn checks() -> Vec<Check> {
-    let families = [machine::checks, kernel::checks, cgroup::checks, sysctl::checks, programs::checks];
+    let families = [
+        machine::checks,
+        kernel::checks,
+        cgroup::checks,
+        sysctl::checks,
+        network::checks,
+        programs::checks,
+        kubelet::checks,
+    ];
     families.into_iter().flat_map(|family| family()).collect()
 }
 
