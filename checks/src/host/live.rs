@@ -246,7 +246,11 @@ impl Host for LiveHost {
             Query::Link { path } => self.link(path),
             Query::StatFs { path } => self.file_system(path),
             Query::System => self.system(),
-            Query::Run { .. } | Query::Cri { .. } | Query::Get { .. } | Query::Lookup { .. } | Query::Probe { .. } => {
+            Query::Run { program } => super::program::run(self, *program),
+            Query::Cri { socket, call } => super::cri::call(self, socket, *call),
+            Query::Get { url } => super::http::get(url),
+            Query::Lookup { name } => super::lookup::lookup(self, name),
+            Query::Probe { .. } => {
                 Err(Refusal::new(RefusalKind::NotAsked, format!("{query}: this host cannot be asked that")))
             }
         }

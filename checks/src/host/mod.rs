@@ -3,7 +3,11 @@
 //! Three kinds answer: [`LiveHost`] (this machine, or a node's root mounted at a path), [`Transcript`] (what a host once
 //! said, from memory or a recording) and [`Recorder`], which asks another host, redacts and remembers.
 
+mod cri;
+mod http;
 mod live;
+mod lookup;
+mod program;
 mod query;
 mod recording;
 mod redact;
@@ -118,4 +122,17 @@ pub fn refused<T>(what: &str, answer: Answer) -> Fact<T> {
             _ => Fact::Unreadable(refusal.to_string()),
         },
     }
+}
+
+/// Runs a future to its end on a thread and runtime of its own, whatever runtime the caller may be in.
+fn within(future: impl Future<Output = Answer> + Send) -> Answer {
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(future),
+            Err(error) => Err(Refusal::new(RefusalKind::Failed, format!("no runtime could be started: {error}"))),
+        }
+    };
+    let thread = std::thread::scope(|scope| scope.spawn(run).join());
+    thread.unwrap_or_else(|_| Err(Refusal::new(RefusalKind::Failed, "a defect of seaworthy: a query panicked")))
 }

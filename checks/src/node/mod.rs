@@ -12,6 +12,7 @@ pub mod kubelet;
 pub mod machine;
 pub mod network;
 pub mod programs;
+pub mod runtime;
 pub mod sysctl;
 
 use crate::check::Check;
@@ -34,6 +35,8 @@ pub struct Facts {
     pub network: network::Facts,
     /// Programs.
     pub programs: programs::Facts,
+    /// The container runtime.
+    pub runtime: runtime::Facts,
     /// Kernel parameters.
     pub sysctl: sysctl::Facts,
 }
@@ -49,6 +52,7 @@ impl Facts {
             machine: machine::Facts::read(host),
             network: network::Facts::read(host),
             programs: programs::Facts::read(host),
+            runtime: runtime::Facts::read(host),
             sysctl: sysctl::Facts::read(host),
         }
     }
@@ -71,8 +75,9 @@ pub fn checks() -> Vec<Check> {
         kernel::checks,
         cgroup::checks,
         sysctl::checks,
-        network::checks,
         programs::checks,
+        network::checks,
+        runtime::checks,
         kubelet::checks,
     ];
     families.into_iter().flat_map(|family| family()).collect()
