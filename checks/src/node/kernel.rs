@@ -1,6 +1,6 @@
 //! The kernel: its release, the options that it was built with, and its modules.
 //!
-//! What a kernel was built with is a hint; what it does is the truth, and [`super::probe`] asks for that. An option that cannot be
+//! What a kernel was built with is a hint; what it does is the truth, and the probes ask for that. An option that cannot be
 //! read is undetermined, never failed.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -251,8 +251,11 @@ fn containerd_version(view: &View<'_>) -> Result<Option<(u32, u32)>, Inconclusiv
     }
 }
 
+/// A CNI configuration: its path, and its content or why that is no JSON.
+type Network = (String, Result<Value, String>);
+
 /// The first CNI configuration in the order of names, which is the one that runtimes use.
-fn first_network(view: &View<'_>) -> Result<Option<(String, Result<Value, String>)>, Inconclusive> {
+fn first_network(view: &View<'_>) -> Result<Option<Network>, Inconclusive> {
     let Some(networks) = view.facts.runtime.networks.present(NET_D)? else { return Ok(None) };
     let Some((name, text)) = networks.iter().next() else { return Ok(None) };
     let path = format!("{NET_D}/{name}");
@@ -281,6 +284,7 @@ pub(super) fn checks() -> Vec<Check> {
             .alias("container runtime is not running")
             .page("The kubelet runs every pod through it, and kubeadm refuses a node whose runtime does not answer.", "Calls Version over the runtime's socket. Where it does not answer, looks for the cause: no socket, a stale one, a plug-in that is disabled, an API that is too old.")
             .basis("kubeadm preflight: CRI; containerd issue 8139", TROUBLE)
+            .remedy(restart())
             .remedy(Remedy::new("Enable the CRI plug-in: packages of Docker's disable it.").when("the CRI plug-in is disabled").command("containerd config default > /etc/containerd/config.toml && systemctl restart containerd"))
             .remedy(restart())
             .bad([
@@ -344,7 +348,6 @@ pub(super) fn checks() -> Vec<Check> {
             .alias("RuntimeReady")
             .page("A runtime that answers may still not be able to run containers.", "Calls Status and reads the condition RuntimeReady.")
             .basis("CRI: RuntimeStatus; kubeadm preflight: CRI", "https://kubernetes.io/docs/concepts/architecture/cri/")
-            .remedy(restart())
             .bad([value(cri(CriCall::Status), json!({"conditions": [{"type": "RuntimeReady", "status": false, "reason": "ContainerdNotReady", "message": "shim missing"}]}))]),
         Check::new("node.runtime.network-ready", "the runtime says that its network is ready", |view| judge_condition(view, "NetworkReady"))
             .severity(Severity::Medium)

@@ -9,7 +9,7 @@ use crate::fact::Fact;
 use crate::host::Host;
 use crate::profile::Profile;
 
-/// The parameters of [`ROWS`], by key.
+/// The parameters of the table, by key.
 #[derive(Debug)]
 pub struct Facts(BTreeMap<&'static str, Fact<String>>);
 
