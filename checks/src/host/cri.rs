@@ -221,7 +221,7 @@ mod tests {
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").ok();
-            stream.read(&mut [0; 64]).ok();
+            let _ = stream.read(&mut [0; 64]);
         });
         let garbage = refusal(&dir);
         assert_eq!(garbage.kind, RefusalKind::WrongKind, "{garbage}");
