@@ -7,6 +7,7 @@
 //! [`Transcript`]: crate::host::Transcript
 
 pub mod cgroup;
+pub mod files;
 pub mod kernel;
 pub mod kubelet;
 pub mod machine;
@@ -25,6 +26,8 @@ use crate::profile::Profile;
 pub struct Facts {
     /// Control groups.
     pub cgroup: cgroup::Facts,
+    /// Files of Kubernetes.
+    pub files: files::Facts,
     /// The kernel.
     pub kernel: kernel::Facts,
     /// The kubelet.
@@ -47,6 +50,7 @@ impl Facts {
     pub fn read(host: &dyn Host) -> Self {
         Self {
             cgroup: cgroup::Facts::read(host),
+            files: files::Facts::read(host),
             kernel: kernel::Facts::read(host),
             kubelet: kubelet::Facts::read(host),
             machine: machine::Facts::read(host),
@@ -79,6 +83,7 @@ pub fn checks() -> Vec<Check> {
         network::checks,
         runtime::checks,
         kubelet::checks,
+        files::checks,
     ];
     families.into_iter().flat_map(|family| family()).collect()
 }

@@ -348,7 +348,8 @@ pub(super) fn checks() -> Vec<Check> {
             .alias("RuntimeReady")
             .page("A runtime that answers may still not be able to run containers.", "Calls Status and reads the condition RuntimeReady.")
             .basis("CRI: RuntimeStatus; kubeadm preflight: CRI", "https://kubernetes.io/docs/concepts/architecture/cri/")
-            .bad([value(cri(CriCall::Status), json!({"conditions": [{"type": "RuntimeReady", "status": false, "reason": "ContainerdNotReady", "message": "shim missing"}]}))]),
+            .remedy(restart())
+        .bad([value(cri(CriCall::Status), json!({"conditions": [{"type": "RuntimeReady", "status": false, "reason": "ContainerdNotReady", "message": "shim missing"}]}))]),
         Check::new("node.runtime.network-ready", "the runtime says that its network is ready", |view| judge_condition(view, "NetworkReady"))
             .severity(Severity::Medium)
             .roles(members)
