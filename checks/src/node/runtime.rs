@@ -281,6 +281,7 @@ pub(super) fn checks() -> Vec<Check> {
             .roles(members)
             .label("runtime").label("kubeadm")
             .alias("CRI")
+            .alias("ContainerRuntimeVersion")
             .alias("container runtime is not running")
             .page("The kubelet runs every pod through it, and kubeadm refuses a node whose runtime does not answer.", "Calls Version over the runtime's socket. Where it does not answer, looks for the cause: no socket, a stale one, a plug-in that is disabled, an API that is too old.")
             .basis("kubeadm preflight: CRI; containerd issue 8139", TROUBLE)
