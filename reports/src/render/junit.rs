@@ -172,9 +172,11 @@ fn put_properties(
     put(Event::End(BytesEnd::new("properties")))
 }
 
-/// Without the characters that XML 1.0 has no way to write (section 2.2: Char).
+/// Without the characters that XML 1.0 has no way to write (section 2.2: Char), and without the end of a CDATA section, which
+/// junit-report puts texts in as they are.
 fn clean(text: &str) -> String {
-    text.chars()
+    text.replace("]]>", "]] >")
+        .chars()
         .map(|c| match c {
             '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'.. => c,
             _ => '\u{FFFD}',
