@@ -2,7 +2,7 @@
 //!
 //! kubeadm is built from its released Go module by `.ci/kubeadm`; `SEAWORTHY_KUBEADM` names it.
 
-#![allow(clippy::unwrap_used, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
 use std::process::Command;
 

@@ -1,6 +1,6 @@
 //! What the renderers promise: valid against the schemas, read by real consumers, whole under hostile text.
 
-#![allow(clippy::unwrap_used, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
 mod sample;
 

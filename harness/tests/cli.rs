@@ -1,0 +1,185 @@
+//! The program as its users meet it: answers, exit codes, and what it says of bad input.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
+
+use std::path::Path;
+use std::process::Command;
+
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn seaworthy_in(folder: &Path, arguments: &[&str]) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
+    for name in ["FOCUS", "SKIP", "REPORT_PATH", "GITHUB_STEP_SUMMARY", "SEAWORTHY_ROOTFS"] {
+        command.env_remove(name);
+    }
+    let output = command.args(arguments).current_dir(folder).output().unwrap();
+    Said {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn seaworthy(arguments: &[&str]) -> Said {
+    let dir = tempfile::tempdir().unwrap();
+    seaworthy_in(dir.path(), arguments)
+}
+
+/// A usage error must name these.
+fn refuses(arguments: &[&str], names: &[&str]) {
+    let said = seaworthy(arguments);
+    assert_eq!(said.code, Some(2), "{arguments:?}: {}", said.err);
+    assert_eq!(said.out, "", "{arguments:?}: standard output is for answers");
+    for name in names {
+        assert!(said.err.contains(name), "{arguments:?}: '{name}' is not in: {}", said.err);
+    }
+    assert!(!said.err.contains("panicked"), "{}", said.err);
+}
+
+#[test]
+fn there_are_150_checks_and_list_prints_what_run_runs() {
+    let said = seaworthy(&["list", "--suite", "node", "-o", "json"]);
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&said.out).unwrap();
+    assert!(listed.len() >= 150, "{}", listed.len());
+    let dir = tempfile::tempdir().unwrap();
+    let focus = ["--focus", "ip_forward", "--focus", "NumCPU"];
+    seaworthy_in(dir.path(), &[&["run", "--passive"][..], &focus].concat());
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(dir.path().join("results/report.json")).unwrap()).unwrap();
+    let ran: Vec<_> =
+        report["results"].as_array().unwrap().iter().map(|result| result["trial"].as_str().unwrap()).collect();
+    let listed = seaworthy(&[&["list"][..], &focus].concat()).out;
+    let listed: Vec<_> = listed.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert_eq!(ran, listed);
+    assert_eq!(ran.len(), 2);
+}
+
+#[test]
+fn bad_input_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "no recording\n").unwrap();
+    let (file, empty) = (file.to_str().unwrap(), tempfile::tempdir().unwrap());
+    refuses(&["run", "--focus", "("], &["--focus", "unclosed group"]);
+    refuses(&["run", "--focus", "ip-foward"], &["matches no trial", "did you mean"]);
+    refuses(&["list", "--suite", "nodes"], &["no suite 'nodes'", "node"]);
+    refuses(&["list", "-l", "kernal"], &["kernal", "kernel"]);
+    refuses(&["run", "--host", file], &[file, "no recording"]);
+    refuses(&["run", "--host", "/nonexistent"], &["/nonexistent"]);
+    refuses(&["run", "--host", empty.path().to_str().unwrap()], &["is no Linux root"]);
+    refuses(&["run", "--kubernetes-version", "1.99"], &["1.99", "1.23 to 1.37"]);
+    refuses(&["run", "-O", "/proc/nowhere"], &["/proc/nowhere", "-O"]);
+    refuses(&["explain", "NumCPUs"], &["NumCPUs", "NumCPU"]);
+    refuses(&["report", file], &[file, "line 1"]);
+    refuses(&["report", "/nonexistent"], &["/nonexistent"]);
+    refuses(&["run", "--waivers", "/nonexistent"], &["/nonexistent"]);
+}
+
+#[test]
+fn a_recording_that_is_cut_off_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = seaworthy_in(dir.path(), &["record", "-O", "node.tar.zst", "--passive"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let bytes = std::fs::read(dir.path().join("node.tar.zst")).unwrap();
+    std::fs::write(dir.path().join("cut.tar.zst"), &bytes[..bytes.len() / 2]).unwrap();
+    let said = seaworthy_in(dir.path(), &["run", "--host", "cut.tar.zst"]);
+    assert_eq!(said.code, Some(2));
+    assert!(said.err.contains("cut.tar.zst is no recording"), "{}", said.err);
+    let said = seaworthy_in(dir.path(), &["record", "-O", "node.tar.zst", "--passive"]);
+    assert!(said.code == Some(2) && said.err.contains("--force"), "{}", said.err);
+}
+
+#[test]
+fn a_recording_is_judged_as_its_node_was() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(seaworthy_in(dir.path(), &["record", "--passive"]).code, Some(0));
+    let live = seaworthy_in(dir.path(), &["run", "--passive", "-O", "live", "--skip", r"node\.port|time-sync"]);
+    let recorded = ["run", "--passive", "--host", "node.tar.zst", "-O", "recorded", "--skip", r"node\.port|time-sync"];
+    let recorded = seaworthy_in(dir.path(), &recorded);
+    assert_eq!(live.code, recorded.code, "{}{}", live.out, recorded.out);
+    let diff = seaworthy_in(dir.path(), &["diff", "live", "recorded"]);
+    assert_eq!(diff.code, Some(0), "{}", diff.out);
+}
+
+#[test]
+fn waivers_accept_expire_and_must_match() {
+    let dir = tempfile::tempdir().unwrap();
+    let waive = |content: &str| {
+        std::fs::write(dir.path().join("w.toml"), content).unwrap();
+        seaworthy_in(
+            dir.path(),
+            &["run", "--passive", "--focus", "node.kubelet.version$|node.program.kubelet$", "--waivers", "w.toml"],
+        )
+    };
+    let said = waive("[[waiver]]\nid = \"node.*\"\nreason = \"no kubelet on this machine\"\n");
+    assert!(matches!(said.code, Some(0 | 4)), "{}", said.err);
+    for (content, names) in [
+        ("\n[[waiver]]\nid = \"node.*\"\nreason = \"x\"\nexpires = \"2020-01-01\"\n", ["w.toml line 2", "expired"]),
+        ("[[waiver]]\nid = \"node.nothing\"\nreason = \"x\"\n", ["line 1", "matches no selected trial"]),
+        ("[[waiver]]\nid = \"node.*\"\nreason = \" \"\n", ["line 1", "no reason"]),
+        ("[[waiver]]\nid = \"node.*\"\nreason = \"x\"\nuntil = 3\n", ["until", "unknown field"]),
+        ("[[waiver]]\nid = \"node.*\"\nreason = \"x\"\nexpires = \"soon\"\n", ["soon", "2027-01-31"]),
+    ] {
+        let said = waive(content);
+        assert_eq!(said.code, Some(2), "{content}");
+        for name in names {
+            assert!(said.err.contains(name), "{content}: {}", said.err);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_was_killed_still_yields_every_report() {
+    let dir = tempfile::tempdir().unwrap();
+    seaworthy_in(dir.path(), &["run", "--passive", "--focus", "node.sysctl"]);
+    // What kill -9 leaves: the journal up to some line, the last one cut off, and no report.
+    let journal = std::fs::read_to_string(dir.path().join("results/journal.jsonl")).unwrap();
+    let killed = dir.path().join("killed");
+    std::fs::create_dir(&killed).unwrap();
+    let begun = journal.find('\n').unwrap();
+    std::fs::write(killed.join("journal.jsonl"), &journal[..usize::midpoint(begun, journal.len())]).unwrap();
+    let said = seaworthy_in(dir.path(), &["report", "killed", "-O", "killed"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    for (name, mark) in [
+        ("junit_01.xml", r#"name="complete" value="false""#),
+        ("report.json", r#""complete": false"#),
+        ("report.sarif", r#""executionSuccessful": false"#),
+        ("report.md", "Incomplete"),
+        ("report.html", "Incomplete"),
+    ] {
+        let text = std::fs::read_to_string(killed.join(name)).unwrap();
+        assert!(text.contains(mark), "{name} does not say that the run is incomplete");
+    }
+}
+
+#[test]
+fn what_is_said_without_a_node_is_said() {
+    let explained = seaworthy(&["explain", "NumCPU"]);
+    for part in ["node.machine.cpus", "Why it matters", "How it is checked", "How to mend it", "Basis", "[[waiver]]"] {
+        assert!(explained.out.contains(part), "{part}: {}", explained.out);
+    }
+    assert!(seaworthy(&["completions", "bash"]).out.contains("complete -F"));
+    assert!(seaworthy(&["man"]).out.contains(".TH seaworthy"));
+    assert!(seaworthy(&["schema"]).out.contains("\"$schema\""));
+    assert!(seaworthy(&["--help"]).out.contains("130, 143 interrupted"));
+}
+
+#[test]
+fn a_full_result_folder_stops_the_run() {
+    if !nix::unistd::geteuid().is_root() {
+        assert!(std::env::var_os("SEAWORTHY_REQUIRE").is_none());
+        println!("skipped: only root can mount a small file system");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let options = Some("size=4k,nr_inodes=4");
+    nix::mount::mount(Some("none"), dir.path(), Some("tmpfs"), nix::mount::MsFlags::empty(), options).unwrap();
+    let said = seaworthy(&["run", "--passive", "-O", dir.path().to_str().unwrap()]);
+    nix::mount::umount(dir.path()).unwrap();
+    assert_eq!(said.code, Some(2), "{}", said.out);
+    assert!(said.err.contains("No space left") && said.err.contains("-O"), "{}", said.err);
+}
