@@ -4,8 +4,11 @@
 //! The length and the place of what was removed stay visible, so that a check can still say that a key is where it should
 //! not be.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use regex::Regex;
 
 use super::{Query, Reply};
@@ -13,33 +16,38 @@ use super::{Query, Reply};
 /// What stands in place of a secret.
 const MARK: &str = "[redacted]";
 
+/// Members of configurations that hold credentials.
+const KEYS: &str = "client-key-data|token|password|passwd|secret|bearer-?token|auth|identitytoken|registrytoken|access-?key|secret-?key|api-?key|client-?secret|private-?key|certificate-?key";
+
+fn compile(pattern: &str) -> Regex {
+    match Regex::new(pattern) {
+        Ok(pattern) => pattern,
+        Err(error) => unreachable!("a constant pattern, compiled by every test: {error}"),
+    }
+}
+
 struct Rule {
     pattern: Regex,
     replacement: &'static str,
 }
 
 static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
-    let rule = |pattern: &str, replacement| match Regex::new(pattern) {
-        Ok(pattern) => Rule { pattern, replacement },
-        Err(error) => unreachable!("a constant pattern, compiled by every test: {error}"),
-    };
+    let rule = |pattern: &str, replacement| Rule { pattern: compile(pattern), replacement };
     vec![
         // PEM blocks of any private key, whole or cut off at the read limit.
         rule(
             r"(?s)(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)",
             "$1[redacted]$2",
         ),
-        // kubeconfig, YAML, TOML, INI and JSON members that hold credentials.
+        // kubeconfig, YAML, TOML, INI and JSON members that hold credentials: to the end of the line, or, quoted, to the end
+        // of the quotes, so that what is JSON or TOML stays so.
+        rule(&format!(r#"(?im)^(\s*(?:-\s+)?["']?(?:{KEYS})["']?\s*[:=][ \t]*)[^\s"'][^\r\n]*"#), "$1[redacted]"),
         rule(
-            r#"(?im)^(\s*(?:-\s+)?["']?(?:client-key-data|token|password|passwd|secret|bearer-?token|auth|identitytoken|registrytoken|access-?key|secret-?key|api-?key|client-?secret|private-?key|aescbc|secretbox|certificatekey|certificate-key)["']?\s*[:=][ \t]*)[^\r\n]*\S[^\r\n]*"#,
-            "$1[redacted]",
+            &format!(r#"(?im)((?:^|[\s{{,"'])(?:{KEYS})["']?\s*[:=]\s*)"(?:[^"\\\r\n]|\\.)*("|$)"#),
+            "$1\"[redacted]$2",
         ),
-        // The same inside one line of JSON or an inline table.
-        rule(
-            r#"(?i)(["'](?:client-key-data|token|password|secret|bearertoken|auth|identitytoken|registrytoken|client_secret|certificatekey)["']\s*[:=]\s*)(["'])[^"']*["']"#,
-            "$1$2[redacted]$2",
-        ),
-        // Block scalars of credentials in YAML (`token: |`) keep no following lines that are pure base64.
+        rule(&format!(r#"(?im)((?:^|[\s{{,"'])(?:{KEYS})["']?\s*[:=]\s*)'[^'\r\n]*('|$)"#), "$1'[redacted]$2"),
+        // HTTP authorization.
         rule(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", "$1 [redacted]"),
         // kubeadm bootstrap tokens.
         rule(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b", MARK),
@@ -83,13 +91,62 @@ fn redact_bytes(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// Removes secrets from a text.
 fn redact_text(text: &str) -> String {
-    let mut clean = std::borrow::Cow::Borrowed(text);
+    let mut clean = redact_blocks(text);
     for rule in RULES.iter() {
-        if let std::borrow::Cow::Owned(next) = rule.pattern.replace_all(&clean, rule.replacement) {
-            clean = std::borrow::Cow::Owned(next);
+        if let Cow::Owned(next) = rule.pattern.replace_all(&clean, rule.replacement) {
+            clean = Cow::Owned(next);
         }
     }
-    clean.into_owned()
+    ENCODED_PEM.replace_all(&clean, encoded_pem).into_owned()
+}
+
+/// A PEM block of any kind in base64, as kubeconfigs and Secrets hold it.
+static ENCODED_PEM: LazyLock<Regex> = LazyLock::new(|| compile(r"LS0tLS1CRUdJTi[A-Za-z0-9+/]+=*"));
+
+/// Certificates stay, keys go.
+fn encoded_pem(found: &regex::Captures<'_>) -> String {
+    let text = &found[0];
+    let head = &text[..text.len().min(64) / 4 * 4];
+    let decoded = STANDARD_NO_PAD.decode(head).unwrap_or_default();
+    if String::from_utf8_lossy(&decoded).contains("PRIVATE") { MARK.to_owned() } else { text.to_owned() }
+}
+
+/// The key of a YAML line that holds a credential and whose value stands in the lines below it.
+static BLOCK: LazyLock<Regex> =
+    LazyLock::new(|| compile(&format!(r#"(?i)^(\s*(?:-\s+)?["']?(?:{KEYS})["']?\s*:)[ \t]*[|>]?[+-]?[0-9]?[ \t]*$"#)));
+
+/// Removes what spans lines: block scalars of credentials, and everything under `data` of a Secret. Lines stay lines, so that
+/// places in the file stay right.
+fn redact_blocks(text: &str) -> Cow<'_, str> {
+    let secret = text.lines().any(|line| matches!(line.trim_end(), "kind: Secret" | "kind: \"Secret\""));
+    if !secret && !text.lines().any(|line| BLOCK.is_match(line)) {
+        return Cow::Borrowed(text);
+    }
+    let mut clean = String::with_capacity(text.len());
+    // How far the line is indented below which everything goes, and whether names stay.
+    let mut inside: Option<(usize, bool)> = None;
+    for line in text.split_inclusive('\n') {
+        let body = line.trim_end_matches(['\n', '\r']);
+        let indent = body.len() - body.trim_start().len();
+        if inside.is_some_and(|(outer, _)| indent <= outer && !body.trim().is_empty()) {
+            inside = None;
+        }
+        if let Some((_, names)) = inside.filter(|_| !body.trim().is_empty()) {
+            let name = body.split_once(':').filter(|_| names).map_or(&body[..indent], |(name, _)| &body[..=name.len()]);
+            clean += name;
+            clean += if name.ends_with(':') { " " } else { "" };
+            clean += MARK;
+        } else {
+            clean += body;
+            if BLOCK.is_match(body) {
+                inside = Some((indent, false));
+            } else if secret && matches!(body.trim_end(), "data:" | "stringData:") {
+                inside = Some((indent, true));
+            }
+        }
+        clean += &line[body.len()..];
+    }
+    Cow::Owned(clean)
 }
 
 fn redact_value(value: serde_json::Value) -> serde_json::Value {
