@@ -157,8 +157,7 @@ pub fn apply(transcript: &mut Transcript, edits: &[Edit]) -> Result<(), BadConst
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Sheet {
     /// What the node is, in a sentence; for the reader of the file.
-    #[serde(rename = "about")]
-    _about: String,
+    about: String,
     /// Files by path, with their content.
     #[serde(default)]
     files: toml::map::Map<String, toml::Value>,
@@ -174,9 +173,19 @@ struct Sheet {
     /// Paths that are not there, for reads, lists, stats and links alike.
     #[serde(default)]
     absent: Vec<String>,
+    /// Texts to replace in files of the base.
+    #[serde(default)]
+    replace: Vec<SheetReplace>,
     /// Any other answer, as a recording has it.
     #[serde(default)]
     answers: Vec<SheetAnswer>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SheetReplace {
+    path: String,
+    from: String,
+    to: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -200,15 +209,25 @@ pub fn lay(folder: &Path, transcript: &mut Transcript) -> Result<(), BadConstruc
     }
     sheets.sort();
     for path in sheets {
-        let text = std::fs::read_to_string(&path).map_err(|source| read(&path, source))?;
-        let sheet = toml::from_str(&text)
-            .map_err(|source| BadConstruction::Syntax { path: path.display().to_string(), source })?;
-        lay_sheet(sheet, transcript);
+        lay_file(&path, transcript)?;
     }
     Ok(())
 }
 
-fn lay_sheet(sheet: Sheet, transcript: &mut Transcript) {
+/// Reads one sheet onto a transcript; returns what it says of itself.
+///
+/// # Errors
+/// If it cannot be read or does not parse.
+pub fn lay_file(path: &Path, transcript: &mut Transcript) -> Result<String, BadConstruction> {
+    let shown = || path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| BadConstruction::Read { path: shown(), source })?;
+    let sheet: Sheet = toml::from_str(&text).map_err(|source| BadConstruction::Syntax { path: shown(), source })?;
+    let about = sheet.about.clone();
+    lay_sheet(sheet, transcript)?;
+    Ok(about)
+}
+
+fn lay_sheet(sheet: Sheet, transcript: &mut Transcript) -> Result<(), BadConstruction> {
     for path in sheet.absent {
         let refusal = || Err(absent(&path));
         transcript.insert(Query::Read { path: path.clone() }, refusal());
@@ -243,4 +262,7 @@ fn lay_sheet(sheet: Sheet, transcript: &mut Transcript) {
     for SheetAnswer { query, answer } in sheet.answers {
         transcript.insert(query, answer);
     }
+    let edits: Vec<_> =
+        sheet.replace.into_iter().map(|SheetReplace { path, from, to }| Edit::Replace { path, from, to }).collect();
+    apply(transcript, &edits)
 }

@@ -9,8 +9,10 @@ pub enum Fact<T> {
     Known(T),
     /// Looked for, and it is not there.
     Absent(String),
-    /// It is there, and could not be read or understood; the text says why.
+    /// It is there, and could not be read; the text says why.
     Unreadable(String),
+    /// It was read, and is not what it should be; the text says where and why.
+    Malformed(String),
     /// Nobody looked: `--passive`, an older recording, a host that cannot answer.
     NotGathered(String),
 }
@@ -31,8 +33,8 @@ impl<T> Fact<T> {
     pub fn need(&self, what: &str) -> Result<&T, Inconclusive> {
         match self {
             Self::Known(value) => Ok(value),
-            Self::Absent(why) | Self::Unreadable(why) | Self::NotGathered(why) => {
-                Err(Inconclusive::new(format!("{what}: {why}")))
+            Self::Absent(why) | Self::Unreadable(why) | Self::Malformed(why) | Self::NotGathered(why) => {
+                Err(inconclusive(what, why))
             }
         }
     }
@@ -45,7 +47,7 @@ impl<T> Fact<T> {
         match self {
             Self::Known(value) => Ok(Some(value)),
             Self::Absent(_) => Ok(None),
-            Self::Unreadable(why) | Self::NotGathered(why) => Err(Inconclusive::new(format!("{what}: {why}"))),
+            Self::Unreadable(why) | Self::Malformed(why) | Self::NotGathered(why) => Err(inconclusive(what, why)),
         }
     }
 
@@ -65,15 +67,21 @@ impl<T> Fact<T> {
             Self::Known(value) => f(value),
             Self::Absent(why) => Fact::Absent(why),
             Self::Unreadable(why) => Fact::Unreadable(why),
+            Self::Malformed(why) => Fact::Malformed(why),
             Self::NotGathered(why) => Fact::NotGathered(why),
         }
     }
 
-    /// Parses a known value; an error makes it unreadable.
+    /// Parses a known value; an error makes it malformed.
     pub fn parse<U, E: std::fmt::Display>(self, f: impl FnOnce(T) -> Result<U, E>) -> Fact<U> {
         self.and_then(|value| match f(value) {
             Ok(parsed) => Fact::Known(parsed),
-            Err(error) => Fact::Unreadable(error.to_string()),
+            Err(error) => Fact::Malformed(error.to_string()),
         })
     }
+}
+
+/// Names the thing once, whether or not the reason does so already.
+fn inconclusive(what: &str, why: &str) -> Inconclusive {
+    if why.starts_with(what) { Inconclusive::new(why) } else { Inconclusive::new(format!("{what}: {why}")) }
 }

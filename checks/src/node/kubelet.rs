@@ -425,10 +425,8 @@ pub(super) fn checks() -> Vec<Check> {
             Ok(match &view.facts.kubelet.config {
                 Fact::Known(_) => Conclusion::holds(),
                 Fact::Absent(_) => Conclusion::not_applicable(format!("there is no {CONFIG}: the node has not joined a cluster")),
-                Fact::NotGathered(why) => Conclusion::undetermined(why),
-                // Garbage is the node's fault; what we may not read is nobody's.
-                Fact::Unreadable(why) if why.contains("permission denied") => Conclusion::undetermined(why),
-                Fact::Unreadable(why) => Conclusion::breach(Breach::new(CONFIG, format!("the kubelet cannot start with it: {why}")).at(CONFIG, None)),
+                Fact::NotGathered(why) | Fact::Unreadable(why) => Conclusion::undetermined(why),
+                Fact::Malformed(why) => Conclusion::breach(Breach::new(CONFIG, format!("the kubelet cannot start with it: {why}")).at(CONFIG, None)),
             })
         })
         .label("kubelet")

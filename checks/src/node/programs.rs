@@ -33,7 +33,7 @@ fn find(host: &dyn Host, name: &str) -> Fact<String> {
             Fact::Known(stat) if stat.kind == FileKind::File && stat.mode & 0o111 != 0 => return Fact::Known(path),
             Fact::Known(_) | Fact::Absent(_) => {}
             Fact::NotGathered(why) => return Fact::NotGathered(why),
-            Fact::Unreadable(why) => unreadable = Some(why),
+            Fact::Unreadable(why) | Fact::Malformed(why) => unreadable = Some(why),
         }
     }
     match unreadable {

@@ -106,7 +106,7 @@ fn sockets(host: &dyn Host) -> Fact<Vec<Socket>> {
                 found.push(Socket { path, runtime, version, alpha, status, config });
             }
             Fact::Known(_) | Fact::Absent(_) => {}
-            Fact::Unreadable(why) => return Fact::Unreadable(why),
+            Fact::Unreadable(why) | Fact::Malformed(why) => return Fact::Unreadable(why),
             Fact::NotGathered(why) => return Fact::NotGathered(why),
         }
     }
@@ -197,7 +197,7 @@ fn judge_answers(view: &View<'_>) -> Judgement {
         }
         Fact::NotGathered(why) => Conclusion::undetermined(why),
         Fact::Unreadable(why) if why.contains("permission denied") => Conclusion::undetermined(why),
-        Fact::Unreadable(why) | Fact::Absent(why) => {
+        Fact::Unreadable(why) | Fact::Malformed(why) | Fact::Absent(why) => {
             // Before 1.26 a kubelet is content with v1alpha2.
             if view.profile.kubernetes.0 <= 25 && socket.alpha.known().is_some() {
                 return Ok(Conclusion::holds().because(socket.path, "CRI v1alpha2"));
@@ -313,9 +313,8 @@ pub(super) fn checks() -> Vec<Check> {
             Ok(match &view.facts.runtime.containerd {
                 Fact::Known(_) => Conclusion::holds(),
                 Fact::Absent(_) => Conclusion::not_applicable(format!("there is no {CONTAINERD_CONFIG}")),
-                Fact::NotGathered(why) => Conclusion::undetermined(why),
-                Fact::Unreadable(why) if why.contains("permission denied") => Conclusion::undetermined(why),
-                Fact::Unreadable(why) => Conclusion::breach(Breach::new(CONTAINERD_CONFIG, format!("containerd cannot start with it: {why}")).at(CONTAINERD_CONFIG, None)),
+                Fact::NotGathered(why) | Fact::Unreadable(why) => Conclusion::undetermined(why),
+                Fact::Malformed(why) => Conclusion::breach(Breach::new(CONTAINERD_CONFIG, format!("containerd cannot start with it: {why}")).at(CONTAINERD_CONFIG, None)),
             })
         })
         .label("runtime")
@@ -368,7 +367,9 @@ pub(super) fn checks() -> Vec<Check> {
             Ok(match &socket.config {
                 Fact::Known(config) => Conclusion::holds().because("cgroupDriver", config.get("cgroupDriver").map(ToString::to_string).unwrap_or_default()),
                 Fact::Unreadable(why) if why.contains("not implemented") => Conclusion::breach(Breach::new("RuntimeConfig", "the runtime does not implement it: the kubelet falls back to its own cgroupDriver, and from 1.38 refuses").at(socket.path, None)),
-                Fact::Unreadable(why) | Fact::Absent(why) | Fact::NotGathered(why) => Conclusion::undetermined(why),
+                Fact::Unreadable(why) | Fact::Malformed(why) | Fact::Absent(why) | Fact::NotGathered(why) => {
+                    Conclusion::undetermined(why)
+                },
             })
         })
         .severity(Severity::Medium)

@@ -317,6 +317,9 @@ fn check(row: &'static Row) -> Check {
             );
             return Ok(Conclusion::breach(Breach::new(row.key, cause).at(path, None)));
         };
+        if found.parse::<i64>().is_err() {
+            return Ok(Conclusion::undetermined(format!("{path} holds no number: '{}'", found.escape_debug())));
+        }
         let (holds, wanted) = match row.want {
             Want::Exactly(value) => (found == value, value.to_owned()),
             Want::AtLeast(least) => (found.parse().is_ok_and(|found: u64| found >= least), format!("{least} or more")),

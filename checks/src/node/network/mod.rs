@@ -196,7 +196,7 @@ fn proxies(host: &dyn Host) -> Fact<Vec<(String, u32, String)>> {
                 known = true;
                 continue;
             }
-            Fact::Unreadable(why) => return Fact::Unreadable(why),
+            Fact::Unreadable(why) | Fact::Malformed(why) => return Fact::Unreadable(why),
             Fact::NotGathered(why) => return Fact::NotGathered(why),
         };
         known = true;
