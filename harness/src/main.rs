@@ -23,6 +23,10 @@ use cli::{Cli, Command};
 use fault::Fault;
 
 fn main() -> ExitCode {
+    // Before anything starts a thread: a probe unshares namespaces.
+    if let Some(code) = seaworthy_checks::host::probe_main(&std::env::args_os().collect::<Vec<_>>()) {
+        return code;
+    }
     match begin() {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
         Err(fault) => {

@@ -70,11 +70,15 @@ pub enum Source {
 impl Source {
     /// Opens a node: a folder is a live node's root, a file is a recording.
     ///
+    /// Probes of a live node start this very program again, which must call [`probe_main`] first.
+    ///
+    /// [`probe_main`]: seaworthy_checks::host::probe_main
+    ///
     /// # Errors
     /// [`NodeError`] that names the path and what is wrong with it.
     pub fn open(path: &Path) -> Result<Self, NodeError> {
         if !path.is_file() {
-            let host = LiveHost::open(path)?;
+            let host = LiveHost::open(path)?.with_probes("/proc/self/exe");
             let name = match host.ask(&Query::System) {
                 Ok(Reply::System(system)) => system.nodename,
                 _ => "unknown".to_owned(),

@@ -26,6 +26,7 @@ const LIST_LIMIT: usize = 50_000;
 pub struct LiveHost {
     root: OwnedFd,
     root_path: PathBuf,
+    probes: Option<PathBuf>,
 }
 
 impl LiveHost {
@@ -38,7 +39,7 @@ impl LiveHost {
         let fd = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| {
             fail(kind(errno), format!("cannot be opened as the node's root directory: {}", errno.desc()))
         })?;
-        let host = Self { root: fd, root_path: root.to_owned() };
+        let host = Self { root: fd, root_path: root.to_owned(), probes: None };
         let proc_is_there = host.stat("/proc/version").is_ok();
         if !proc_is_there && host.stat("/etc").is_err() {
             return Err(fail(
@@ -47,6 +48,13 @@ impl LiveHost {
             ));
         }
         Ok(host)
+    }
+
+    /// Lets probes be asked: `program` must call [`probe_main`](super::probe_main) first of all. Without it they are not tried.
+    #[must_use]
+    pub fn with_probes(mut self, program: impl Into<PathBuf>) -> Self {
+        self.probes = Some(program.into());
+        self
     }
 
     /// The root that paths are resolved in.
@@ -250,9 +258,10 @@ impl Host for LiveHost {
             Query::Cri { socket, call } => super::cri::call(self, socket, *call),
             Query::Get { url } => super::http::get(url),
             Query::Lookup { name } => super::lookup::lookup(self, name),
-            Query::Probe { .. } => {
-                Err(Refusal::new(RefusalKind::NotAsked, format!("{query}: this host cannot be asked that")))
-            }
+            Query::Probe { probe } => match &self.probes {
+                Some(program) => super::probe::ask(program, &self.root_path, *probe),
+                None => Err(Refusal::new(RefusalKind::NotAsked, format!("{query}: this program does not probe"))),
+            },
         }
     }
 }

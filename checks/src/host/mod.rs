@@ -7,6 +7,7 @@ mod cri;
 mod http;
 mod live;
 mod lookup;
+mod probe;
 mod program;
 mod query;
 mod recording;
@@ -14,6 +15,7 @@ mod redact;
 mod transcript;
 
 pub use live::LiveHost;
+pub use probe::probe_main;
 pub use query::{
     Answer, CriCall, Entry, FileKind, FileSystem, Probe, Program, Query, Refusal, RefusalKind, Reply, Stat, System,
 };

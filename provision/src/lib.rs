@@ -1,0 +1,1 @@
+//! The bootstrap engine: real Kubernetes clusters on this machine, on hosts made of Linux namespaces.
