@@ -7,11 +7,13 @@
 //! [`Transcript`]: crate::host::Transcript
 
 pub mod cgroup;
+pub mod disk;
 pub mod files;
 pub mod kernel;
 pub mod kubelet;
 pub mod machine;
 pub mod network;
+pub mod probe;
 pub mod programs;
 pub mod runtime;
 pub mod sysctl;
@@ -26,6 +28,8 @@ use crate::profile::Profile;
 pub struct Facts {
     /// Control groups.
     pub cgroup: cgroup::Facts,
+    /// Disks and mounts.
+    pub disk: disk::Facts,
     /// Files of Kubernetes.
     pub files: files::Facts,
     /// The kernel.
@@ -36,6 +40,8 @@ pub struct Facts {
     pub machine: machine::Facts,
     /// The network.
     pub network: network::Facts,
+    /// Kernel features, tried.
+    pub probe: probe::Facts,
     /// Programs.
     pub programs: programs::Facts,
     /// The container runtime.
@@ -50,11 +56,13 @@ impl Facts {
     pub fn read(host: &dyn Host) -> Self {
         Self {
             cgroup: cgroup::Facts::read(host),
+            disk: disk::Facts::read(host),
             files: files::Facts::read(host),
             kernel: kernel::Facts::read(host),
             kubelet: kubelet::Facts::read(host),
             machine: machine::Facts::read(host),
             network: network::Facts::read(host),
+            probe: probe::Facts::read(host),
             programs: programs::Facts::read(host),
             runtime: runtime::Facts::read(host),
             sysctl: sysctl::Facts::read(host),
@@ -77,7 +85,9 @@ pub fn checks() -> Vec<Check> {
     let families = [
         machine::checks,
         kernel::checks,
+        probe::checks,
         cgroup::checks,
+        disk::checks,
         sysctl::checks,
         programs::checks,
         network::checks,

@@ -1,0 +1,448 @@
+//! Disks: room, file systems and how they are mounted, and how long they take to keep what etcd writes.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::conclusion::{Breach, Conclusion};
+use crate::construct::{Edit, file, replace, value};
+use crate::fact::Fact;
+use crate::host::{FileSystem, Host, Probe, Query, Reply};
+use crate::node::View;
+use crate::profile::Role;
+
+const MOUNTS: &str = "/proc/1/mountinfo";
+const KUBELET: &str = "/var/lib/kubelet";
+const CONTAINERD: &str = "/var/lib/containerd";
+const CRIO: &str = "/var/lib/containers/storage";
+const ETCD: &str = "/var/lib/etcd";
+const FLEX_VOLUME: &str = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec";
+const EVICTION: &str = "https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/";
+const HARDWARE: &str = "https://etcd.io/docs/latest/op-guide/hardware/";
+const OVERLAY: &str = "https://docs.kernel.org/filesystems/overlayfs.html";
+const TROUBLE: &str = "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/troubleshooting-kubeadm/";
+const MIB: u64 = 1 << 20;
+
+/// A mount, as /proc/1/mountinfo has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Where.
+    pub point: String,
+    /// File system type.
+    pub kind: String,
+    /// Options of the mount itself: `rw`, `noexec`, ….
+    pub options: Vec<String>,
+    /// Is it in a peer group, so that what is mounted beneath it is seen elsewhere?
+    pub shared: bool,
+    /// The line, counted from 1.
+    pub line: u32,
+}
+
+/// What is known of the disks.
+#[derive(Debug)]
+pub struct Facts {
+    /// The mounts that the first process sees.
+    pub mounts: Fact<Vec<Mount>>,
+    /// The file system of each directory that Kubernetes fills, or of its nearest parent that is there: with that path.
+    rooms: BTreeMap<&'static str, Fact<(String, FileSystem)>>,
+    /// fsync latency, tried.
+    fsync: Fact<Value>,
+}
+
+impl Facts {
+    pub(super) fn read(host: &dyn Host) -> Self {
+        let mounts = match host.text(MOUNTS) {
+            Fact::Known(text) => Fact::Known(text),
+            // Another user's process hides its mounts from us; ours are the next best.
+            _ => host.text("/proc/self/mountinfo"),
+        };
+        Self {
+            mounts: mounts.parse(|text| parse_mounts(&text)),
+            rooms: [KUBELET, CONTAINERD, CRIO, ETCD].map(|path| (path, room(host, path))).into(),
+            fsync: host.value(&Query::Probe { probe: Probe::Fsync }),
+        }
+    }
+
+    fn room(&self, path: &'static str) -> Result<&(String, FileSystem), crate::Inconclusive> {
+        match self.rooms.get(path) {
+            Some(fact) => fact.need(path),
+            None => Err(crate::Inconclusive::new(format!("{path} was not looked at"))),
+        }
+    }
+
+    /// The mount that holds a path: the longest mount point that leads to it, the last of equals.
+    fn mount(&self, path: &str) -> Result<Option<&Mount>, crate::Inconclusive> {
+        let holds = |mount: &&Mount| {
+            let point = mount.point.trim_end_matches('/');
+            path.strip_prefix(point).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        Ok(self.mounts.need("mounts")?.iter().filter(holds).max_by_key(|mount| mount.point.len()))
+    }
+}
+
+fn room(host: &dyn Host, path: &str) -> Fact<(String, FileSystem)> {
+    let mut place = path;
+    loop {
+        match host.file_system(place) {
+            Fact::Absent(_) if place != "/" => {
+                place = place.rfind('/').map_or("/", |cut| if cut == 0 { "/" } else { &place[..cut] });
+            }
+            fact => return fact.map(|room| (place.to_owned(), room)),
+        }
+    }
+}
+
+/// proc_pid_mountinfo(5): id, parent, device, root, mount point, options, optional fields, `-`, type, source, super options.
+fn parse_mounts(text: &str) -> Result<Vec<Mount>, String> {
+    let mut mounts = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let mut fields = line.split(' ');
+        let (Some(point), Some(options)) = (fields.nth(4), fields.next()) else {
+            return Err(format!("{MOUNTS} line {} has no mount point and options", number + 1));
+        };
+        let mut shared = false;
+        for field in fields.by_ref().take_while(|&field| field != "-") {
+            shared |= field.starts_with("shared:");
+        }
+        let kind = fields.next().ok_or_else(|| format!("{MOUNTS} line {} has no file system type", number + 1))?;
+        mounts.push(Mount {
+            point: unescape(point),
+            kind: kind.to_owned(),
+            options: options.split(',').map(str::to_owned).collect(),
+            shared,
+            line: u32::try_from(number + 1).unwrap_or(u32::MAX),
+        });
+    }
+    if mounts.is_empty() { Err(format!("{MOUNTS} is empty")) } else { Ok(mounts) }
+}
+
+/// The kernel writes space, tab, newline and backslash as three octal digits.
+fn unescape(field: &str) -> String {
+    ["\\040 ", "\\011\t", "\\012\n", "\\134\\"]
+        .iter()
+        .fold(field.to_owned(), |text, pair| text.replace(&pair[..4], &pair[4..]))
+}
+
+/// File systems on which etcd or a runtime's snapshots do not do well, by the magic number of statfs(2), with their names.
+const NETWORK_OR_MEMORY: [(u64, &str); 8] = [
+    (0x6969, "NFS"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB2"),
+    (0x6573_5546, "FUSE"),
+    (0x0102_1997, "9p"),
+    (0x0102_1994, "tmpfs"),
+    (0x8584_58f6, "ramfs"),
+    (0x794c_7630, "overlay"),
+];
+
+fn judge_type(view: &View<'_>, path: &'static str, unfit: &[&str], message: &str) -> Judgement {
+    let (place, room) = view.facts.disk.room(path)?;
+    let name = NETWORK_OR_MEMORY.iter().find(|(magic, _)| *magic == room.magic).map(|(_, name)| *name);
+    Ok(match name {
+        Some(name) if unfit.contains(&name) => {
+            let breach = Breach::new(path, format!("{place} is on {name}, on which {message}"));
+            Conclusion::breach(breach.found(name).wanted("a local disk: ext4 or xfs").at(place, None))
+        }
+        _ => Conclusion::holds().because(place, name.map_or_else(|| format!("type {:#x}", room.magic), str::to_owned)),
+    })
+}
+
+fn judge_room(view: &View<'_>, path: &'static str, percent: u64, bytes: u64, what: &str) -> Judgement {
+    let (place, room) = view.facts.disk.room(path)?;
+    let wanted = (room.size / 100 * percent).max(bytes);
+    let found = format!("{} MiB of {} MiB free", room.available / MIB, room.size / MIB);
+    Ok(if room.available >= wanted {
+        Conclusion::holds().because(place, found)
+    } else {
+        let breach = Breach::new(path, format!("{place} has little room: {what}"));
+        Conclusion::breach(breach.found(found).wanted(format!("{} MiB free", wanted / MIB)).at(place, None))
+    })
+}
+
+/// Where a runtime keeps images and containers: that of the profile, or of the socket that is there.
+fn images(view: &View<'_>) -> &'static str {
+    match view.profile.runtime {
+        Some(crate::profile::Runtime::Crio) => CRIO,
+        _ => CONTAINERD,
+    }
+}
+
+fn judge_option(view: &View<'_>, paths: &[&str], option: &str, why: &str) -> Judgement {
+    let mut breaches = Vec::new();
+    for path in paths {
+        if let Some(mount) = view.facts.disk.mount(path)?
+            && mount.options.iter().any(|known| known == option)
+        {
+            let breach = Breach::new(*path, format!("{path} is on {}, which is mounted {option}: {why}", mount.point));
+            breaches.push(breach.found(mount.options.join(",")).at(MOUNTS, Some(mount.line)));
+        }
+    }
+    Ok(Conclusion::from_breaches(breaches))
+}
+
+fn judge_flex_volume(view: &View<'_>) -> Judgement {
+    let config = view.facts.kubelet.config.present("the kubelet's configuration")?;
+    let folder = config.and_then(|config| config.get("volumePluginDir")).and_then(Value::as_str).unwrap_or(FLEX_VOLUME);
+    let mount = view.facts.disk.mount(folder)?;
+    Ok(match mount.filter(|mount| mount.options.iter().any(|option| option == "ro")) {
+        None => Conclusion::holds().because("flex-volume directory", folder),
+        Some(mount) => {
+            let message = format!("{folder} is on {}, which is read-only: the kubelet cannot make it", mount.point);
+            let breach = Breach::new(folder, message).found("ro").wanted("a directory that may be written");
+            Conclusion::breach(breach.at(MOUNTS, Some(mount.line)))
+        }
+    })
+}
+
+fn judge_fsync(view: &View<'_>) -> Judgement {
+    let seen = view.facts.disk.fsync.need("fsync latency")?;
+    if seen.get("works").and_then(Value::as_bool) != Some(true) {
+        let text = |key: &str| seen.get(key).and_then(Value::as_str).unwrap_or("?");
+        return Ok(Conclusion::undetermined(format!("{} gives {}", text("stage"), text("errno"))));
+    }
+    let micros = |key: &str| seen.pointer(&format!("/detail/{key}")).and_then(Value::as_u64);
+    let path = seen.pointer("/detail/path").and_then(Value::as_str).unwrap_or(ETCD);
+    let (Some(p50), Some(p99)) = (micros("p50"), micros("p99")) else {
+        return Ok(Conclusion::undetermined("the answer of the probe has no latencies"));
+    };
+    let millis = |micros: u64| format!("{}.{:02} ms", micros / 1000, micros % 1000 / 10);
+    Ok(if p99 < 10_000 {
+        Conclusion::holds().because(path, format!("median {}, 99th percentile {}", millis(p50), millis(p99)))
+    } else {
+        let breach = Breach::new(path, "the disk is too slow for etcd: leaders will be lost and requests time out");
+        Conclusion::breach(
+            breach.found(format!("99th percentile {}", millis(p99))).wanted("below 10 ms").at(path, None),
+        )
+    })
+}
+
+fn has_room(path: &str, edit: impl FnOnce(&mut FileSystem)) -> Edit {
+    let mut room = FileSystem {
+        magic: 0xef53,
+        size: 40 << 30,
+        available: 30 << 30,
+        inodes: 2_621_440,
+        inodes_free: 2_500_000,
+        read_only: false,
+    };
+    edit(&mut room);
+    Edit::Answer(Query::StatFs { path: path.to_owned() }, Ok(Reply::FileSystem(room)))
+}
+
+fn mounted(line: &str) -> Edit {
+    replace(MOUNTS, "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n", line)
+}
+
+/// The family's checks.
+pub(super) fn checks() -> Vec<Check> {
+    let little = "the kubelet would soon evict pods";
+    vec![
+        Check::new("node.disk.room", "there is room for the kubelet's data", move |view| {
+            judge_room(view, KUBELET, 10, 1800 * MIB, little)
+        })
+        .label("disk")
+        .alias("nodefs.available")
+        .alias("diskUsage")
+        .page("Below 10 % free (nodefs.available) the kubelet evicts pods and taints the node.", "Asks the file system of /var/lib/kubelet, or of the nearest directory above it, for at least 10 % and 1800 MiB.")
+        .basis("Kubernetes: node-pressure eviction; k0s sysinfo", EVICTION)
+        .remedy(Remedy::new("Give the disk more room, or remove what fills it.").command("du -xh --max-depth=2 /var | sort -h | tail"))
+        .bad([has_room(KUBELET, |room| room.available = 3 << 30)]),
+        Check::new("node.disk.image-room", "there is room for images and containers", move |view| {
+            judge_room(view, images(view), 15, 2048 * MIB, little)
+        })
+        .label("disk")
+        .alias("imagefs.available")
+        .page("Below 15 % free (imagefs.available) the kubelet removes images and evicts pods.", "Asks the file system of the runtime's data for at least 15 % and 2 GiB.")
+        .basis("Kubernetes: node-pressure eviction", EVICTION)
+        .remedy(Remedy::new("Give the disk more room, or remove images that nothing uses.").command("crictl rmi --prune"))
+        .bad([has_room(CONTAINERD, |room| room.available = 5 << 30)]),
+        Check::new("node.disk.etcd-room", "there is room for etcd's data", |view| {
+            judge_room(view, ETCD, 10, 4096 * MIB, "etcd's database grows to its quota (2 GiB unless told otherwise), and is copied when it is defragmented")
+        })
+        .severity(Severity::Medium)
+        .roles([Role::ControlPlane, Role::Etcd])
+        .label("disk")
+        .alias("quota-backend-bytes")
+        .page("A full disk stops etcd, and with it every change of the cluster.", "Asks the file system of /var/lib/etcd for at least 10 % and twice etcd's default quota.")
+        .basis("etcd: hardware recommendations", HARDWARE)
+        .remedy(Remedy::new("Give etcd a disk of its own, mounted at /var/lib/etcd."))
+        .bad([has_room(ETCD, |room| room.available = 1 << 30)]),
+        Check::new("node.disk.inodes", "there are inodes left for the kubelet and the runtime", |view| {
+            let mut breaches = Vec::new();
+            for path in [KUBELET, images(view)] {
+                let (place, room) = view.facts.disk.room(path)?;
+                // btrfs, and some others, have no fixed number.
+                if room.inodes > 0 && room.inodes_free < room.inodes / 20 {
+                    let breach = Breach::new(path, format!("{place} has few inodes left: the kubelet would evict pods"));
+                    let found = format!("{} of {} free", room.inodes_free, room.inodes);
+                    breaches.push(breach.found(found).wanted("5 % free").at(place, None));
+                }
+            }
+            Ok(Conclusion::from_breaches(breaches))
+        })
+        .label("disk")
+        .alias("nodefs.inodesFree")
+        .page("Images are many small files: a disk can be out of inodes with room left. The kubelet evicts below 5 % (nodefs.inodesFree).", "Asks the file systems of /var/lib/kubelet and of the runtime's data.")
+        .basis("Kubernetes: node-pressure eviction", EVICTION)
+        .remedy(Remedy::new("Remove small files that nothing uses, or make the file system anew with more inodes (mkfs.ext4 -N)."))
+        .bad([has_room(KUBELET, |room| room.inodes_free = 100)]),
+        Check::new("node.disk.writable", "the directories that Kubernetes fills may be written", |view| {
+            let mut breaches = Vec::new();
+            for path in [KUBELET, images(view), ETCD] {
+                if path == ETCD && view.profile.role == Role::Worker {
+                    continue;
+                }
+                let (place, room) = view.facts.disk.room(path)?;
+                let mount = view.facts.disk.mount(path)?;
+                // Seen through a read-only bind mount of the node's root, every file system is read-only: the node's own table decides.
+                let read_only = mount.map_or(room.read_only, |mount| mount.options.iter().any(|option| option == "ro"));
+                if read_only {
+                    breaches.push(Breach::new(path, format!("{place} is on a read-only file system")).found("ro").wanted("rw").at(place, None));
+                }
+            }
+            Ok(Conclusion::from_breaches(breaches))
+        })
+        .severity(Severity::Critical)
+        .label("disk")
+        .alias("ReadonlyFilesystem")
+        .page("A disk with errors is remounted read-only by the kernel; nothing starts then.", "Reads the mount options in /proc/1/mountinfo.")
+        .basis("node-problem-detector: ReadonlyFilesystem", "https://github.com/kubernetes/node-problem-detector")
+        .remedy(Remedy::new("Look for disk errors; then repair and remount.").command("dmesg -T | grep -iE 'i/o error|remount'"))
+        .bad([mounted("24 1 8:1 / / ro,relatime shared:1 - ext4 /dev/vda1 ro\n")]),
+        Check::new("node.disk.etcd-type", "etcd's data is on a local disk", |view| {
+            judge_type(view, ETCD, &["NFS", "CIFS", "SMB2", "FUSE", "9p", "tmpfs", "ramfs"], "etcd is slow, or loses what it promised to keep")
+        })
+        .roles([Role::ControlPlane, Role::Etcd])
+        .label("disk")
+        .alias("etcd on NFS")
+        .page("etcd answers for data that fsync made durable: network file systems and memory do not keep that promise, or not fast.", "Asks the file system of /var/lib/etcd for its type.")
+        .basis("etcd: hardware recommendations, disks", HARDWARE)
+        .remedy(Remedy::new("Mount a local disk, best an SSD of its own, at /var/lib/etcd."))
+        .bad([has_room(ETCD, |room| room.magic = 0x6969)]),
+        Check::new("node.disk.image-type", "images are on a file system that overlays can use", |view| {
+            judge_type(view, images(view), &["NFS", "CIFS", "SMB2", "9p", "overlay"], "an overlay cannot have its upper layer")
+        })
+        .label("disk")
+        .alias("failed to mount overlay")
+        .page("The upper layer of an overlay must be on a file system with d_type and trusted extended attributes: not NFS, not another overlay.", "Asks the file system of the runtime's data for its type.")
+        .basis("Kernel: overlayfs, upper and lower", OVERLAY)
+        .remedy(Remedy::new("Mount ext4 or xfs (ftype=1) at the runtime's directory.").command("mount /dev/DISK /var/lib/containerd"))
+        .bad([has_room(CONTAINERD, |room| room.magic = 0x794c_7630)]),
+        Check::new("node.disk.no-exec", "programs may be run where Kubernetes keeps them", |view| {
+            judge_option(view, &[images(view), KUBELET, "/opt/cni/bin", "/usr/local/bin"], "noexec", "no program there can be started")
+        })
+        .label("disk")
+        .alias("noexec")
+        .page("Hardening guides mount /var noexec: then no container, no CNI plug-in and no subPath of an executable starts.", "Reads the mount options in /proc/1/mountinfo.")
+        .basis("mount(8): noexec", "https://man7.org/linux/man-pages/man8/mount.8.html")
+        .remedy(Remedy::new("Take noexec from the mount.").command("mount -o remount,exec /var").persist("/etc/fstab", "the same line without noexec"))
+        .bad([mounted("24 1 8:1 / / rw,noexec shared:1 - ext4 /dev/vda1 rw\n")]),
+        Check::new("node.disk.no-dev", "device files work where containers keep them", |view| {
+            judge_option(view, &[images(view), KUBELET], "nodev", "device files there do not work")
+        })
+        .severity(Severity::Low)
+        .label("disk")
+        .alias("nodev")
+        .page("Images with device files, and block volumes of pods, need them.", "Reads the mount options in /proc/1/mountinfo.")
+        .basis("mount(8): nodev", "https://man7.org/linux/man-pages/man8/mount.8.html")
+        .remedy(Remedy::new("Take nodev from the mount.").command("mount -o remount,dev /var"))
+        .bad([mounted("24 1 8:1 / / rw,nodev shared:1 - ext4 /dev/vda1 rw\n")]),
+        Check::new("node.disk.no-suid", "set-user-ID programs work in containers", |view| {
+            judge_option(view, &[images(view)], "nosuid", "sudo, ping and su do not work in containers")
+        })
+        .severity(Severity::Info)
+        .label("disk")
+        .alias("nosuid")
+        .page("A container's programs keep the mount options of the disk that their image is on.", "Reads the mount options in /proc/1/mountinfo.")
+        .basis("mount(8): nosuid", "https://man7.org/linux/man-pages/man8/mount.8.html")
+        .remedy(Remedy::new("Take nosuid from the mount, unless that is meant.").command("mount -o remount,suid /var"))
+        .bad([mounted("24 1 8:1 / / rw,nosuid shared:1 - ext4 /dev/vda1 rw\n")]),
+        Check::new("node.disk.propagation", "mounts beneath the kubelet's directory are shared", |view| {
+            let Some(mount) = view.facts.disk.mount(KUBELET)? else {
+                return Ok(Conclusion::undetermined(format!("{MOUNTS} has no mount that holds {KUBELET}")));
+            };
+            Ok(if mount.shared {
+                Conclusion::holds().because(&mount.point, "shared")
+            } else {
+                let message = format!("{} is a private mount: volumes that a pod mounts are not seen by others", mount.point);
+                Conclusion::breach(Breach::new(KUBELET, message).found("private").wanted("shared").at(MOUNTS, Some(mount.line)))
+            })
+        })
+        .severity(Severity::Medium)
+        .label("disk")
+        .alias("MountPropagation")
+        .alias("path is mounted on / but it is not a shared mount")
+        .page("CSI drivers mount volumes in their own pod with mountPropagation Bidirectional; that fails on a private mount.", "Looks for a peer group in /proc/1/mountinfo.")
+        .basis("Kubernetes: volumes, mount propagation", "https://kubernetes.io/docs/concepts/storage/volumes/#mount-propagation")
+        .remedy(Remedy::new("Share it. systemd does so at boot; another init must be told.").command("mount --make-rshared /"))
+        .bad([mounted("24 1 8:1 / / rw,relatime - ext4 /dev/vda1 rw\n")]),
+        Check::new("node.disk.flex-volume", "the flex-volume directory may be written", judge_flex_volume)
+            .severity(Severity::Medium)
+            .label("disk")
+            .label("kubeadm")
+            .alias("/usr is mounted read-only")
+            .alias("volumePluginDir")
+            .page("On Fedora CoreOS, Flatcar and others /usr is read-only, and the kubelet and the controller-manager look for flex-volume plug-ins there.", "Reads volumePluginDir of the kubelet's configuration, and the mount options of its place.")
+            .basis("Troubleshooting kubeadm: /usr is mounted read-only on nodes", TROUBLE)
+            .remedy(Remedy::new("Name a directory that may be written, for the kubelet and for the controller-manager (extraArgs: flex-volume-plugin-dir).").persist(crate::node::kubelet::CONFIG, "volumePluginDir: /opt/libexec/kubernetes/kubelet-plugins/volume/exec/"))
+            .bad([file(MOUNTS, "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n25 24 8:2 / /usr ro,relatime shared:2 - ext4 /dev/vda2 ro\n")]),
+        Check::new("node.disk.proc", "/proc is mounted", |view| {
+            let mounts = view.facts.disk.mounts.need("mounts")?;
+            let mounted = mounts.iter().any(|mount| mount.point == "/proc" && mount.kind == "proc");
+            Ok(if mounted {
+                Conclusion::holds()
+            } else {
+                Conclusion::breach(Breach::new("/proc", "no proc file system is mounted at /proc").wanted("proc"))
+            })
+        })
+        .severity(Severity::Critical)
+        .label("disk")
+        .alias("procfs")
+        .page("The kubelet, runtimes and every container read it.", "Looks for it in /proc/1/mountinfo.")
+        .basis("k0s sysinfo: procfs", "https://docs.k0sproject.io/stable/system-requirements/")
+        .remedy(Remedy::new("Mount it.").command("mount -t proc proc /proc"))
+        .bad([file(MOUNTS, "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n")]),
+        Check::new("node.disk.fsync", "the disk is fast enough for etcd", judge_fsync)
+            .severity(Severity::Medium)
+            .roles([Role::ControlPlane, Role::Etcd])
+            .label("disk")
+            .label("probe")
+            .alias("filesystemPerformance")
+            .alias("wal_fsync_duration_seconds")
+            .page("etcd syncs each write to disk before it answers. When that takes too long, heartbeats are late and leaders are lost.", "Writes and syncs 100 blocks of 2300 bytes to a file without a name where etcd's data goes; --passive turns it off.")
+            .basis("etcd: the 99th percentile of fdatasync must be below 10 ms", "https://etcd.io/docs/latest/op-guide/hardware/#disks")
+            .remedy(Remedy::new("Give etcd a local SSD, without other writers.").command("ionice -c2 -n0 -p $(pgrep etcd)"))
+            .good([value(Query::Probe { probe: Probe::Fsync }, json!({ "works": true, "stage": "", "errno": "", "detail": { "path": "/var/lib", "writes": 100, "p50": 400, "p99": 1500 } }))])
+            .bad([value(Query::Probe { probe: Probe::Fsync }, json!({ "works": true, "stage": "", "errno": "", "detail": { "path": "/var/lib", "writes": 100, "p50": 9000, "p99": 48_000 } }))]),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_read_with_their_peer_groups() {
+        let text = "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n30 24 0:5 / /mnt/a\\040b ro master:2 - tmpfs x ro\n";
+        let mounts = parse_mounts(text).unwrap();
+        assert!(mounts[0].shared && !mounts[1].shared);
+        assert_eq!((mounts[1].point.as_str(), mounts[1].kind.as_str(), mounts[1].line), ("/mnt/a b", "tmpfs", 2));
+        assert!(
+            parse_mounts("").is_err() && parse_mounts("garbage").is_err() && parse_mounts("1 2 3 4 5 6 7").is_err()
+        );
+    }
+
+    #[test]
+    fn the_longest_mount_point_counts() {
+        let text =
+            "1 0 8:1 / / rw - ext4 a rw\n2 1 8:2 / /var rw - ext4 b rw\n3 1 8:3 / /var/lib/kube rw - ext4 c rw\n";
+        let facts = Facts {
+            mounts: Fact::Known(parse_mounts(text).unwrap()),
+            rooms: BTreeMap::new(),
+            fsync: Fact::NotGathered(String::new()),
+        };
+        assert_eq!(facts.mount(KUBELET).unwrap().unwrap().point, "/var");
+        assert_eq!(facts.mount("/opt").unwrap().unwrap().point, "/");
+    }
+}
