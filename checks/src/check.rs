@@ -100,6 +100,8 @@ pub struct Example {
     pub good: Vec<Edit>,
     /// Edits under which it does not hold.
     pub bad: Vec<Edit>,
+    /// Edits that make another node of the reference node, for a claim about several.
+    pub peer: Option<Vec<Edit>>,
     /// The profile to judge the examples by, where the default does not do.
     pub profile: Option<fn(&mut crate::profile::Profile)>,
 }
@@ -232,6 +234,13 @@ impl Check {
     #[must_use]
     pub fn good(mut self, edits: impl IntoIterator<Item = Edit>) -> Self {
         self.example.good = edits.into_iter().collect();
+        self
+    }
+
+    /// Another node beside the examples: the reference node with these edits.
+    #[must_use]
+    pub fn beside(mut self, edits: impl IntoIterator<Item = Edit>) -> Self {
+        self.example.peer = Some(edits.into_iter().collect());
         self
     }
 

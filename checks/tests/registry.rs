@@ -7,7 +7,7 @@ use std::path::Path;
 
 use seaworthy_checks::construct::{Edit, apply, lay};
 use seaworthy_checks::host::Transcript;
-use seaworthy_checks::node::{Facts, View, checks};
+use seaworthy_checks::node::{Facts, Peer, View, checks};
 use seaworthy_checks::{Check, Conclusion, Profile, Verdict};
 
 fn reference() -> Transcript {
@@ -23,7 +23,12 @@ fn judge(check: &Check, edits: &[Edit]) -> Conclusion {
     if let Some(edit) = check.example.profile {
         edit(&mut profile);
     }
-    check.judge(&View { facts: &Facts::read(&transcript), profile: &profile })
+    let facts = Facts::read(&transcript);
+    let Some(edits) = &check.example.peer else { return check.judge(&View::alone(&facts, &profile)) };
+    let mut transcript = reference();
+    apply(&mut transcript, edits).unwrap_or_else(|error| panic!("{}: {error}", check.id));
+    let peer = Facts::read(&transcript);
+    check.judge(&View { facts: &facts, profile: &profile, peers: &[Peer { name: "peer", facts: &peer }] })
 }
 
 #[test]
@@ -94,7 +99,7 @@ fn every_check_holds_on_its_good_node_and_fails_on_its_bad_one() {
 fn nothing_is_concluded_of_a_node_that_nobody_looked_at() {
     let profile = Profile::new(jiff::Timestamp::UNIX_EPOCH);
     let facts = Facts::read(&Transcript::default());
-    let view = View { facts: &facts, profile: &profile };
+    let view = View::alone(&facts, &profile);
     for check in checks() {
         let verdict = check.judge(&view).verdict;
         assert!(

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use seaworthy_checks::host::Layout;
 use seaworthy_checks::{KubernetesVersion, Profile, Role, Runtime};
 use seaworthy_reports::{Format, Severity};
 
@@ -144,6 +145,24 @@ impl From<SeverityName> for Severity {
     }
 }
 
+/// Where things are that do not lie where kubeadm puts them.
+#[derive(Debug, Args)]
+pub(crate) struct LayoutOptions {
+    /// The kubelet's configuration file, where neither its flags nor kubeadm's layout lead to it
+    #[arg(long, env = "KUBELET_CONFIG", value_name = "PATH")]
+    pub(crate) kubelet_config: Option<String>,
+    /// The folder of static pods
+    #[arg(long, env = "CONFIG_DIR", value_name = "PATH")]
+    pub(crate) config_dir: Option<String>,
+}
+
+impl LayoutOptions {
+    pub(crate) fn layout(&self) -> Layout {
+        let given = |path: &Option<String>| path.clone().filter(|path| !path.is_empty());
+        Layout { kubelet_config: given(&self.kubelet_config), manifests: given(&self.config_dir) }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RunOptions {
     #[command(flatten)]
@@ -153,6 +172,8 @@ pub(crate) struct RunOptions {
     /// The node: / for this machine, a folder that a node's root is mounted at, or a recording; several allowed
     #[arg(long = "host", visible_alias = "rootfs", value_name = "PATH", default_value = "/")]
     pub(crate) hosts: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) layout: LayoutOptions,
     /// Only look: leave out the kernel probes, which try features in namespaces of their own
     #[arg(long)]
     pub(crate) passive: bool,
@@ -219,6 +240,8 @@ pub(crate) struct RecordOptions {
     /// The recording to write
     #[arg(short = 'O', long, value_name = "FILE", default_value = "node.tar.zst")]
     pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) layout: LayoutOptions,
     /// Only look: leave out the kernel probes
     #[arg(long)]
     pub(crate) passive: bool,

@@ -19,7 +19,8 @@ pub(crate) fn record(options: &RecordOptions) -> Result<i32, Fault> {
             Fault::usage(format!("{} is there already", path.display())).hint("name another with -O, or add --force")
         );
     }
-    let source = Source::open(&options.host).map_err(|error| Fault::usage(error.to_string()))?;
+    let source =
+        Source::open(&options.host, &options.layout.layout()).map_err(|error| Fault::usage(error.to_string()))?;
     if !source.is_live() {
         return Err(Fault::usage(format!("{} is a recording already", options.host.display())));
     }

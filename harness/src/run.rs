@@ -39,7 +39,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
     let trials: Vec<_> = select::select(&options.selection)?.into_iter().map(Arc::new).collect();
     let mut sources = Vec::new();
     for path in &options.hosts {
-        sources.push(Source::open(path).map_err(|error| Fault::usage(error.to_string()))?);
+        sources.push(Source::open(path, &options.layout.layout()).map_err(|error| Fault::usage(error.to_string()))?);
     }
     let names = subject_names(&sources, &options.hosts);
     let now = jiff::Timestamp::now();
@@ -71,8 +71,15 @@ pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
         workers,
     };
     let mut timings = Timings::default();
+    // All are asked before one is judged: some claims compare nodes.
+    let mut fleet = Vec::new();
     for (source, name) in sources.iter().zip(&names) {
-        sail(&deck, source, name, options, &mut timings)?;
+        if signals::seen().is_none() {
+            fleet.push(gather(&deck, source, name, options, &mut timings)?);
+        }
+    }
+    for (index, source) in sources.iter().enumerate().take(fleet.len()) {
+        sail(&deck, source, &mut fleet, index, options, &mut timings)?;
     }
     progress.finish();
     let interrupted = signals::seen();
@@ -91,11 +98,29 @@ pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
     Ok(code)
 }
 
-/// Gathers one node and judges it, with as many attempts as the user allows.
-fn sail(
+fn gather(
     deck: &Deck<'_>,
     source: &Source,
     name: &str,
+    options: &RunOptions,
+    timings: &mut Timings,
+) -> Result<Arc<Node>, Fault> {
+    deck.progress.phase(format!("asking {name}"));
+    let began = Instant::now();
+    let mut node = source.gather(options.passive);
+    name.clone_into(&mut node.name);
+    timings.gather += began.elapsed();
+    let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    deck.log.write(What::SubjectGathered { subject: node.subject(), micros })?;
+    Ok(Arc::new(node))
+}
+
+/// Judges one node of the fleet, with as many attempts as the user allows; each is of a node asked anew.
+fn sail(
+    deck: &Deck<'_>,
+    source: &Source,
+    fleet: &mut [Arc<Node>],
+    index: usize,
     options: &RunOptions,
     timings: &mut Timings,
 ) -> Result<(), Fault> {
@@ -105,22 +130,37 @@ fn sail(
         if wanted.is_empty() || signals::seen().is_some() {
             break;
         }
-        deck.progress.phase(format!("asking {name}"));
+        if attempt > 1 {
+            let name = fleet[index].name.clone();
+            fleet[index] = gather(deck, source, &name, options, timings)?;
+        }
         let began = Instant::now();
-        let mut node = source.gather(options.passive);
-        name.clone_into(&mut node.name);
-        timings.gather += began.elapsed();
-        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        deck.log.write(What::SubjectGathered { subject: node.subject(), micros })?;
-        let began = Instant::now();
-        wanted = judge(deck, &Arc::new(node), &wanted, u32::from(attempt))?;
+        wanted = judge(deck, &Ship { fleet: fleet.to_vec(), index }, &wanted, u32::from(attempt))?;
         timings.judge += began.elapsed();
     }
     Ok(())
 }
 
+/// One node among those that were asked.
+#[derive(Clone)]
+struct Ship {
+    fleet: Vec<Arc<Node>>,
+    index: usize,
+}
+
+impl Ship {
+    fn node(&self) -> &Node {
+        &self.fleet[self.index]
+    }
+
+    fn run(&self, trial: &Trial, profile: &Profile) -> Verdict {
+        let others = self.fleet.iter().enumerate().filter(|(index, _)| *index != self.index);
+        trial.run(self.node(), &others.map(|(_, node)| &**node).collect::<Vec<_>>(), profile)
+    }
+}
+
 /// Runs trials in parallel; returns those that did not pass and may do so on a retry.
-fn judge(deck: &Deck<'_>, node: &Arc<Node>, wanted: &BTreeSet<usize>, attempt: u32) -> Result<BTreeSet<usize>, Fault> {
+fn judge(deck: &Deck<'_>, ship: &Ship, wanted: &BTreeSet<usize>, attempt: u32) -> Result<BTreeSet<usize>, Fault> {
     let order: Vec<_> = wanted.iter().copied().collect();
     let next = AtomicUsize::new(0);
     let again = Mutex::new(BTreeSet::new());
@@ -130,7 +170,7 @@ fn judge(deck: &Deck<'_>, node: &Arc<Node>, wanted: &BTreeSet<usize>, attempt: u
             scope.spawn(|| {
                 while signals::seen().is_none() {
                     let Some(&index) = order.get(next.fetch_add(1, Ordering::SeqCst)) else { break };
-                    match one(deck, node, &deck.trials[index], attempt) {
+                    match one(deck, ship, &deck.trials[index], attempt) {
                         Ok(Outcome::Fail | Outcome::Errored | Outcome::Undetermined) => {
                             lock(&again).insert(index);
                         }
@@ -150,12 +190,12 @@ fn judge(deck: &Deck<'_>, node: &Arc<Node>, wanted: &BTreeSet<usize>, attempt: u
     }
 }
 
-fn one(deck: &Deck<'_>, node: &Arc<Node>, trial: &Arc<Trial>, attempt: u32) -> Result<Outcome, Fault> {
-    let (id, subject) = (&trial.info.id, &node.name);
+fn one(deck: &Deck<'_>, ship: &Ship, trial: &Arc<Trial>, attempt: u32) -> Result<Outcome, Fault> {
+    let (id, subject) = (&trial.info.id, &ship.node().name);
     deck.progress.begin(id);
     deck.log.write(What::TrialStarted { trial: id.clone(), subject: subject.clone(), attempt })?;
     let began = Instant::now();
-    let verdict = within_budget(deck, node, trial);
+    let verdict = within_budget(deck, ship, trial);
     let spent = began.elapsed();
     if spent > trial.budget {
         deck.log
@@ -173,12 +213,12 @@ fn one(deck: &Deck<'_>, node: &Arc<Node>, trial: &Arc<Trial>, attempt: u32) -> R
 }
 
 /// Runs a trial in a thread of its own, which is given up when its patience is over.
-fn within_budget(deck: &Deck<'_>, node: &Arc<Node>, trial: &Arc<Trial>) -> Verdict {
+fn within_budget(deck: &Deck<'_>, ship: &Ship, trial: &Arc<Trial>) -> Verdict {
     let (sender, receiver) = mpsc::channel();
     let limit = trial.budget * PATIENCE;
     let thread = {
-        let (node, trial, profile) = (node.clone(), trial.clone(), deck.profile.clone());
-        std::thread::Builder::new().spawn(move || sender.send(trial.run(&node, &profile)).ok())
+        let (ship, trial, profile) = (ship.clone(), trial.clone(), deck.profile.clone());
+        std::thread::Builder::new().spawn(move || sender.send(ship.run(&trial, &profile)).ok())
     };
     if let Err(error) = thread {
         return Verdict::because(Outcome::Errored, format!("no thread could be started: {error}"));

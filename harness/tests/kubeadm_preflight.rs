@@ -7,6 +7,7 @@
 use std::process::Command;
 
 use seaworthy_checks::Profile;
+use seaworthy_checks::host::Layout;
 use seaworthy_reports::Outcome;
 use seaworthy_suites::{Source, node_suite};
 
@@ -57,13 +58,13 @@ fn what_kubeadm_reports_we_report() {
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("Running pre-flight checks"), "kubeadm did not get as far as its checks: {text}");
 
-    let node = Source::open("/".as_ref()).unwrap().gather(true);
+    let node = Source::open("/".as_ref(), &Layout::default()).unwrap().gather(true);
     drop(taken);
     let profile = Profile::new(jiff::Timestamp::now());
     let failed: Vec<_> = node_suite()
         .trials
         .into_iter()
-        .filter(|trial| trial.run(&node, &profile).outcome == Outcome::Fail)
+        .filter(|trial| trial.run(&node, &[], &profile).outcome == Outcome::Fail)
         .map(|trial| trial.info)
         .collect();
     let names = reported(&text);

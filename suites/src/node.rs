@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use seaworthy_checks::host::{
-    BadRecording, Host, LiveHost, Meta, Query, Recorder, Refusal, Reply, Transcript, read_recording,
+    BadRecording, Host, Layout, LiveHost, Meta, Query, Recorder, Refusal, Reply, Transcript, read_recording,
 };
-use seaworthy_checks::node::{Facts, View, checks};
+use seaworthy_checks::node::{Facts, Peer, View, checks};
 use seaworthy_reports::{Evidence, Subject};
 
 use crate::convert;
@@ -68,7 +68,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Opens a node: a folder is a live node's root, a file is a recording.
+    /// Opens a node: a folder is a live node's root, of which `layout` says what lies elsewhere; a file is a recording.
     ///
     /// Probes of a live node start this very program again, which must call [`probe_main`] first.
     ///
@@ -76,9 +76,9 @@ impl Source {
     ///
     /// # Errors
     /// [`NodeError`] that names the path and what is wrong with it.
-    pub fn open(path: &Path) -> Result<Self, NodeError> {
+    pub fn open(path: &Path, layout: &Layout) -> Result<Self, NodeError> {
         if !path.is_file() {
-            let host = LiveHost::open(path)?.with_probes("/proc/self/exe");
+            let host = LiveHost::open(path)?.with_probes("/proc/self/exe").with_layout(layout.clone());
             let name = match host.ask(&Query::System) {
                 Ok(Reply::System(system)) => system.nodename,
                 _ => "unknown".to_owned(),
@@ -172,8 +172,9 @@ pub fn node_suite() -> Suite {
         let mut info = convert::info(&check, "node");
         // What node-test's users select by.
         info.aliases.push("[NodeConformance]".to_owned());
-        Trial::new(info, Duration::from_secs(1), move |node, profile| {
-            convert::verdict(check.judge(&View { facts: &node.facts, profile }))
+        Trial::new(info, Duration::from_secs(1), move |node, others, profile| {
+            let peers: Vec<_> = others.iter().map(|other| Peer { name: &other.name, facts: &other.facts }).collect();
+            convert::verdict(check.judge(&View { facts: &node.facts, profile, peers: &peers }))
         })
     });
     Suite { name: "node", title: "Is this node ready for Kubernetes?", trials: trials.collect() }
@@ -209,8 +210,8 @@ mod tests {
             how: String::new(),
             remedy: vec![],
         };
-        let trial = Trial::new(info, Duration::from_secs(1), |_, _| -> Verdict { panic!("sunk {}", 1) });
-        let verdict = trial.run(&empty(), &Profile::new(jiff::Timestamp::UNIX_EPOCH));
+        let trial = Trial::new(info, Duration::from_secs(1), |_, _, _| -> Verdict { panic!("sunk {}", 1) });
+        let verdict = trial.run(&empty(), &[], &Profile::new(jiff::Timestamp::UNIX_EPOCH));
         assert_eq!(verdict.outcome, Outcome::Errored);
         assert!(verdict.reason.unwrap().contains("sunk 1"));
     }
@@ -219,7 +220,7 @@ mod tests {
     fn a_node_that_nobody_looked_at_passes_nothing() {
         let profile = Profile::new(jiff::Timestamp::UNIX_EPOCH);
         for trial in node_suite().trials {
-            let verdict = trial.run(&empty(), &profile);
+            let verdict = trial.run(&empty(), &[], &profile);
             assert!(!matches!(verdict.outcome, Outcome::Pass | Outcome::Fail), "{}: {verdict:?}", trial.info.id);
         }
     }
@@ -227,7 +228,7 @@ mod tests {
     #[test]
     fn what_is_no_recording_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = Source::open(file.path()).err().unwrap().to_string();
+        let error = Source::open(file.path(), &Layout::default()).err().unwrap().to_string();
         assert!(error.contains("no recording"), "{error}");
     }
 }

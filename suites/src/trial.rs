@@ -8,7 +8,7 @@ use seaworthy_reports::{Outcome, TrialInfo, Verdict};
 
 use crate::node::Node;
 
-type Body = Box<dyn Fn(&Node, &Profile) -> Verdict + Send + Sync>;
+type Body = Box<dyn Fn(&Node, &[&Node], &Profile) -> Verdict + Send + Sync>;
 
 /// A claim that can be put on trial.
 pub struct Trial {
@@ -30,15 +30,15 @@ impl Trial {
     pub fn new(
         info: TrialInfo,
         budget: Duration,
-        body: impl Fn(&Node, &Profile) -> Verdict + Send + Sync + 'static,
+        body: impl Fn(&Node, &[&Node], &Profile) -> Verdict + Send + Sync + 'static,
     ) -> Self {
         Self { info, budget, body: Box::new(body) }
     }
 
-    /// Runs the trial. A panic in its body is this trial's error and nobody else's.
+    /// Runs the trial on a node, with the `others` of its fleet to compare it with. A panic in its body is this trial's error and nobody else's.
     #[must_use]
-    pub fn run(&self, node: &Node, profile: &Profile) -> Verdict {
-        catch_unwind(AssertUnwindSafe(|| (self.body)(node, profile))).unwrap_or_else(|panic| {
+    pub fn run(&self, node: &Node, others: &[&Node], profile: &Profile) -> Verdict {
+        catch_unwind(AssertUnwindSafe(|| (self.body)(node, others, profile))).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
             Verdict::because(Outcome::Errored, format!("a defect of seaworthy: {} panicked: {text}", self.info.id))

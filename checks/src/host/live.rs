@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
 use nix::sys::stat::Mode;
 
-use super::{Answer, Entry, FileKind, FileSystem, Host, Query, Refusal, RefusalKind, Reply, Stat, System};
+use super::{Answer, Entry, FileKind, FileSystem, Host, Layout, Query, Refusal, RefusalKind, Reply, Stat, System};
 
 /// The most bytes that are read of one file: 1 MiB.
 pub(super) const READ_LIMIT: u64 = 1 << 20;
@@ -27,6 +27,7 @@ pub struct LiveHost {
     root: OwnedFd,
     root_path: PathBuf,
     probes: Option<PathBuf>,
+    layout: Layout,
 }
 
 impl LiveHost {
@@ -39,7 +40,7 @@ impl LiveHost {
         let fd = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| {
             fail(kind(errno), format!("cannot be opened as the node's root directory: {}", errno.desc()))
         })?;
-        let host = Self { root: fd, root_path: root.to_owned(), probes: None };
+        let host = Self { root: fd, root_path: root.to_owned(), probes: None, layout: Layout::default() };
         let proc_is_there = host.stat("/proc/version").is_ok();
         if !proc_is_there && host.stat("/etc").is_err() {
             return Err(fail(
@@ -54,6 +55,13 @@ impl LiveHost {
     #[must_use]
     pub fn with_probes(mut self, program: impl Into<PathBuf>) -> Self {
         self.probes = Some(program.into());
+        self
+    }
+
+    /// Says where things are that do not lie where kubeadm puts them.
+    #[must_use]
+    pub fn with_layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
         self
     }
 
@@ -254,6 +262,9 @@ impl Host for LiveHost {
             Query::Link { path } => self.link(path),
             Query::StatFs { path } => self.file_system(path),
             Query::System => self.system(),
+            Query::Layout => serde_json::to_value(&self.layout)
+                .map(Reply::Value)
+                .map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string())),
             Query::Run { program } => super::program::run(self, *program),
             Query::Cri { socket, call } => super::cri::call(self, socket, *call),
             Query::Get { url } => super::http::get(url),

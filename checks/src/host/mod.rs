@@ -17,7 +17,8 @@ mod transcript;
 pub use live::LiveHost;
 pub use probe::probe_main;
 pub use query::{
-    Answer, CriCall, Entry, FileKind, FileSystem, Probe, Program, Query, Refusal, RefusalKind, Reply, Stat, System,
+    Answer, CriCall, Entry, FileKind, FileSystem, Layout, Probe, Program, Query, Refusal, RefusalKind, Reply, Stat,
+    System,
 };
 pub use recording::{BadRecording, FORMAT as RECORDING_FORMAT, read_recording, write_recording};
 pub use redact::redact;
@@ -86,6 +87,12 @@ impl dyn Host + '_ {
             Ok(Reply::FileSystem(stat)) => Fact::Known(stat),
             other => refused(path, other),
         }
+    }
+
+    /// Where the user says that things are; nowhere special, if nobody said so.
+    pub fn layout(&self) -> Layout {
+        let value = self.value(&Query::Layout);
+        value.known().and_then(|value| serde_json::from_value(value.clone()).ok()).unwrap_or_default()
     }
 
     /// The machine, and what we may do on it.

@@ -33,6 +33,8 @@ pub enum Query {
         /// Absolute path on the host.
         path: String,
     },
+    /// Where the user says that things are which may lie elsewhere; the reply is a [`Layout`] as a value.
+    Layout,
     /// What the kernel says of the machine and of us: uname, sysinfo, CPUs, our capabilities.
     System,
     /// The output of an allow-listed program.
@@ -69,6 +71,7 @@ impl fmt::Display for Query {
         match self {
             Self::Read { path } | Self::List { path } | Self::Stat { path } | Self::Link { path } => f.write_str(path),
             Self::StatFs { path } => write!(f, "file system of {path}"),
+            Self::Layout => f.write_str("layout"),
             Self::System => f.write_str("system"),
             Self::Run { program } => write!(f, "{program}"),
             Self::Cri { socket, call } => write!(f, "CRI {call:?} at {socket}"),
@@ -87,12 +90,8 @@ pub enum Program {
     KubeletVersion,
     /// `kubeadm version -o short`
     KubeadmVersion,
-    /// `containerd --version`
-    ContainerdVersion,
-    /// `runc --version`
-    RuncVersion,
-    /// `iptables --version`
-    IptablesVersion,
+    /// `docker --version`
+    DockerVersion,
 }
 
 impl Program {
@@ -102,9 +101,7 @@ impl Program {
         match self {
             Self::KubeletVersion => &["kubelet", "--version"],
             Self::KubeadmVersion => &["kubeadm", "version", "-o", "short"],
-            Self::ContainerdVersion => &["containerd", "--version"],
-            Self::RuncVersion => &["runc", "--version"],
-            Self::IptablesVersion => &["iptables", "--version"],
+            Self::DockerVersion => &["docker", "--version"],
         }
     }
 }
@@ -175,6 +172,16 @@ pub enum Probe {
     Seccomp,
     /// fsync latency where etcd's data goes: writes and syncs a small file of our own in the data directory's file system.
     Fsync,
+}
+
+/// Where the user says that things are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Layout {
+    /// The kubelet's configuration file.
+    pub kubelet_config: Option<String>,
+    /// The folder of static pods.
+    pub manifests: Option<String>,
 }
 
 /// The type of a file.

@@ -39,7 +39,7 @@ impl Facts {
             stats: paths.map(|path| (path.to_owned(), host.stat(path))).collect(),
             etcd: host.list(ETCD).map(names),
             pki: pki(host),
-            manifests: host.list("/etc/kubernetes/manifests").map(names),
+            manifests: host.list(host.layout().manifests.as_deref().unwrap_or("/etc/kubernetes/manifests")).map(names),
             client: host.link("/var/lib/kubelet/pki/kubelet-client-current.pem").map(|target| {
                 let path =
                     if target.starts_with('/') { target.clone() } else { format!("/var/lib/kubelet/pki/{target}") };

@@ -6,9 +6,13 @@
 //! [`Recorder`]: crate::host::Recorder
 //! [`Transcript`]: crate::host::Transcript
 
+pub mod certificate;
 pub mod cgroup;
+pub mod crio;
 pub mod disk;
+pub mod docker;
 pub mod files;
+mod fleet;
 pub mod kernel;
 pub mod kubelet;
 pub mod machine;
@@ -16,6 +20,7 @@ pub mod network;
 pub mod probe;
 pub mod programs;
 pub mod runtime;
+pub mod service;
 pub mod sysctl;
 
 use crate::check::Check;
@@ -26,10 +31,16 @@ use crate::profile::Profile;
 /// All that is known of a node.
 #[derive(Debug)]
 pub struct Facts {
+    /// Certificates.
+    pub certificate: certificate::Facts,
     /// Control groups.
     pub cgroup: cgroup::Facts,
+    /// CRI-O.
+    pub crio: crio::Facts,
     /// Disks and mounts.
     pub disk: disk::Facts,
+    /// Docker Engine.
+    pub docker: docker::Facts,
     /// Files of Kubernetes.
     pub files: files::Facts,
     /// The kernel.
@@ -46,6 +57,8 @@ pub struct Facts {
     pub programs: programs::Facts,
     /// The container runtime.
     pub runtime: runtime::Facts,
+    /// Services.
+    pub service: service::Facts,
     /// Kernel parameters.
     pub sysctl: sysctl::Facts,
 }
@@ -55,8 +68,11 @@ impl Facts {
     #[must_use]
     pub fn read(host: &dyn Host) -> Self {
         Self {
+            certificate: certificate::Facts::read(host),
             cgroup: cgroup::Facts::read(host),
+            crio: crio::Facts::read(host),
             disk: disk::Facts::read(host),
+            docker: docker::Facts::read(host),
             files: files::Facts::read(host),
             kernel: kernel::Facts::read(host),
             kubelet: kubelet::Facts::read(host),
@@ -65,6 +81,7 @@ impl Facts {
             probe: probe::Facts::read(host),
             programs: programs::Facts::read(host),
             runtime: runtime::Facts::read(host),
+            service: service::Facts::read(host),
             sysctl: sysctl::Facts::read(host),
         }
     }
@@ -77,6 +94,25 @@ pub struct View<'a> {
     pub facts: &'a Facts,
     /// What it is meant to become.
     pub profile: &'a Profile,
+    /// The other nodes that were given.
+    pub peers: &'a [Peer<'a>],
+}
+
+impl<'a> View<'a> {
+    /// A node without others to compare it with.
+    #[must_use]
+    pub fn alone(facts: &'a Facts, profile: &'a Profile) -> Self {
+        Self { facts, profile, peers: &[] }
+    }
+}
+
+/// Another node of the fleet.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer<'a> {
+    /// Its name in the report.
+    pub name: &'a str,
+    /// What is known of it.
+    pub facts: &'a Facts,
 }
 
 /// The registry: every check of the node suite, in the order in which they are listed and run.
@@ -92,8 +128,13 @@ pub fn checks() -> Vec<Check> {
         programs::checks,
         network::checks,
         runtime::checks,
+        crio::checks,
+        docker::checks,
+        service::checks,
         kubelet::checks,
         files::checks,
+        certificate::checks,
+        fleet::checks,
     ];
     families.into_iter().flat_map(|family| family()).collect()
 }

@@ -151,7 +151,7 @@ mod tests {
         let facts = crate::node::Facts::read(&transcript);
         let profile = Profile::new(jiff::Timestamp::UNIX_EPOCH);
         let check = checks().into_iter().find(|check| check.id == "node.probe.veth").unwrap();
-        let verdict = check.judge(&View { facts: &facts, profile: &profile }).verdict;
+        let verdict = check.judge(&View::alone(&facts, &profile)).verdict;
         assert!(matches!(&verdict, Verdict::Undetermined(why) if why.contains("CAP_SYS_ADMIN")), "{verdict:?}");
     }
 
@@ -162,7 +162,7 @@ mod tests {
         let facts = crate::node::Facts::read(&transcript);
         let profile = Profile::new(jiff::Timestamp::UNIX_EPOCH);
         let check = checks().into_iter().find(|check| check.id == "node.probe.cgroup-device").unwrap();
-        let verdict = check.judge(&View { facts: &facts, profile: &profile }).verdict;
+        let verdict = check.judge(&View::alone(&facts, &profile)).verdict;
         assert!(matches!(verdict, Verdict::NotApplicable(_)), "{verdict:?}");
     }
 }

@@ -405,7 +405,11 @@ pub(super) fn checks() -> Vec<Check> {
             } else {
                 let kubelet_at = kubelet.line("cgroupDriver").map_or_else(String::new, |line| format!(" line {line}"));
                 let why = format!("the runtime uses {driver}, and the kubelet {kubelet_driver} ({}{kubelet_at}): pods land in two trees, and the kubelet fails", crate::node::kubelet::CONFIG);
-                Conclusion::breach(Breach::new("cgroup driver", why).found(driver).wanted(kubelet_driver).at(CONTAINERD_CONFIG, at))
+                let breach = Breach::new("cgroup driver", why).found(driver).wanted(kubelet_driver);
+                Conclusion::breach(match at {
+                    Some(line) => breach.at(CONTAINERD_CONFIG, Some(line)),
+                    None => breach,
+                })
             })
         })
         .label("runtime").label("cgroup")

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use serde_json::json;
+
 use crate::check::{Check, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
-use crate::construct::file;
+use crate::construct::{file, refuses, value};
+use crate::host::{Query, RefusalKind};
 
 const KUBEADM: &str = "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/install-kubeadm/";
 const TROUBLE: &str = "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/troubleshooting-kubeadm/";
@@ -33,7 +36,27 @@ fn is_label(label: &str) -> bool {
 }
 
 pub(super) fn checks() -> Vec<Check> {
+    let lookup = || Query::Lookup { name: "reference".to_owned() };
     vec![
+        Check::new("node.network.hostname-resolves", "the host name has an address", |view| {
+            let name = view.facts.network.hostname.need("host name")?;
+            Ok(match view.facts.network.addresses.present("the host name's addresses")? {
+                Some(addresses) if addresses.as_array().is_some_and(|all| !all.is_empty()) => {
+                    Conclusion::holds().because(name, addresses.to_string())
+                }
+                _ => Conclusion::breach(Breach::new("hostname", format!("{name} is neither in /etc/hosts nor known to a name server")).at("/etc/hosts", None)),
+            })
+        })
+        .severity(Severity::Medium)
+        .label("network")
+        .label("kubeadm")
+        .alias("Hostname")
+        .alias("hostname could not be reached")
+        .page("kubeadm warns of it; the kubelet takes its address from it where no --node-ip is given.", "Looks in /etc/hosts, then asks the name servers of /etc/resolv.conf.")
+        .basis("kubeadm preflight: Hostname", KUBEADM)
+        .remedy(Remedy::new("Add it to /etc/hosts with the node's address.").command("echo \"$(ip -4 -o addr show scope global | awk '{print $4}' | cut -d/ -f1 | head -n1) $(hostname)\" >> /etc/hosts"))
+        .good([value(lookup(), json!(["10.0.0.11"]))])
+        .bad([refuses(lookup(), RefusalKind::Absent, "reference has no address")]),
         Check::new("node.network.hostname", "the host name is a DNS name in lower case", |view| {
             let name = view.facts.network.hostname.need("host name")?;
             Ok(if name.len() <= 253 && name.split('.').all(is_label) {

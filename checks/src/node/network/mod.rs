@@ -6,8 +6,10 @@ mod ports;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use serde_json::Value;
+
 use crate::fact::Fact;
-use crate::host::Host;
+use crate::host::{Host, Query};
 
 pub use ports::Listener;
 
@@ -16,6 +18,8 @@ pub use ports::Listener;
 pub struct Facts {
     /// The kernel's host name.
     pub hostname: Fact<String>,
+    /// The addresses that the host name has for the node.
+    pub addresses: Fact<Value>,
     /// Names and addresses of /etc/hosts.
     pub hosts: Fact<Vec<(IpAddr, Vec<String>)>>,
     /// The resolver's configuration.
@@ -52,9 +56,14 @@ impl Facts {
             Fact::Known(text) => Fact::Known(text),
             _ => host.text(&format!("/proc/net/{file}")),
         };
+        let hostname = host.text("/proc/sys/kernel/hostname").map(|text| text.trim().to_owned());
         let routes = net("route").map(|text| parse_routes(&text));
         Self {
-            hostname: host.text("/proc/sys/kernel/hostname").map(|text| text.trim().to_owned()),
+            addresses: match hostname.known() {
+                Some(name) => host.value(&Query::Lookup { name: name.clone() }),
+                None => hostname.clone().map(|_| Value::Null),
+            },
+            hostname,
             hosts: host.text("/etc/hosts").map(|text| parse_hosts(&text)),
             resolver: host.text("/etc/resolv.conf").map(|text| parse_resolver(&text)),
             default_routes: routes.clone().map(|routes| default_routes(&routes)),

@@ -1,367 +1,20 @@
-//! The kubelet: version, configuration, start-up files, health.
+//! Claims about version, start-up files, configuration as a whole, and health.
 
 use serde_json::Value;
 
-use crate::check::{Check, Judgement, Remedy, Severity};
+use super::{CONFIG, DROP_INS, FLAGS, minor, with_config};
+use crate::check::{Check, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion, Inconclusive};
 use crate::construct::{file, gone, refuses, replace, said, value};
 use crate::fact::Fact;
-use crate::host::{Host, Program, Query, RefusalKind};
-use crate::node::View;
+use crate::host::{Program, Query, RefusalKind};
 use crate::profile::Role;
 
-/// Where kubeadm puts the kubelet's configuration.
-pub const CONFIG: &str = "/var/lib/kubelet/config.yaml";
-const FLAGS: &str = "/var/lib/kubelet/kubeadm-flags.env";
-const DROP_INS: [&str; 3] = [
-    "/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf",
-    "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf",
-    "/lib/systemd/system/kubelet.service.d/10-kubeadm.conf",
-];
+use Severity::{Low, Medium};
+
 const REFERENCE: &str = "https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/";
 const SKEW: &str = "https://kubernetes.io/releases/version-skew-policy/";
-const CIS: &str = "https://www.cisecurity.org/benchmark/kubernetes";
 const INTEGRATION: &str = "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/kubelet-integration/";
-
-/// What is known of the kubelet.
-#[derive(Debug)]
-pub struct Facts {
-    /// `1.37.2`, as the program says.
-    pub version: Fact<String>,
-    /// Its configuration.
-    pub config: Fact<KubeletConfig>,
-    /// Its resolvConf; the default where the configuration does not name one.
-    pub resolv_conf: Fact<String>,
-    /// kubeadm's flags for it.
-    pub flags: Fact<String>,
-    /// Where kubeadm's drop-in is.
-    pub drop_in: Fact<String>,
-    /// What its health port answers: status and body.
-    pub healthz: Fact<(u64, String)>,
-    /// Is the file of its resolvConf there?
-    pub resolv_conf_file: Fact<()>,
-}
-
-/// A kubelet configuration file.
-#[derive(Debug, Clone)]
-pub struct KubeletConfig {
-    text: String,
-    value: Value,
-}
-
-impl KubeletConfig {
-    fn parse(text: String) -> Result<Self, String> {
-        let value: Value = serde_saphyr::from_str(&text).map_err(|error| format!("{CONFIG} is no YAML: {error}"))?;
-        match value.get("kind").and_then(Value::as_str) {
-            Some("KubeletConfiguration") => Ok(Self { text, value }),
-            kind => Err(format!("{CONFIG} is of kind {}, not KubeletConfiguration", kind.unwrap_or("none"))),
-        }
-    }
-
-    /// A member by a dotted path.
-    #[must_use]
-    pub fn get(&self, path: &str) -> Option<&Value> {
-        path.split('.').try_fold(&self.value, |value, key| value.get(key)).filter(|value| !value.is_null())
-    }
-
-    /// The line that sets the last key of a dotted path, if one line does.
-    #[must_use]
-    pub fn line(&self, path: &str) -> Option<u32> {
-        let key = format!("{}:", path.rsplit('.').next()?);
-        let number = self.text.lines().position(|line| line.trim_start().starts_with(&key))?;
-        u32::try_from(number + 1).ok()
-    }
-}
-
-impl Facts {
-    pub(super) fn read(host: &dyn Host) -> Self {
-        let config = host.text(CONFIG).parse(KubeletConfig::parse);
-        let resolv_conf = config
-            .clone()
-            .map(|config| config.get("resolvConf").and_then(Value::as_str).unwrap_or("/etc/resolv.conf").to_owned());
-        let resolv_conf_file = match resolv_conf.known() {
-            Some(path) if !path.is_empty() => host.stat(path).map(|_| ()),
-            Some(_) => Fact::Known(()),
-            None => resolv_conf.clone().map(|_| ()),
-        };
-        let health = Query::Get { url: "http://127.0.0.1:10248/healthz".to_owned() };
-        Self {
-            version: host.run(Program::KubeletVersion).parse(|text| {
-                let version = text.split_whitespace().find_map(|word| word.strip_prefix('v'));
-                version.map(str::to_owned).ok_or_else(|| format!("kubelet --version said '{}'", text.trim()))
-            }),
-            resolv_conf,
-            flags: host.text(FLAGS),
-            drop_in: drop_in(host),
-            healthz: host.value(&health).parse(|answer| {
-                let status = answer.get("status").and_then(Value::as_u64).ok_or("the answer has no status")?;
-                let body = answer.get("body").and_then(Value::as_str).unwrap_or_default().to_owned();
-                Ok::<_, &str>((status, body))
-            }),
-            resolv_conf_file,
-            config,
-        }
-    }
-}
-
-fn drop_in(host: &dyn Host) -> Fact<String> {
-    let mut last = Fact::Absent("no place of it was looked at".to_owned());
-    for path in DROP_INS {
-        last = host.text(path).map(|_| path.to_owned());
-        if !last.is_absent() {
-            return last;
-        }
-    }
-    last
-}
-
-/// The configuration; not applicable where there is none, since the node has not joined.
-fn with_config(view: &View<'_>, judge: impl FnOnce(&KubeletConfig) -> Judgement) -> Judgement {
-    match view.facts.kubelet.config.present(CONFIG)? {
-        Some(config) => judge(config),
-        None => Ok(Conclusion::not_applicable(format!("there is no {CONFIG}: the node has not joined a cluster"))),
-    }
-}
-
-/// What a member of the configuration must be.
-enum Want {
-    /// Exactly this; the default of the file, if it leaves the member out, is the second.
-    Is(Value, Value),
-    /// Not this; with the default.
-    Not(Value, Value),
-    /// Something that is not empty.
-    Set,
-}
-
-struct Row {
-    name: &'static str,
-    path: &'static str,
-    want: fn() -> Want,
-    severity: Severity,
-    why: &'static str,
-    alias: &'static str,
-    bad: (&'static str, &'static str),
-    remedy: &'static str,
-}
-
-use Severity::{High, Info, Low, Medium};
-
-const ROWS: &[Row] = &[
-    Row {
-        name: "anonymous-auth",
-        path: "authentication.anonymous.enabled",
-        want: || Want::Is(false.into(), true.into()),
-        severity: High,
-        why: "Anyone who reaches port 10250 could otherwise ask the kubelet.",
-        alias: "CIS 4.2.1",
-        bad: ("anonymous:\n    enabled: false", "anonymous:\n    enabled: true"),
-        remedy: "authentication:\n  anonymous:\n    enabled: false\n",
-    },
-    Row {
-        name: "authorization-mode",
-        path: "authorization.mode",
-        want: || Want::Not("AlwaysAllow".into(), "Webhook".into()),
-        severity: High,
-        why: "With AlwaysAllow any client certificate of the cluster commands the kubelet.",
-        alias: "CIS 4.2.2",
-        bad: ("mode: Webhook", "mode: AlwaysAllow"),
-        remedy: "authorization:\n  mode: Webhook\n",
-    },
-    Row {
-        name: "client-ca",
-        path: "authentication.x509.clientCAFile",
-        want: || Want::Set,
-        severity: High,
-        why: "The API server shows a client certificate to the kubelet, which must know its CA.",
-        alias: "CIS 4.2.3",
-        bad: ("clientCAFile: /etc/kubernetes/pki/ca.crt", "clientCAFile: \"\""),
-        remedy: "authentication:\n  x509:\n    clientCAFile: /etc/kubernetes/pki/ca.crt\n",
-    },
-    Row {
-        name: "read-only-port",
-        path: "readOnlyPort",
-        want: || Want::Is(0.into(), 0.into()),
-        severity: High,
-        why: "Port 10255 gives away pods and metrics to anyone.",
-        alias: "CIS 4.2.4",
-        bad: ("rotateCertificates: true", "readOnlyPort: 10255"),
-        remedy: "readOnlyPort: 0\n",
-    },
-    Row {
-        name: "streaming-idle-timeout",
-        path: "streamingConnectionIdleTimeout",
-        want: || Want::Not("0s".into(), "4h0m0s".into()),
-        severity: Low,
-        why: "Idle exec and port-forward streams must end.",
-        alias: "CIS 4.2.5",
-        bad: ("rotateCertificates: true", "streamingConnectionIdleTimeout: 0s"),
-        remedy: "streamingConnectionIdleTimeout: 4h0m0s\n",
-    },
-    Row {
-        name: "iptables-chains",
-        path: "makeIPTablesUtilChains",
-        want: || Want::Is(true.into(), true.into()),
-        severity: Low,
-        why: "The kubelet's hint chains tell others how the node's rules are made.",
-        alias: "CIS 4.2.6",
-        bad: ("rotateCertificates: true", "makeIPTablesUtilChains: false"),
-        remedy: "makeIPTablesUtilChains: true\n",
-    },
-    Row {
-        name: "event-rate",
-        path: "eventRecordQPS",
-        want: || Want::Not(0.into(), 50.into()),
-        severity: Info,
-        why: "Without a limit one failing pod floods the API server with events.",
-        alias: "CIS 4.2.8",
-        bad: ("rotateCertificates: true", "eventRecordQPS: 0"),
-        remedy: "eventRecordQPS: 50\n",
-    },
-    Row {
-        name: "rotate-certificates",
-        path: "rotateCertificates",
-        want: || Want::Is(true.into(), false.into()),
-        severity: Medium,
-        why: "Without rotation the node falls off the cluster when its client certificate expires, after a year.",
-        alias: "CIS 4.2.10",
-        bad: ("rotateCertificates: true", "rotateCertificates: false"),
-        remedy: "rotateCertificates: true\n",
-    },
-    Row {
-        name: "pod-pids-limit",
-        path: "podPidsLimit",
-        want: || Want::Set,
-        severity: Info,
-        why: "One pod that forks without end takes all process ids of the node.",
-        alias: "CIS 4.2.13",
-        bad: ("podPidsLimit: 4096\n", ""),
-        remedy: "podPidsLimit: 4096\n",
-    },
-    Row {
-        name: "seccomp-default",
-        path: "seccompDefault",
-        want: || Want::Is(true.into(), false.into()),
-        severity: Info,
-        why: "Containers without a profile run with every system call unless this is on.",
-        alias: "CIS 4.2.14",
-        bad: ("seccompDefault: true", "seccompDefault: false"),
-        remedy: "seccompDefault: true\n",
-    },
-    Row {
-        name: "static-pod-path",
-        path: "staticPodPath",
-        want: || Want::Set,
-        severity: Medium,
-        why: "kubeadm's control plane runs as static pods; the kubelet must watch their folder.",
-        alias: "staticPodPath",
-        bad: ("staticPodPath: /etc/kubernetes/manifests\n", ""),
-        remedy: "staticPodPath: /etc/kubernetes/manifests\n",
-    },
-    Row {
-        name: "cluster-dns",
-        path: "clusterDNS",
-        want: || Want::Set,
-        severity: Medium,
-        why: "Pods get it as their name server; without it they get the node's.",
-        alias: "clusterDNS",
-        bad: ("clusterDNS:\n- 10.96.0.10\n", ""),
-        remedy: "clusterDNS:\n- 10.96.0.10\n",
-    },
-    Row {
-        name: "cluster-domain",
-        path: "clusterDomain",
-        want: || Want::Set,
-        severity: Medium,
-        why: "Services are named below it.",
-        alias: "clusterDomain",
-        bad: ("clusterDomain: cluster.local\n", ""),
-        remedy: "clusterDomain: cluster.local\n",
-    },
-    Row {
-        name: "webhook-authentication",
-        path: "authentication.webhook.enabled",
-        want: || Want::Is(true.into(), true.into()),
-        severity: Medium,
-        why: "Metrics collectors show a ServiceAccount token, which only the API server can check.",
-        alias: "authentication-token-webhook",
-        bad: ("webhook:\n    enabled: true", "webhook:\n    enabled: false"),
-        remedy: "authentication:\n  webhook:\n    enabled: true\n",
-    },
-    Row {
-        name: "protect-kernel-defaults",
-        path: "protectKernelDefaults",
-        want: || Want::Is(true.into(), false.into()),
-        severity: Info,
-        why: "The kubelet then refuses to run on kernel parameters that are not its own, instead of changing them.",
-        alias: "protectKernelDefaults",
-        bad: ("protectKernelDefaults: true\n", ""),
-        remedy: "protectKernelDefaults: true\n",
-    },
-    Row {
-        name: "server-tls-bootstrap",
-        path: "serverTLSBootstrap",
-        want: || Want::Is(true.into(), false.into()),
-        severity: Info,
-        why: "Otherwise the kubelet signs its serving certificate itself, and nobody can verify it.",
-        alias: "CIS 4.2.11",
-        bad: ("serverTLSBootstrap: true\n", ""),
-        remedy: "serverTLSBootstrap: true\n",
-    },
-];
-
-fn judge_row(row: &Row, config: &KubeletConfig) -> Conclusion {
-    let found = config.get(row.path);
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let shown = found.map_or_else(|| "not set".to_owned(), text);
-    let (holds, wanted) = match (row.want)() {
-        Want::Is(want, default) => (*found.unwrap_or(&default) == want, text(&want)),
-        Want::Not(unwanted, default) => {
-            (*found.unwrap_or(&default) != unwanted, format!("anything but {}", text(&unwanted)))
-        }
-        Want::Set => {
-            let empty = |value: &Value| {
-                value.as_str().is_some_and(str::is_empty) || value.as_array().is_some_and(Vec::is_empty)
-            };
-            (found.is_some_and(|value| !empty(value)), "a value".to_owned())
-        }
-    };
-    let conclusion = if holds {
-        Conclusion::holds()
-    } else {
-        let breach = Breach::new(row.path, format!("{} is {shown} in the kubelet's configuration", row.path));
-        Conclusion::breach(breach.found(shown.clone()).wanted(wanted).at(CONFIG, config.line(row.path)))
-    };
-    conclusion.because(row.path, shown)
-}
-
-fn check_row(row: &'static Row) -> Check {
-    Check::new(format!("node.kubelet.{}", row.name), format!("the kubelet's {} is set well", row.path), move |view| {
-        with_config(view, |config| Ok(judge_row(row, config)))
-    })
-    .severity(row.severity)
-    .label("kubelet")
-    .alias(row.alias)
-    .alias(row.path)
-    .page(row.why, format!("Reads {} in {CONFIG}.", row.path))
-    .basis(
-        if row.alias.starts_with("CIS") {
-            format!("CIS Kubernetes Benchmark {}", &row.alias[4..])
-        } else {
-            format!("KubeletConfiguration: {}", row.path)
-        },
-        if row.alias.starts_with("CIS") { CIS } else { REFERENCE },
-    )
-    .remedy(
-        Remedy::new("Set it, and restart the kubelet.")
-            .command("systemctl restart kubelet")
-            .persist(CONFIG, row.remedy),
-    )
-    .bad([replace(CONFIG, row.bad.0, row.bad.1)])
-}
-
-fn minor(version: &str) -> Option<u32> {
-    version.split('.').nth(1)?.parse().ok()
-}
 
 fn kubelet_said(version: &str) -> crate::construct::Edit {
     said(Query::Run { program: Program::KubeletVersion }, &format!("Kubernetes {version}\n"))
@@ -381,7 +34,7 @@ const REMOVED: &[(&str, u32, &str)] = &[
 /// The family's checks.
 pub(super) fn checks() -> Vec<Check> {
     let members = [Role::ControlPlane, Role::Worker];
-    let mut checks = vec![
+    vec![
         Check::new("node.kubelet.version", "the kubelet's version can be told", |view| {
             Ok(match view.facts.kubelet.version.present("kubelet --version")? {
                 Some(version) => Conclusion::holds().because("kubelet", version),
@@ -442,7 +95,7 @@ pub(super) fn checks() -> Vec<Check> {
             with_config(view, |config| {
                 let fails = config.get("failSwapOn").and_then(Value::as_bool).unwrap_or(true);
                 Ok(if fails {
-                    Conclusion::breach(Breach::new("failSwapOn", "swap is on and failSwapOn is true: the kubelet ends at start").at(CONFIG, config.line("failSwapOn")))
+                    Conclusion::breach(Breach::new("failSwapOn", "swap is on and failSwapOn is true: the kubelet ends at start").at(config.path(), config.line("failSwapOn")))
                 } else {
                     Conclusion::holds()
                 })
@@ -463,7 +116,7 @@ pub(super) fn checks() -> Vec<Check> {
             with_config(view, |config| {
                 let fails = config.get("failCgroupV1").and_then(Value::as_bool).unwrap_or(true);
                 Ok(if fails {
-                    Conclusion::breach(Breach::new("failCgroupV1", "the node uses cgroup version 1 and failCgroupV1 is true: the kubelet ends at start").at(CONFIG, config.line("failCgroupV1")))
+                    Conclusion::breach(Breach::new("failCgroupV1", "the node uses cgroup version 1 and failCgroupV1 is true: the kubelet ends at start").at(config.path(), config.line("failCgroupV1")))
                 } else {
                     Conclusion::holds()
                 })
@@ -486,7 +139,7 @@ pub(super) fn checks() -> Vec<Check> {
                     Conclusion::holds().because("cgroupDriver", driver)
                 } else {
                     let why = format!("the kubelet's cgroupDriver is {driver}, and the init system is {init}: two managers of one tree, unstable under load");
-                    Conclusion::breach(Breach::new("cgroupDriver", why).found(driver).wanted(wanted).at(CONFIG, config.line("cgroupDriver")))
+                    Conclusion::breach(Breach::new("cgroupDriver", why).found(driver).wanted(wanted).at(config.path(), config.line("cgroupDriver")))
                 })
             })
         })
@@ -503,7 +156,7 @@ pub(super) fn checks() -> Vec<Check> {
                 let path = view.facts.kubelet.resolv_conf.need("resolvConf")?;
                 Ok(match view.facts.kubelet.resolv_conf_file.present(path)? {
                     Some(()) => Conclusion::holds().because("resolvConf", path),
-                    None => Conclusion::breach(Breach::new("resolvConf", format!("{path} is not there: no pod sandbox can be made")).at(CONFIG, config.line("resolvConf"))),
+                    None => Conclusion::breach(Breach::new("resolvConf", format!("{path} is not there: no pod sandbox can be made")).at(config.path(), config.line("resolvConf"))),
                 })
             })
         })
@@ -574,7 +227,7 @@ pub(super) fn checks() -> Vec<Check> {
                     .into_iter()
                     .filter(|signal| hard.get(signal).and_then(Value::as_str).is_none_or(|limit| limit.trim_end_matches('%') == "0"))
                     .collect();
-                let breach = |signal: &&str| Breach::new(*signal, format!("evictionHard is set without {signal}: setting it takes away the defaults of the rest")).at(CONFIG, config.line("evictionHard"));
+                let breach = |signal: &&str| Breach::new(*signal, format!("evictionHard is set without {signal}: setting it takes away the defaults of the rest")).at(config.path(), config.line("evictionHard"));
                 Ok(Conclusion::from_breaches(off.iter().map(breach).collect()))
             })
         })
@@ -592,7 +245,7 @@ pub(super) fn checks() -> Vec<Check> {
                 Ok(if low < high && high <= 100 {
                     Conclusion::holds().because("high and low", format!("{high} % and {low} %"))
                 } else {
-                    Conclusion::breach(Breach::new("imageGCHighThresholdPercent", "the kubelet refuses to start: the low threshold must be below the high one").found(format!("high {high}, low {low}")).at(CONFIG, config.line("imageGCHighThresholdPercent")))
+                    Conclusion::breach(Breach::new("imageGCHighThresholdPercent", "the kubelet refuses to start: the low threshold must be below the high one").found(format!("high {high}, low {low}")).at(config.path(), config.line("imageGCHighThresholdPercent")))
                 })
             })
         })
@@ -602,7 +255,28 @@ pub(super) fn checks() -> Vec<Check> {
         .basis("KubeletConfiguration: imageGCHighThresholdPercent", REFERENCE)
         .remedy(Remedy::new("Set the pair in order.").persist(CONFIG, "imageGCHighThresholdPercent: 85\nimageGCLowThresholdPercent: 80\n"))
         .bad([replace(CONFIG, "rotateCertificates: true", "imageGCHighThresholdPercent: 70")]),
-    ];
-    checks.extend(ROWS.iter().map(check_row));
-    checks
+            Check::new("node.kubelet.kubeadm-version", "kubeadm is of the cluster's minor release", |view| {
+            let Some(version) = view.facts.kubelet.kubeadm.present("kubeadm version")? else {
+                return Ok(Conclusion::not_applicable("kubeadm is not installed"));
+            };
+            let kubeadm = minor(version).ok_or_else(|| Inconclusive::new(format!("'{version}' is no version")))?;
+            let cluster = view.profile.kubernetes.0;
+            // kubeadm sets up its own minor release and the one before it (version skew policy).
+            Ok(if kubeadm == cluster || kubeadm == cluster + 1 {
+                Conclusion::holds().because("kubeadm", version)
+            } else {
+                let breach = Breach::new("kubeadm", format!("kubeadm 1.{kubeadm} does not set up Kubernetes 1.{cluster}"));
+                Conclusion::breach(breach.found(version).wanted(format!("1.{cluster} or 1.{}", cluster + 1)))
+            })
+        })
+        .severity(Severity::Medium)
+        .label("kubelet").label("kubeadm")
+        .alias("KubernetesVersion")
+        .page("kubeadm sets up its own minor release, and the one before it; it warns of a newer one.", "Runs kubeadm version on the node.")
+        .basis("kubeadm preflight: KubernetesVersion; version skew policy: kubeadm", SKEW)
+        .remedy(Remedy::new("Install the cluster's version.").when("Debian/Ubuntu").command("apt-get install -y kubeadm=1.37.*"))
+        .remedy(Remedy::new("Install the cluster's version.").when("RHEL/Fedora").command("dnf install -y kubeadm-1.37.* --disableexcludes=kubernetes"))
+        .good([said(Query::Run { program: Program::KubeadmVersion }, "v1.37.2\n")])
+        .bad([said(Query::Run { program: Program::KubeadmVersion }, "v1.30.1\n")]),
+    ]
 }
