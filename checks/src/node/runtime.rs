@@ -143,6 +143,13 @@ fn deep<'t>(table: &'t toml::Table, key: &str, found: &mut Vec<&'t toml::Value>)
     }
 }
 
+/// A plug-in that a configuration of version 2 or later disables by a short name, which containerd refuses.
+fn short_name(table: &toml::Table) -> Option<&str> {
+    let version = table.get("version").and_then(toml::Value::as_integer).unwrap_or(1);
+    let plugins = table.get("disabled_plugins").and_then(toml::Value::as_array).filter(|_| version >= 2)?;
+    plugins.iter().filter_map(toml::Value::as_str).find(|name| !name.starts_with("io.containerd."))
+}
+
 fn cri_disabled(table: &toml::Table) -> bool {
     let plugins = table.get("disabled_plugins").and_then(toml::Value::as_array);
     let cri = |name: &str| {
@@ -311,7 +318,15 @@ pub(super) fn checks() -> Vec<Check> {
         .bad([file(CONTAINERD_CONFIG, "disabled_plugins = [\"cri\"]\n")]),
         Check::new("node.runtime.config-valid", "containerd's configuration can be read", |view| {
             Ok(match &view.facts.runtime.containerd {
-                Fact::Known(_) => Conclusion::holds(),
+                Fact::Known((text, table)) => match short_name(table) {
+                    Some(name) => Conclusion::breach(
+                        Breach::new("disabled_plugins", format!("containerd cannot start with it: from version 2 on, plug-ins have whole names, and {name} is none"))
+                            .found(name)
+                            .wanted("io.containerd.grpc.v1.cri")
+                            .at(CONTAINERD_CONFIG, line(text, "disabled_plugins")),
+                    ),
+                    None => Conclusion::holds(),
+                },
                 Fact::Absent(_) => Conclusion::not_applicable(format!("there is no {CONTAINERD_CONFIG}")),
                 Fact::NotGathered(why) | Fact::Unreadable(why) => Conclusion::undetermined(why),
                 Fact::Malformed(why) => Conclusion::breach(Breach::new(CONTAINERD_CONFIG, format!("containerd cannot start with it: {why}")).at(CONTAINERD_CONFIG, None)),

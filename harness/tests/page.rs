@@ -1,0 +1,79 @@
+//! The HTML report in a real browser: offline, filtered, linked to, dark.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
+
+use std::path::Path;
+use std::process::Command;
+
+/// The page's DOM after its script ran, or `None` where there is no Chromium.
+fn dom(page: &Path, query: &str, more: &[&str]) -> Option<String> {
+    if !Path::new("/usr/bin/chromium").exists() {
+        assert!(std::env::var_os("SEAWORTHY_REQUIRE").is_none(), "this test needs chromium");
+        println!("skipped: it needs /usr/bin/chromium");
+        return None;
+    }
+    let profile = tempfile::tempdir().unwrap();
+    let mut command = Command::new("/usr/bin/chromium");
+    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]);
+    // Nothing may be asked of any host.
+    command.args(["--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=3000", "--dump-dom"]);
+    command.arg(format!("--user-data-dir={}", profile.path().display())).args(more);
+    let output = command.arg(format!("file://{}{query}", page.display())).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("</html>"), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(text)
+}
+
+/// The opening tag of a check.
+fn tag<'d>(dom: &'d str, id: &str) -> &'d str {
+    let at = dom.find(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("{id} is not in the page"));
+    let begin = dom[..at].rfind('<').unwrap();
+    &dom[begin..at + dom[at..].find('>').unwrap()]
+}
+
+#[test]
+fn the_page_filters_links_and_darkens_without_a_network() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
+    run.args(["run", "--passive", "--focus", r"node\.(sysctl|machine|cgroup)", "-O"]).arg(dir.path());
+    run.env_remove("FOCUS").env_remove("SKIP").output().unwrap();
+    let page = dir.path().join("report.html");
+
+    let Some(all) = dom(&page, "", &[]) else { return };
+    let shown = |dom: &str| {
+        let at = dom.find("id=\"shown\"").unwrap();
+        let text = &dom[at..at + dom[at..].find('<').unwrap()];
+        text[text.find('>').unwrap() + 1..].to_owned()
+    };
+    let count = all.matches("class=\"check ").count();
+    assert!(count > 30);
+    assert_eq!(shown(&all), format!("{count} of {count} shown"));
+
+    let filtered = dom(&page, "?q=swap", &[]).unwrap();
+    assert!(tag(&filtered, "node.machine.cpus").contains("hidden"));
+    assert!(!tag(&filtered, "node.machine.swap").contains("hidden"));
+    assert_ne!(shown(&filtered), shown(&all));
+
+    let linked = dom(&page, "#node.machine.cpus", &[]).unwrap();
+    assert!(tag(&linked, "node.machine.cpus").contains("open"));
+    assert!(!tag(&linked, "node.machine.swap").contains("open"));
+
+    // The style that a person with a dark desktop gets.
+    let script = "<script>document.body.dataset.seen = getComputedStyle(document.body).backgroundColor</script>";
+    let text = std::fs::read_to_string(&page).unwrap().replace("</body>", &format!("{script}</body>"));
+    // The page's policy forbids scripts that it does not name, as it should: without it the colour can be asked for.
+    let policy = text.find("<meta http-equiv=\"Content-Security-Policy\"");
+    let text = match policy {
+        Some(at) => format!("{}{}", &text[..at], &text[at + text[at..].find('>').unwrap() + 1..]),
+        None => text,
+    };
+    let probe = dir.path().join("probe.html");
+    std::fs::write(&probe, text).unwrap();
+    let colour = |more: &[&str]| {
+        let dom = dom(&probe, "", more).unwrap();
+        let at = dom.find("data-seen=\"").expect("the script ran") + 11;
+        dom[at..at + dom[at..].find('"').unwrap()].to_owned()
+    };
+    assert_eq!(colour(&["--blink-settings=preferredColorScheme=1"]), "rgb(251, 252, 253)");
+    assert_eq!(colour(&["--blink-settings=preferredColorScheme=0"]), "rgb(16, 22, 28)");
+}
