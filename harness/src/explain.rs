@@ -32,7 +32,7 @@ pub(crate) fn list(options: &ListOptions) -> Result<i32, Fault> {
 pub(crate) fn explain(options: &ExplainOptions) -> Result<i32, Fault> {
     let trials: Vec<_> = suites().into_iter().flat_map(|suite| suite.trials).collect();
     if options.all {
-        let mut text = String::from("# Checks\n\nMade by `seaworthy explain --all`.\n");
+        let mut text = format!("# Checks\n\n{} checks; made by `seaworthy explain --all`.\n", trials.len());
         for trial in &trials {
             text += "\n";
             text += &page(&trial.info, true);

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use seaworthy_reports::Run;
+use seaworthy_reports::{Outcome, Run};
 
 const IMAGE: &str = "localhost/seaworthy-container-test";
 /// What podman needs where the default limits are above what the machine grants.
@@ -74,7 +74,11 @@ fn the_image_judges_the_node_that_it_runs_on() {
     // Without --privileged it still comes to a verdict.
     let (code, text) = sail(&["-v", "/:/rootfs:ro", "-v", &result]);
     assert!(matches!(code, Some(0 | 1 | 3)), "{code:?}: {text}");
-    assert!(report(out.path()).complete);
+    let run = report(out.path());
+    assert!(run.complete);
+    let veth = &run.results.iter().find(|result| result.trial == "node.probe.veth").unwrap().verdict;
+    assert_eq!(veth.outcome, Outcome::Undetermined);
+    assert!(veth.reason.as_ref().unwrap().contains("CAP_SYS_ADMIN"), "{veth:?}");
 
     // Nothing mounted: a usage error that says what to mount.
     let (code, text) = sail(&["-v", &result]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::check::{Check, Judgement, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
-use crate::construct::{dir, no_stat, stat};
+use crate::construct::{dir, gone, no_stat, stat};
 use crate::fact::Fact;
 use crate::host::{FileKind, Host, Stat};
 use crate::node::View;
@@ -378,6 +378,25 @@ pub(super) fn checks() -> Vec<Check> {
         .good([dir(PKI, &["ca.crt"]), dir("/etc/kubernetes/pki/etcd", &[])])
         .bad([dir(PKI, &["ca.crt", "ca.key"])])
         .example_profile(worker),
+        Check::new("node.files.kubelet-conf", "the kubelet's kubeconfig is of a node that has joined", |view| {
+            if view.facts.files.stat(KUBELET_CONF).present(KUBELET_CONF)?.is_none() {
+                return Ok(Conclusion::holds().because(KUBELET_CONF, "not there: the node can join"));
+            }
+            Ok(match view.facts.kubelet.config.present("the kubelet's configuration")? {
+                Some(config) => Conclusion::holds().because("joined", format!("{KUBELET_CONF} and {} are there", config.path())),
+                None => Conclusion::breach(
+                    Breach::new(KUBELET_CONF, "it is there, and the kubelet has no configuration: an earlier cluster left it, and kubeadm join refuses to overwrite it")
+                        .wanted("not there, or a node that has joined")
+                        .at(KUBELET_CONF, None),
+                ),
+            })
+        })
+        .label("files").label("kubeadm")
+        .alias("FileAvailable--etc-kubernetes-kubelet.conf")
+        .page("It names a cluster and holds the way into it: a new cluster must not find it.", "Looks for it, and for the kubelet's configuration, which a node that has joined has too.")
+        .basis("kubeadm preflight: FileAvailable--etc-kubernetes-kubelet.conf", KUBEADM)
+        .remedy(Remedy::new("Undo the earlier cluster.").command("kubeadm reset"))
+        .bad([gone(crate::node::kubelet::CONFIG)]),
         Check::new("node.files.manifests-only", "the folder of static pods holds nothing but manifests", |view| {
             let Some(names) = view.facts.files.manifests.present("/etc/kubernetes/manifests")? else {
                 return Ok(Conclusion::not_applicable("there is no /etc/kubernetes/manifests"));
