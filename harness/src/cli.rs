@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::assets::AssetsCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use seaworthy_checks::host::Layout;
 use seaworthy_checks::{KubernetesVersion, Profile, Role, Runtime};
@@ -34,6 +35,9 @@ pub(crate) enum Command {
     Report(ReportOptions),
     /// Compare two runs
     Diff(DiffOptions),
+    /// Find, fetch and verify the programs that clusters are made of
+    #[command(subcommand)]
+    Assets(AssetsCommand),
     /// Print the JSON schema of report.json
     Schema,
     /// Print shell completions

@@ -3,6 +3,7 @@
 //! Standard output carries the answer and nothing else; progress and errors go to standard error.
 
 mod answer;
+mod assets;
 mod cli;
 mod container;
 mod explain;
@@ -46,6 +47,7 @@ fn begin() -> Result<i32, Fault> {
         Command::Record(options) => report::record(&options),
         Command::Report(options) => report::report(&options),
         Command::Diff(options) => report::diff(&options),
+        Command::Assets(command) => assets::run(&command),
         Command::Schema => report::schema(),
         Command::Completions { shell } => explain::completions(shell),
         Command::Man { folder } => explain::man(folder.as_deref()),

@@ -1,6 +1,6 @@
 //! Every problem that the real `kubeadm init phase preflight` reports on this host, we report too.
 //!
-//! kubeadm is built from its released Go module by `.ci/kubeadm`; `SEAWORTHY_KUBEADM` names it.
+//! kubeadm is built from its released Go module by `seaworthy assets fetch kubeadm`; `SEAWORTHY_KUBEADM` names it.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
@@ -41,7 +41,7 @@ fn names_are_read_from_kubeadms_output() {
 fn what_kubeadm_reports_we_report() {
     let Some(kubeadm) = std::env::var_os("SEAWORTHY_KUBEADM") else {
         assert!(std::env::var_os("SEAWORTHY_REQUIRE").is_none(), "SEAWORTHY_KUBEADM must name kubeadm");
-        println!("skipped: SEAWORTHY_KUBEADM does not name a kubeadm; .ci/kubeadm builds one");
+        println!("skipped: SEAWORTHY_KUBEADM does not name a kubeadm; `seaworthy assets fetch kubeadm` builds one");
         return;
     };
     // A configuration of its own, so that kubeadm asks no server for the newest version.

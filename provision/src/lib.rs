@@ -1,1 +1,5 @@
 //! The bootstrap engine: real Kubernetes clusters on this machine, on hosts made of Linux namespaces.
+//!
+//! Built so far: [`assets`], the programs that a cluster is made of.
+
+pub mod assets;
