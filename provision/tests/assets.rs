@@ -66,6 +66,15 @@ fn what_is_no_program_is_named() {
     assert!(why.contains("in no directory of PATH"), "{why}");
 }
 
+#[test]
+fn a_plug_in_is_not_taken_for_a_program_of_its_name_in_path() {
+    let dir = tempfile::tempdir().unwrap();
+    script(&dir.path().join("path/bridge"), "#!/bin/sh\n");
+    let found = find(&request(dir.path(), &["bridge"], &[Source::Path]));
+    // Where the plug-ins are installed it is theirs, elsewhere it is missing.
+    assert!(found.is_err() || found.unwrap().path("bridge").unwrap() != dir.path().join("path/bridge"));
+}
+
 /// An answer of the mirror: status line, body, and after how many bytes it hangs up.
 #[derive(Clone)]
 struct Page {

@@ -94,7 +94,7 @@ impl Release {
             Project::Kubernetes => Some(&self.kubernetes),
             Project::Etcd => Some(&self.etcd),
             Project::CoreDns => Some(&self.coredns),
-            Project::System => None,
+            Project::System | Project::Cni => None,
         }
     }
 }

@@ -62,7 +62,7 @@ fn downloads(request: &Request, project: Project, version: &Version, programs: &
             let url = format!("{base}/{name}");
             vec![Download { sums: format!("{url}.sha256"), url, name, archive: true }]
         }
-        Project::System => Vec::new(),
+        Project::System | Project::Cni => Vec::new(),
     }
 }
 

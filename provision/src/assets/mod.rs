@@ -223,14 +223,13 @@ fn by_project(
     wanted: &[&'static Program],
     fill: impl Fn(Project, &Version, &[&'static Program]) -> Result<(), String>,
 ) -> Answers {
-    let source = |project| if project == Project::System { None } else { request.release.version(project) };
     let mut projects: BTreeMap<Project, Vec<&'static Program>> = BTreeMap::new();
     for program in wanted {
         projects.entry(program.project).or_default().push(program);
     }
     let mut answers = Vec::new();
     for (project, programs) in projects {
-        let Some(version) = source(project) else {
+        let Some(version) = request.release.version(project) else {
             let hint = |one: &Program| format!("{} is the system's: install the package {}", one.name, one.package);
             answers.extend(programs.into_iter().map(|program| (program, Err(hint(program)))));
             continue;

@@ -18,8 +18,10 @@ pub enum Project {
     Etcd,
     /// github.com/coredns/coredns
     CoreDns,
-    /// The distribution: containerd, runc, CNI plug-ins, haproxy.
+    /// The distribution: containerd, runc, haproxy.
     System,
+    /// The distribution: CNI plug-ins, which are in no PATH.
+    Cni,
 }
 
 impl Project {
@@ -31,6 +33,7 @@ impl Project {
             Self::Etcd => "etcd",
             Self::CoreDns => "coredns",
             Self::System => "system",
+            Self::Cni => "cni",
         }
     }
 }
@@ -80,10 +83,10 @@ pub static PROGRAMS: [Program; 19] = [
     program("containerd", Project::System, "containerd", &[]),
     program("containerd-shim-runc-v2", Project::System, "containerd", &[]),
     program("runc", Project::System, "runc", &[]),
-    program("bridge", Project::System, "containernetworking-plugins", &[]),
-    program("host-local", Project::System, "containernetworking-plugins", &[]),
-    program("loopback", Project::System, "containernetworking-plugins", &[]),
-    program("portmap", Project::System, "containernetworking-plugins", &[]),
+    program("bridge", Project::Cni, "containernetworking-plugins", &[]),
+    program("host-local", Project::Cni, "containernetworking-plugins", &[]),
+    program("loopback", Project::Cni, "containernetworking-plugins", &[]),
+    program("portmap", Project::Cni, "containernetworking-plugins", &[]),
     Program { optional: true, ..program("haproxy", Project::System, "haproxy", &[]) },
 ];
 
@@ -95,25 +98,38 @@ impl Program {
     }
 }
 
-/// Where distributions put CNI plug-ins, which are in no PATH, and haproxy.
-const BESIDE_PATH: [&str; 5] = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni", "/usr/local/sbin", "/usr/sbin"];
+/// Where distributions put CNI plug-ins. A `bridge` in PATH is iproute2's.
+const CNI_FOLDERS: [&str; 3] = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"];
+/// Where distributions put the system's programs, whether or not PATH says so.
+const SYSTEM_FOLDERS: [&str; 2] = ["/usr/local/sbin", "/usr/sbin"];
 const PATIENCE: Duration = Duration::from_secs(20);
 const OUTPUT_LIMIT: u64 = 64 << 10;
 
 pub(super) fn in_path(program: &'static Program, path: &[PathBuf], release: &Release) -> Result<Found, String> {
-    let system = if program.project == Project::System { &BESIDE_PATH[..] } else { &[] };
+    let more = match program.project {
+        Project::Cni => &CNI_FOLDERS[..],
+        Project::System => &SYSTEM_FOLDERS[..],
+        Project::Kubernetes | Project::Etcd | Project::CoreDns => &[],
+    };
+    let path = if program.project == Project::Cni { &[] } else { path };
     let mut why = format!("{} is in no directory of PATH", program.name);
-    for folder in path.iter().map(PathBuf::as_path).chain(system.iter().map(Path::new)) {
+    for folder in path.iter().map(PathBuf::as_path).chain(more.iter().map(Path::new)) {
         match in_folder(program, folder, release, Source::Path) {
             Ok(found) => return Ok(found),
             Err(reason) if folder.join(program.name).exists() => why = reason,
             Err(_) => {}
         }
     }
-    if program.project == Project::System {
-        why = format!("{why} nor in {}: install the package {}", BESIDE_PATH.join(", "), program.package);
+    match program.project {
+        Project::Cni => Err(format!(
+            "{} is in none of {}: install the package {}",
+            program.name,
+            CNI_FOLDERS.join(", "),
+            program.package
+        )),
+        Project::System => Err(format!("{why}: install the package {}", program.package)),
+        _ => Err(why),
     }
-    Err(why)
 }
 
 /// The program in a folder, if it is there, runs, and says the version that is wanted.
