@@ -1,0 +1,109 @@
+//! The kubeconfigs of a control-plane node, with credentials of their own.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use super::issue::{client, cluster_ca};
+use super::{Certificate, Did, PkiError, Sans, Spec, Step, Usage, files};
+
+/// A kubeconfig that a control-plane node has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kubeconfig {
+    /// Its file's name.
+    pub file: &'static str,
+    /// The user; `{node}` stands for the node's name.
+    user: &'static str,
+    organization: Option<&'static str>,
+    /// Does it lead to the endpoint of all API servers, rather than to the node's own?
+    endpoint: bool,
+}
+
+/// All of them. kubeadm's `phases/kubeconfig`: those of people lead to the endpoint, those of the node's components to its
+/// own API server, so that they do not outlive an upgrade of it.
+pub const KUBECONFIGS: [Kubeconfig; 5] = [
+    Kubeconfig {
+        file: "admin.conf",
+        user: "kubernetes-admin",
+        organization: Some("kubeadm:cluster-admins"),
+        endpoint: true,
+    },
+    Kubeconfig {
+        file: "super-admin.conf",
+        user: "kubernetes-super-admin",
+        organization: Some("system:masters"),
+        endpoint: true,
+    },
+    Kubeconfig {
+        file: "kubelet.conf",
+        user: "system:node:{node}",
+        organization: Some("system:nodes"),
+        endpoint: false,
+    },
+    Kubeconfig {
+        file: "controller-manager.conf",
+        user: "system:kube-controller-manager",
+        organization: None,
+        endpoint: false,
+    },
+    Kubeconfig { file: "scheduler.conf", user: "system:kube-scheduler", organization: None, endpoint: false },
+];
+
+/// Writes the kubeconfigs that `folder` (kubeadm's `/etc/kubernetes`) lacks, signed by the CA in `pki`.
+///
+/// # Errors
+/// [`PkiError`] if the CA or its key is not there, or a file cannot be written.
+pub fn kubeconfigs(spec: &Spec, pki: &Path, folder: &Path) -> Result<Vec<Step>, PkiError> {
+    let (ca, signer) = cluster_ca(spec, pki)?;
+    let (host, port) = (spec.advertise.to_string(), spec.port);
+    let endpoint = spec.endpoint()?.unwrap_or_else(|| (host.clone(), port));
+    let mut steps = Vec::new();
+    for one in &KUBECONFIGS {
+        let path = folder.join(one.file);
+        if files::read(&path)?.is_some() {
+            steps.push(Step { name: one.file, did: Did::Kept });
+            continue;
+        }
+        let user = one.user.replace("{node}", &spec.node);
+        let certificate = Certificate {
+            name: one.file,
+            base: one.file,
+            ca: Some("ca"),
+            common_name: user.clone(),
+            organization: one.organization,
+            usage: Some(Usage::Client),
+            sans: Sans::default(),
+        };
+        let (certificate, key) = client(&certificate, spec, &signer)?;
+        let (host, port) = if one.endpoint { (endpoint.0.as_str(), endpoint.1) } else { (host.as_str(), port) };
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let content = kubeconfig(&user, &format!("https://{host}:{port}"), &ca, &certificate, &key);
+        let text = serde_saphyr::to_string(&content).map_err(|error| PkiError::Certificate {
+            name: one.file.to_owned(),
+            why: format!("it cannot be written as YAML: {error}"),
+        })?;
+        files::write(&path, &text, 0o600)?;
+        steps.push(Step { name: one.file, did: Did::Made });
+    }
+    Ok(steps)
+}
+
+fn kubeconfig(user: &str, server: &str, ca: &str, certificate: &str, key: &str) -> serde_json::Value {
+    let context = format!("{user}@kubernetes");
+    json!({
+        "apiVersion": "v1",
+        "clusters": [{
+            "cluster": { "certificate-authority-data": STANDARD.encode(ca), "server": server },
+            "name": "kubernetes",
+        }],
+        "contexts": [{ "context": { "cluster": "kubernetes", "user": user }, "name": context }],
+        "current-context": context,
+        "kind": "Config",
+        "users": [{
+            "name": user,
+            "user": { "client-certificate-data": STANDARD.encode(certificate), "client-key-data": STANDARD.encode(key) },
+        }],
+    })
+}
