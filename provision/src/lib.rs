@@ -1,6 +1,8 @@
 //! The bootstrap engine: real Kubernetes clusters on this machine, on hosts made of Linux namespaces.
 //!
-//! Built so far: [`assets`], the programs that a cluster is made of, and [`pki`], its certificates, keys and kubeconfigs.
+//! Built so far: [`assets`], the programs that a cluster is made of; [`pki`], its certificates, keys and kubeconfigs; and
+//! [`control_plane`], the command lines that its components are started with.
 
 pub mod assets;
+pub mod control_plane;
 pub mod pki;
