@@ -214,10 +214,12 @@ fn a_control_plane_comes_up_with_our_pki_and_flags() {
     script += &format!(
         "until {} >/dev/null 2>&1; do sleep 0.1; done\n\
          until [ \"$({} 2>/dev/null | wc -l)\" -ge 2 ]; do sleep 0.1; done\n\
+         until {} >/dev/null 2>&1; do sleep 0.1; done\n\
          {} >{ready}.part 2>&1\nmv {ready}.part {ready}\nwait\n",
         kubectl("get --raw /readyz"),
         kubectl("get leases -n kube-system -o name | grep -E 'kube-(scheduler|controller-manager)'"),
-        kubectl("get serviceaccounts,clusterroles -A -o name"),
+        kubectl("get serviceaccount default -n default"),
+        kubectl("get clusterroles,serviceaccounts -A -o name"),
     );
     let mut command = Command::new("unshare");
     command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script]);
@@ -237,6 +239,6 @@ fn a_control_plane_comes_up_with_our_pki_and_flags() {
     }
     println!("ready after {:.1} s", began.elapsed().as_secs_f64());
     let seen = std::fs::read_to_string(&ready).unwrap();
-    assert!(seen.contains("clusterrole.rbac.authorization.k8s.io/cluster-admin"), "RBAC is bootstrapped: {seen}");
-    assert!(seen.contains("serviceaccount/default"), "the controller-manager works: {seen}");
+    assert!(seen.contains("clusterrole.rbac.authorization.k8s.io/cluster-admin"), "RBAC is bootstrapped");
+    assert!(seen.contains("serviceaccount/default"), "the controller-manager works");
 }
