@@ -1,9 +1,11 @@
 //! The bootstrap engine: real Kubernetes clusters on this machine, on hosts made of Linux namespaces.
 //!
 //! Built so far: [`assets`], the programs that a cluster is made of; [`kubeadm`], the configuration files that
-//! describe it; [`pki`], its certificates, keys and kubeconfigs; and [`control_plane`], the command lines of its components.
+//! describe it; [`pki`], its certificates, keys and kubeconfigs; [`control_plane`], the command lines of its
+//! components; and [`balancer`], what stands before its API servers.
 
 pub mod assets;
+pub mod balancer;
 pub mod control_plane;
 pub mod kubeadm;
 pub mod pki;

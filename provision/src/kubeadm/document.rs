@@ -207,6 +207,7 @@ documents! {
         ca_certificate_validity_period: String,
     }
     /// The first node.
+    #[derive(Default)]
     InitConfiguration {
         /// Of the document.
         api_version: String,
@@ -263,6 +264,7 @@ documents! {
         dns_domain: String,
     }
     /// Where etcd runs; beside the control plane unless `external` is set.
+    #[derive(Default)]
     Etcd {
         /// Beside the control plane.
         local: Option<LocalEtcd>,
@@ -290,6 +292,7 @@ documents! {
         peer_cert_sans: Vec<String>,
     }
     /// An etcd elsewhere.
+    #[derive(Default)]
     ExternalEtcd {
         /// Its client URLs.
         endpoints: Vec<String>,
@@ -303,6 +306,7 @@ documents! {
         key_file: String,
     }
     /// A component of the control plane.
+    #[derive(Default)]
     Component {
         /// The user's flags.
         #[serde(deserialize_with = "flags")]
@@ -313,6 +317,7 @@ documents! {
         extra_envs: Vec<EnvVar>,
     }
     /// A folder or file of the node that a component sees.
+    #[derive(Default)]
     HostPathMount {
         /// The volume's name.
         name: String,
@@ -326,6 +331,7 @@ documents! {
         path_type: Option<String>,
     }
     /// A variable of the environment.
+    #[derive(Default)]
     EnvVar {
         /// Its name.
         name: String,
@@ -335,6 +341,7 @@ documents! {
         value_from: Option<Value>,
     }
     /// CoreDNS.
+    #[derive(Default)]
     Dns {
         /// Where its image comes from.
         image_repository: Option<String>,
@@ -344,6 +351,7 @@ documents! {
         disabled: bool,
     }
     /// kube-proxy.
+    #[derive(Default)]
     Proxy {
         /// Is it left out?
         disabled: bool,
@@ -374,6 +382,7 @@ documents! {
         image_pull_serial: Option<bool>,
     }
     /// A taint.
+    #[derive(Default)]
     Taint {
         /// Its key.
         key: String,
@@ -385,6 +394,7 @@ documents! {
         time_added: Option<String>,
     }
     /// How a cluster is found and trusted.
+    #[derive(Default)]
     Discovery {
         /// By a bootstrap token and the CA's hash.
         bootstrap_token: Option<TokenDiscovery>,
@@ -396,6 +406,7 @@ documents! {
         timeout: Option<String>,
     }
     /// Discovery by a bootstrap token.
+    #[derive(Default)]
     TokenDiscovery {
         /// The token.
         token: Option<Secret>,
@@ -408,11 +419,13 @@ documents! {
         unsafe_skip_ca_verification: bool,
     }
     /// Discovery by a kubeconfig.
+    #[derive(Default)]
     FileDiscovery {
         /// Its path or URL.
         kube_config_path: String,
     }
     /// What a control-plane node has that joins.
+    #[derive(Default)]
     JoinControlPlane {
         /// Its API server.
         #[serde(rename = "localAPIEndpoint")]
@@ -421,6 +434,7 @@ documents! {
         certificate_key: Option<Secret>,
     }
     /// A token with which nodes may join.
+    #[derive(Default)]
     BootstrapToken {
         /// The token.
         token: Option<Secret>,
@@ -436,11 +450,13 @@ documents! {
         groups: Vec<String>,
     }
     /// Patches of manifests.
+    #[derive(Default)]
     Patches {
         /// Their folder.
         directory: Option<String>,
     }
     /// How long each thing may take, as Go writes durations.
+    #[derive(Default)]
     Timeouts {
         /// A component of the control plane.
         control_plane_component_health_check: Option<String>,
@@ -491,35 +507,6 @@ impl From<FlatApiServer> for ApiServer {
         let FlatApiServer { extra_args, extra_volumes, extra_envs, cert_sans, timeout_for_control_plane } = flat;
         Self { component: Component { extra_args, extra_volumes, extra_envs }, cert_sans, timeout_for_control_plane }
     }
-}
-
-macro_rules! empty_by_default {
-    ($($name:ident { $($field:ident),* })*) => {$(
-        impl Default for $name {
-            fn default() -> Self {
-                Self { $($field: Default::default(),)* }
-            }
-        }
-    )*};
-}
-
-empty_by_default! {
-    Etcd { local, external }
-    ExternalEtcd { endpoints, http_endpoints, ca_file, cert_file, key_file }
-    Component { extra_args, extra_volumes, extra_envs }
-    HostPathMount { name, host_path, mount_path, read_only, path_type }
-    EnvVar { name, value, value_from }
-    Dns { image_repository, image_tag, disabled }
-    Proxy { disabled }
-    Taint { key, value, effect, time_added }
-    Discovery { bootstrap_token, file, tls_bootstrap_token, timeout }
-    TokenDiscovery { token, api_server_endpoint, ca_cert_hashes, unsafe_skip_ca_verification }
-    FileDiscovery { kube_config_path }
-    JoinControlPlane { local_api_endpoint, certificate_key }
-    BootstrapToken { token, description, ttl, expires, usages, groups }
-    Patches { directory }
-    Timeouts { control_plane_component_health_check, kubelet_health_check, kubernetes_api_call, etcd_api_call, tls_bootstrap, discovery, upgrade_manifests }
-    InitConfiguration { api_version, kind, bootstrap_tokens, dry_run, node_registration, local_api_endpoint, certificate_key, skip_phases, patches, timeouts }
 }
 
 impl Default for ClusterConfiguration {

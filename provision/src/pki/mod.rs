@@ -1,6 +1,6 @@
 //! A cluster's PKI, in kubeadm's shape: the same files, names, usages, lifetimes and modes.
 //!
-//! [`plan`] says which certificates a [`Spec`] asks for, without making any; [`issue`] makes those that are not there, keys in
+//! [`plan`] says which certificates a [`Spec`] asks for, without making any; [`issue()`] makes those that are not there, keys in
 //! parallel; [`kubeconfigs`] writes the kubeconfigs whose credentials they are. What is there is kept if it fits, and refused
 //! by name if it does not. The model is kubeadm's `phases/certs` and `phases/kubeconfig`.
 
