@@ -2,10 +2,11 @@
 //!
 //! Built so far: [`assets`], the programs that a cluster is made of; [`kubeadm`], the configuration files that
 //! describe it; [`pki`], its certificates, keys and kubeconfigs; [`control_plane`], the command lines of its
-//! components; and [`balancer`], what stands before its API servers.
+//! components; [`bootstrap`], how nodes are let in; and [`balancer`], what stands before its API servers.
 
 pub mod assets;
 pub mod balancer;
+pub mod bootstrap;
 pub mod control_plane;
 pub mod kubeadm;
 pub mod pki;

@@ -1,14 +1,11 @@
-//! Our command lines beside those of the real kubeadm, and a control plane that comes up with them.
+//! Our command lines beside those of the real kubeadm.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use seaworthy_provision::assets::{Cache, Program, Programs, Release, Request, Source, find};
 use seaworthy_provision::control_plane::{ControlPlane, EtcdServers, ExtraFlags};
-use seaworthy_provision::pki::{Algorithm, Spec, issue, kubeconfigs};
 
 fn required(what: &str) {
     assert!(std::env::var_os("SEAWORTHY_REQUIRE").is_none(), "this test needs {what}");
@@ -145,100 +142,4 @@ fn our_flags_are_kubeadms() {
             assert_eq!(ours, theirs, "{name} of: {cluster}");
         }
     }
-}
-
-/// The programs that `seaworthy assets fetch` left in the cache.
-fn programs() -> Option<Programs> {
-    let names = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"];
-    let request = Request {
-        release: Release::newest(),
-        programs: names.iter().map(|name| Program::named(name).unwrap()).collect(),
-        sources: vec![Source::Cache],
-        directory: None,
-        path: Vec::new(),
-        cache: Cache::of_user()?,
-        mirror: None,
-    };
-    let found = find(&request).ok().filter(|_| nix::unistd::geteuid().is_root());
-    if found.is_none() {
-        required(&format!("root, and `seaworthy assets fetch {}`", names.join(" ")));
-    }
-    found
-}
-
-/// Processes in namespaces of their own; all end with this value.
-struct Host(Child);
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-#[test]
-fn a_control_plane_comes_up_with_our_pki_and_flags() {
-    let Some(programs) = programs() else { return };
-    let dir = tempfile::tempdir().unwrap();
-    let (pki, conf) = (dir.path().join("pki"), dir.path().to_owned());
-    let spec = Spec {
-        algorithm: Algorithm::EcdsaP256,
-        ..Spec::new("cp1", "10.0.0.11".parse().unwrap(), jiff::Timestamp::now())
-    };
-    issue(&spec, &pki).unwrap();
-    kubeconfigs(&spec, &pki, &conf).unwrap();
-    let plane = ControlPlane {
-        pki: pki.clone(),
-        kubeconfigs: conf.clone(),
-        etcd: EtcdServers::Local { joins: Vec::new(), data: dir.path().join("etcd") },
-        ..plane()
-    };
-    // A network and a PID namespace: ports clash with nothing, and nothing outlives the shell that is its first process.
-    let mut script = "set -e\nip link set lo up\nip address add 10.0.0.11/32 dev lo\n".to_owned();
-    let quoted = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
-    for component in plane.components() {
-        let words: Vec<_> = component.arguments().map(|word| quoted(&word)).collect();
-        let program = quoted(programs.path(component.name).unwrap().to_str().unwrap());
-        let log = quoted(conf.join(format!("{}.log", component.name)).to_str().unwrap());
-        script += &format!("{program} {} >{log} 2>&1 &\n", words.join(" "));
-    }
-    let kubectl = |more: &str| {
-        format!(
-            "{} --kubeconfig {} {more}",
-            quoted(programs.path("kubectl").unwrap().to_str().unwrap()),
-            quoted(conf.join("super-admin.conf").to_str().unwrap())
-        )
-    };
-    let ready = quoted(conf.join("ready").to_str().unwrap());
-    // The scheduler and the controller-manager show that they work by their leases; the API server by its own word.
-    script += &format!(
-        "until {} >/dev/null 2>&1; do sleep 0.1; done\n\
-         until [ \"$({} 2>/dev/null | wc -l)\" -ge 2 ]; do sleep 0.1; done\n\
-         until {} >/dev/null 2>&1; do sleep 0.1; done\n\
-         {} >{ready}.part 2>&1\nmv {ready}.part {ready}\nwait\n",
-        kubectl("get --raw /readyz"),
-        kubectl("get leases -n kube-system -o name | grep -E 'kube-(scheduler|controller-manager)'"),
-        kubectl("get serviceaccount default -n default"),
-        kubectl("get clusterroles,serviceaccounts -A -o name"),
-    );
-    let mut command = Command::new("unshare");
-    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script]);
-    let began = Instant::now();
-    let mut host = Host(command.stdin(Stdio::null()).spawn().unwrap());
-    let ready = conf.join("ready");
-    while !ready.exists() {
-        let ended = host.0.try_wait().unwrap();
-        if ended.is_some() || began.elapsed() > Duration::from_mins(5) {
-            for name in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
-                let log = std::fs::read_to_string(conf.join(format!("{name}.log"))).unwrap_or_default();
-                println!("== {name}\n{}", log.lines().rev().take(8).collect::<Vec<_>>().join("\n"));
-            }
-            panic!("the control plane did not become ready: {ended:?}");
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    println!("ready after {:.1} s", began.elapsed().as_secs_f64());
-    let seen = std::fs::read_to_string(&ready).unwrap();
-    assert!(seen.contains("clusterrole.rbac.authorization.k8s.io/cluster-admin"), "RBAC is bootstrapped");
-    assert!(seen.contains("serviceaccount/default"), "the controller-manager works");
 }
