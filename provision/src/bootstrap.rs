@@ -13,7 +13,7 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// The group of nodes that show a bootstrap token.
-const JOINING: &str = "system:bootstrappers:kubeadm:default-node-token";
+pub(crate) const JOINING: &str = "system:bootstrappers:kubeadm:default-node-token";
 /// The alphabet of tokens (Kubernetes: bootstrap tokens, token format).
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 const ID: usize = 6;

@@ -2,7 +2,8 @@
 //!
 //! Built so far: [`assets`], the programs that a cluster is made of; [`kubeadm`], the configuration files that
 //! describe it; [`pki`], its certificates, keys and kubeconfigs; [`control_plane`], the command lines of its
-//! components; [`bootstrap`], how nodes are let in; and [`balancer`], what stands before its API servers.
+//! components; [`bootstrap`] and [`shared_certs`], how nodes are let
+//! in; and [`balancer`], what stands before its API servers.
 
 pub mod assets;
 pub mod balancer;
@@ -10,3 +11,4 @@ pub mod bootstrap;
 pub mod control_plane;
 pub mod kubeadm;
 pub mod pki;
+pub mod shared_certs;

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use seaworthy_provision::assets::{Cache, Program, Programs, Release, Request, Source, find};
 use seaworthy_provision::bootstrap::{Token, objects};
 use seaworthy_provision::control_plane::{ControlPlane, EtcdServers, ExtraFlags};
-use seaworthy_provision::pki::{Algorithm, Spec, issue, kubeconfigs};
+use seaworthy_provision::pki::{Algorithm, Etcd, Spec, issue, kubeconfigs};
+use seaworthy_provision::shared_certs::{self, CertificateKey};
 use serde_json::{Value, json};
 
 fn required(what: &str) {
@@ -48,7 +49,7 @@ impl Drop for Host {
 
 impl Host {
     /// Starts the components in namespaces of their own, and waits until the script is through.
-    fn run(programs: &Programs, plane: &ControlPlane, token: &Token, names: &str, dir: &Path) -> Self {
+    fn run(programs: &Programs, plane: &ControlPlane, env: &[(&str, String)], dir: &Path) -> Self {
         let quoted = |word: String| format!("'{}'", word.replace('\'', "'\\''"));
         let mut start = String::new();
         for component in plane.components() {
@@ -59,7 +60,7 @@ impl Host {
         std::fs::write(dir.join("start.sh"), start).unwrap();
         let mut command = Command::new("unshare");
         command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c"]);
-        command.arg(include_str!("comes_up.sh")).env("DIR", dir).env("TOKEN_ID", token.id()).env("NAMES", names);
+        command.arg(include_str!("comes_up.sh")).env("DIR", dir).envs(env.iter().cloned());
         command.env("KUBECTL", programs.path("kubectl").unwrap()).env("KUBEADM", programs.path("kubeadm").unwrap());
         let mut host = Self(command.stdin(Stdio::null()).spawn().unwrap());
         let began = Instant::now();
@@ -103,7 +104,7 @@ fn a_control_plane_comes_up_and_lets_nodes_in_as_kubeadms_does() {
         etcd: EtcdServers::Local { joins: Vec::new(), data: dir.join("etcd") },
         extra: ExtraFlags::default(),
     };
-    let token = Token::generate();
+    let (token, key) = (Token::generate(), CertificateKey::generate().unwrap());
     let ca = std::fs::read_to_string(dir.join("pki/ca.crt")).unwrap();
     let mut items = objects(&ca, "https://10.0.0.11:6443");
     items.push(token.object(Some("of the test"), None));
@@ -115,9 +116,10 @@ fn a_control_plane_comes_up_and_lets_nodes_in_as_kubeadms_does() {
     let names = items.iter().map(name).collect::<Vec<_>>().join(" ");
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
     std::fs::write(dir.join("objects.json"), list.to_string()).unwrap();
-    std::fs::write(dir.join("kubeadm.yaml"), kubeadm_config(&token, &dir.join("pki"))).unwrap();
+    std::fs::write(dir.join("kubeadm.yaml"), kubeadm_config(&token, &key, &dir.join("pki"))).unwrap();
 
-    let _host = Host::run(&programs, &plane, &token, &names, dir);
+    let env = [("TOKEN_ID", token.id().to_owned()), ("NAMES", names)];
+    let _host = Host::run(&programs, &plane, &env, dir);
     let said = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
     assert!(said("bootstrapped").contains("cluster-admin"));
     let (ours, theirs) = (plain(&said("ours.json")), plain(&said("theirs.json")));
@@ -127,6 +129,17 @@ fn a_control_plane_comes_up_and_lets_nodes_in_as_kubeadms_does() {
     let line = tokens.lines().find(|line| line.contains(&token.reveal())).expect("kubeadm lists our token");
     assert!(line.contains("authentication,signing") && line.contains("of the test"));
     assert_eq!((said("admin").trim(), said("kubelet").trim()), ("yes", "yes"));
+    // What kubeadm encrypted we decrypt, and the rules for it are ours.
+    let secret = objects_in(&said("kubeadm-certs.json")).remove(0);
+    let files = shared_certs::open(&secret, Etcd::Local, &key).unwrap();
+    assert_eq!(files.len(), 8);
+    for (name, content) in files {
+        assert!(content == std::fs::read(dir.join("pki").join(name)).unwrap(), "{name} is another");
+    }
+    let rules = objects_in(&said("kubeadm-certs-rules.json")).remove(0);
+    let rules: Vec<_> = rules["items"].as_array().unwrap().iter().map(Value::to_string).collect();
+    let ours_too: Vec<_> = shared_certs::objects().iter().map(Value::to_string).collect();
+    assert_eq!(plain(&rules.concat()), plain(&ours_too.concat()));
     // The controller-manager signs as we do.
     let info = ours.iter().find(|one| one["metadata"]["name"] == "cluster-info").unwrap();
     let signature = info["data"][format!("jws-kubeconfig-{}", token.id())].as_str().unwrap();
@@ -135,12 +148,13 @@ fn a_control_plane_comes_up_and_lets_nodes_in_as_kubeadms_does() {
     assert!(token.signed(kubeconfig, signature));
 }
 
-fn kubeadm_config(token: &Token, pki: &Path) -> String {
+fn kubeadm_config(token: &Token, key: &CertificateKey, pki: &Path) -> String {
     format!(
-        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nlocalAPIEndpoint: {{advertiseAddress: 10.0.0.11}}\n\
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\ncertificateKey: {}\nlocalAPIEndpoint: {{advertiseAddress: 10.0.0.11}}\n\
          nodeRegistration: {{name: cp1, criSocket: 'unix:///run/containerd/containerd.sock'}}\n\
          bootstrapTokens: [{{token: {}, ttl: 0s, description: of the test, usages: [signing, authentication], groups: ['system:bootstrappers:kubeadm:default-node-token']}}]\n---\n\
          apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: v1.37.2\ncertificatesDir: {}\n",
+        key.reveal(),
         token.reveal(),
         pki.display()
     )

@@ -23,6 +23,10 @@ until_it is_signed
 dump ours.json
 "$KUBEADM" init phase bootstrap-token --config "$DIR/kubeadm.yaml" --kubeconfig "$DIR/super-admin.conf" --skip-token-print >"$DIR/kubeadm.log" 2>&1
 dump theirs.json
+# kubeadm encrypts what it shares; the test decrypts it.
+"$KUBEADM" init phase upload-certs --upload-certs --skip-certificate-key-print --config "$DIR/kubeadm.yaml" --kubeconfig "$DIR/super-admin.conf" >>"$DIR/kubeadm.log" 2>&1
+kubectl get secret kubeadm-certs -n kube-system -o json >"$DIR/kubeadm-certs.json"
+kubectl get role,rolebinding kubeadm:kubeadm-certs -n kube-system -o json >"$DIR/kubeadm-certs-rules.json"
 "$KUBEADM" token list --kubeconfig "$DIR/super-admin.conf" >"$DIR/tokens"
 "$KUBECTL" --kubeconfig "$DIR/admin.conf" auth can-i '*' '*' >"$DIR/admin"
 kubectl auth can-i get nodes/proxy --as kube-apiserver-kubelet-client >"$DIR/kubelet" 2>/dev/null
