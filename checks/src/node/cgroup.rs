@@ -271,11 +271,23 @@ fn v1(controllers: &[&str]) -> Vec<Edit> {
 
 const TO_V2: &str = "Boot with systemd.unified_cgroup_hierarchy=1 (the default of current distributions), then reboot.";
 
-fn to_v2() -> Remedy {
-    Remedy::new(TO_V2).command("grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1").persist(
-        "/etc/default/grub.d/cgroup.cfg",
-        "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX systemd.unified_cgroup_hierarchy=1\"\n",
-    )
+/// The ways to version 2, by distribution.
+trait ToV2 {
+    fn to_v2(self) -> Self;
+}
+
+impl ToV2 for Check {
+    fn to_v2(self) -> Self {
+        self.remedy(Remedy::new(TO_V2).when("Debian/Ubuntu").command("update-grub && reboot").persist(
+            "/etc/default/grub.d/cgroup.cfg",
+            "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX systemd.unified_cgroup_hierarchy=1\"\n",
+        ))
+        .remedy(
+            Remedy::new(TO_V2)
+                .when("RHEL/Fedora")
+                .command("grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1 && reboot"),
+        )
+    }
 }
 
 fn judge_version(view: &View<'_>, consequence: &str) -> Judgement {
@@ -302,7 +314,7 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("failCgroupV1")
         .page("From 1.35 the kubelet refuses cgroup version 1 by default (failCgroupV1).", "Looks for a cgroup2 file system at /sys/fs/cgroup, as the kubelet does.")
         .basis("KEP-5573: remove cgroup v1 support", URL)
-        .remedy(to_v2())
+        .to_v2()
         .remedy(
             Remedy::new("Until the node can be changed, allow version 1 in the kubelet's configuration.")
                 .when("cgroup version 1 cannot be left yet")
@@ -318,7 +330,7 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("cgroup-v1-maintenance")
         .page("Version 1 gets no new features since 1.31; MemoryQoS, swap and PSI need version 2.", "Looks for a cgroup2 file system at /sys/fs/cgroup, as the kubelet does.")
         .basis("KEP-4569: moving cgroup v1 into maintenance mode", URL)
-        .remedy(to_v2())
+        .to_v2()
         .bad(v1(&all_v1()))
         .example_profile(|profile| profile.kubernetes = crate::KubernetesVersion(33)),
         Check::new("node.cgroup.one-version", "control groups are not mounted in both versions at once", |view| {
@@ -333,7 +345,7 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("cgroup-hybrid")
         .page("A controller is in one hierarchy only; in a hybrid layout what is in version 2 is out of the kubelet's reach.", "Looks for cgroup and cgroup2 file systems among the mounts.")
         .basis("cgroups(7): mounting", "https://man7.org/linux/man-pages/man7/cgroups.7.html")
-        .remedy(to_v2())
+        .to_v2()
         .bad([file(MOUNTS, "cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n")]),
         Check::new("node.cgroup.writable", "the cgroup file systems are mounted for writing", |view| {
             Ok(match view.facts.cgroup.read_only.need("cgroup mounts")? {

@@ -48,6 +48,7 @@ pub(super) fn checks() -> Vec<Check> {
         .page("kubeadm refuses a node whose kubelet does not say its version.", "Runs kubelet --version on the node.")
         .basis("kubeadm preflight: KubeletVersion, SystemVerification", INTEGRATION)
         .remedy(Remedy::new("Install the kubelet.").when("Debian/Ubuntu").command("apt-get install -y kubelet"))
+        .remedy(Remedy::new("Install the kubelet.").when("RHEL/Fedora").command("dnf install -y kubelet --disableexcludes=kubernetes"))
         .bad([refuses(Query::Run { program: Program::KubeletVersion }, RefusalKind::Absent, "kubelet is in no folder of PATH")]),
         Check::new("node.kubelet.version-skew", "the kubelet is no newer than the cluster, and not too old", |view| {
             let Some(version) = view.facts.kubelet.version.present("kubelet --version")? else {
@@ -73,6 +74,7 @@ pub(super) fn checks() -> Vec<Check> {
         .page("A kubelet newer than the API server asks for what that does not know.", "Compares kubelet --version with the profile's Kubernetes version.")
         .basis("Version skew policy: kubelet", SKEW)
         .remedy(Remedy::new("Install the cluster's version.").when("Debian/Ubuntu").command("apt-get install -y --allow-downgrades kubelet=1.37.*"))
+        .remedy(Remedy::new("Install the cluster's version.").when("RHEL/Fedora").command("dnf install -y kubelet-1.37.* --disableexcludes=kubernetes"))
         .bad([kubelet_said("v1.30.1")]),
         Check::new("node.kubelet.config-valid", "the kubelet's configuration can be read", |view| {
             Ok(match &view.facts.kubelet.config {
@@ -200,6 +202,7 @@ pub(super) fn checks() -> Vec<Check> {
         .page("It passes the kubelet its configuration, its kubeconfigs and kubeadm-flags.env. Nodes of other installers do without it.", "Looks where the packages put it.")
         .basis("Configuring each kubelet in your cluster using kubeadm: the kubelet drop-in file for systemd", INTEGRATION)
         .remedy(Remedy::new("Install the kubeadm package, which brings it.").when("Debian/Ubuntu").command("apt-get install -y --reinstall kubeadm"))
+        .remedy(Remedy::new("Install the kubeadm package, which brings it.").when("RHEL/Fedora").command("dnf reinstall -y kubeadm --disableexcludes=kubernetes"))
         .bad([gone(DROP_INS[0])]),
         Check::new("node.kubelet.healthz", "a kubelet that runs is healthy", |view| {
             if !view.facts.machine.runs("kubelet")? {
