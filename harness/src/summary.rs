@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anstyle::{AnsiColor, Style};
-use seaworthy_reports::{Outcome, Run, Severity, TrialResult};
+use seaworthy_reports::{Outcome, Remedy, Run, Severity, TrialResult};
 
 const RED: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
 const YELLOW: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Yellow)));
@@ -100,11 +100,50 @@ fn failure(out: &mut String, run: &Run, result: &TrialResult) -> std::fmt::Resul
         writeln!(out, "             {}{DIM}{}{DIM:#}", finding.message, at.unwrap_or_default())?;
     }
     // One remedy is a start; `explain` has all.
-    if let Some(remedy) = trial.remedy.first() {
+    let system = run.info.subjects.iter().find(|subject| subject.name == result.subject);
+    let system = system.and_then(|subject| subject.facts.iter().find(|fact| fact.label == "system"));
+    if let Some(remedy) = fitting(&trial.remedy, system.map(|fact| fact.value.as_str())) {
         match remedy.commands.first() {
             Some(command) => writeln!(out, "        mend {command}")?,
             None => writeln!(out, "        mend {}", remedy.text)?,
         }
     }
     Ok(())
+}
+
+/// Families of distributions as remedies name them, and how their members call themselves in /etc/os-release.
+const FAMILIES: [(&str, &[&str]); 2] = [
+    ("Debian/Ubuntu", &["Debian", "Ubuntu", "Mint", "Raspbian"]),
+    ("RHEL/Fedora", &["Red Hat", "Fedora", "CentOS", "Rocky", "AlmaLinux", "Oracle Linux", "Amazon Linux"]),
+];
+
+/// The first remedy that is for the node's distribution, or else the first of all.
+fn fitting<'r>(remedies: &'r [Remedy], system: Option<&str>) -> Option<&'r Remedy> {
+    let is_for = |remedy: &&Remedy| {
+        let family = FAMILIES.iter().find(|(name, _)| remedy.when.as_deref() == Some(name));
+        family.is_some_and(|(_, members)| system.is_some_and(|system| members.iter().any(|name| system.contains(name))))
+    };
+    remedies.iter().find(is_for).or(remedies.first())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remedy_is_for_the_nodes_distribution() {
+        let remedy = |when: Option<&str>, text: &str| Remedy {
+            when: when.map(str::to_owned),
+            text: text.to_owned(),
+            commands: Vec::new(),
+            persist: None,
+        };
+        let remedies = [remedy(Some("Debian/Ubuntu"), "apt"), remedy(Some("RHEL/Fedora"), "dnf"), remedy(None, "any")];
+        let chosen = |system| fitting(&remedies, system).unwrap().text.clone();
+        assert_eq!(chosen(Some("Ubuntu 24.04.1 LTS")), "apt");
+        assert_eq!(chosen(Some("Rocky Linux 9.4 (Blue Onyx)")), "dnf");
+        assert_eq!(chosen(Some("Flatcar Container Linux")), "apt");
+        assert_eq!(chosen(None), "apt");
+        assert!(fitting(&[], None).is_none());
+    }
 }
