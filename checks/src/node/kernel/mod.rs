@@ -10,9 +10,9 @@ use std::io::Read as _;
 
 use crate::check::{Check, Judgement, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
-use crate::construct::replace;
+use crate::construct::{file, replace, stat};
 use crate::fact::Fact;
-use crate::host::{Host, System};
+use crate::host::{FileKind, Host, System};
 use crate::node::View;
 use options::{K3S, REFERENCE_CONFIG};
 
@@ -20,6 +20,14 @@ use Severity::{High, Info, Low, Medium};
 
 const VALIDATORS: &str = "https://github.com/kubernetes/system-validators";
 const RUNTIMES: &str = "https://kubernetes.io/docs/setup/production-environment/container-runtimes/";
+
+const SELINUX: &str = "/sys/fs/selinux/enforce";
+/// The module as it is loaded, and as the package container-selinux brings it on RHEL and on Fedora.
+const SELINUX_CONTAINERS: [&str; 3] = [
+    "/var/lib/selinux/targeted/active/modules/200/container",
+    "/usr/share/selinux/packages/container.pp.bz2",
+    "/usr/share/selinux/packages/targeted/container.pp.bz2",
+];
 
 /// The most that a compressed configuration may unpack to.
 const CONFIG_LIMIT: u64 = 4 << 20;
@@ -41,6 +49,10 @@ pub struct Facts {
     pub seccomp: Fact<String>,
     /// Is AppArmor on?
     pub apparmor: Fact<String>,
+    /// Does SELinux enforce its policy?
+    pub selinux: Fact<bool>,
+    /// The file or folder that shows that SELinux has a policy for containers.
+    pub selinux_containers: Fact<String>,
 }
 
 /// The options that a kernel was built with.
@@ -68,6 +80,8 @@ impl Facts {
             built_in: modules("modules.builtin"),
             loadable: modules("modules.dep"),
             seccomp: host.text("/proc/sys/kernel/seccomp/actions_avail"),
+            selinux: host.text(SELINUX).map(|text| text.trim() == "1"),
+            selinux_containers: selinux_containers(host),
             apparmor: host.text("/sys/module/apparmor/parameters/enabled").map(|text| text.trim().to_owned()),
             system,
         }
@@ -75,6 +89,17 @@ impl Facts {
 }
 
 /// Reads the configuration from the first place that has it: the order of system-validators.
+fn selinux_containers(host: &dyn Host) -> Fact<String> {
+    let mut last = Fact::Absent("no place of it was looked at".to_owned());
+    for path in SELINUX_CONTAINERS {
+        last = host.stat(path).map(|_| path.to_owned());
+        if last.known().is_some() {
+            break;
+        }
+    }
+    last
+}
+
 fn config(host: &dyn Host, release: &str) -> Fact<Config> {
     let mut tried = vec!["/proc/config.gz".to_owned()];
     match host.read("/proc/config.gz").parse(|bytes| unpack(&bytes)) {
@@ -324,6 +349,30 @@ pub(super) fn checks() -> Vec<Check> {
         .basis("Restrict a container's syscalls with seccomp", "https://kubernetes.io/docs/tutorials/security/seccomp/")
         .remedy(Remedy::new("Use a kernel with CONFIG_SECCOMP_FILTER."))
         .bad([crate::construct::file("/proc/sys/kernel/seccomp/actions_avail", "kill_thread\n")]),
+        Check::new("node.kernel.selinux", "where SELinux enforces, it has a policy for containers", |view| {
+            let enforces = view.facts.kernel.selinux.present(SELINUX)?;
+            if enforces.is_none_or(|enforces| !enforces) {
+                return Ok(Conclusion::not_applicable("SELinux is off, or permissive"));
+            }
+            Ok(match view.facts.kernel.selinux_containers.present("SELinux's policy for containers")? {
+                Some(path) => Conclusion::holds().because("policy", path),
+                None => {
+                    let why = "SELinux enforces, and has no policy for containers: pods such as CoreDNS may not start";
+                    Conclusion::breach(Breach::new("container-selinux", why).wanted(SELINUX_CONTAINERS.join(" or ")).at(SELINUX, Some(1)))
+                }
+            })
+        })
+        .severity(Severity::Medium)
+        .label("kernel")
+        .label("security")
+        .alias("SELinux")
+        .alias("coredns pods have CrashLoopBackOff or Error state")
+        .page("Without the package container-selinux a container's processes have labels to which the policy allows next to nothing.", "Reads /sys/fs/selinux/enforce, and looks for the policy where container-selinux puts it.")
+        .basis("Troubleshooting kubeadm: coredns pods have CrashLoopBackOff or Error state", "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/troubleshooting-kubeadm/")
+        .remedy(Remedy::new("Install the policy.").when("RHEL/Fedora").command("dnf install -y container-selinux"))
+        .remedy(Remedy::new("Let SELinux only warn, at the cost of what it protects.").when("there is no such package").command("setenforce 0").persist("/etc/selinux/config", "SELINUX=permissive\n"))
+        .good([file(SELINUX, "1"), stat(SELINUX_CONTAINERS[0], FileKind::Directory, 0o700, 0, 0)])
+        .bad([file(SELINUX, "1")]),
         Check::new("node.kernel.apparmor-parser", "where AppArmor is on, apparmor_parser is there", |view| {
             let on = view.facts.kernel.apparmor.present("AppArmor")?;
             if on.is_none_or(|on| on != "Y") {
