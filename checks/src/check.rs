@@ -1,7 +1,7 @@
 //! A check: a claim about a node with its page, and the judge that concludes whether it holds.
 //!
 //! A check is a value. Families of alike checks (sysctls, kernel options, modules, …) are tables of rows from which
-//! such values are made; the rest are written out one by one. The registry is [`crate::node::checks`].
+//! such values are made; the rest are written out one by one. What a claim looks at is the facts of its suite.
 
 use std::ops::RangeInclusive;
 
@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::conclusion::{Conclusion, Inconclusive, Verdict};
 use crate::construct::Edit;
-use crate::node::View;
-use crate::profile::{KubernetesVersion, Role};
+use crate::profile::{KubernetesVersion, Profile, Role};
 
 /// How much it matters that a claim does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -89,7 +88,43 @@ impl Remedy {
 /// What a judge returns: a conclusion, or why there is none.
 pub type Judgement = Result<Conclusion, Inconclusive>;
 
-type Judge = Box<dyn Fn(&View<'_>) -> Judgement + Send + Sync>;
+type Judge<F> = Box<dyn Fn(&View<'_, F>) -> Judgement + Send + Sync>;
+
+/// What a judge sees: a node, and what it is meant to become.
+#[derive(Debug)]
+pub struct View<'a, F> {
+    /// The node.
+    pub facts: &'a F,
+    /// What it is meant to become.
+    pub profile: &'a Profile,
+    /// The other nodes that were given.
+    pub peers: &'a [Peer<'a, F>],
+}
+
+impl<F> Clone for View<'_, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F> Copy for View<'_, F> {}
+
+impl<'a, F> View<'a, F> {
+    /// A node without others to compare it with.
+    #[must_use]
+    pub fn alone(facts: &'a F, profile: &'a Profile) -> Self {
+        Self { facts, profile, peers: &[] }
+    }
+}
+
+/// Another node of the fleet.
+#[derive(Debug)]
+pub struct Peer<'a, F> {
+    /// Its name in the report.
+    pub name: &'a str,
+    /// What is known of it.
+    pub facts: &'a F,
+}
 
 /// The smallest edits of the reference node under which the claim holds, and under which it does not.
 ///
@@ -106,8 +141,8 @@ pub struct Example {
     pub profile: Option<fn(&mut crate::profile::Profile)>,
 }
 
-/// A claim about a node, its page, and its judge.
-pub struct Check {
+/// A claim about a node, its page, and its judge over the facts `F` of a suite.
+pub struct Claim<F> {
     /// Stable id: lower-case segments joined by dots.
     pub id: String,
     /// The claim.
@@ -132,21 +167,24 @@ pub struct Check {
     pub versions: RangeInclusive<u32>,
     /// Examples, good and bad.
     pub example: Example,
-    judge: Judge,
+    judge: Judge<F>,
 }
 
-impl std::fmt::Debug for Check {
+impl<F> std::fmt::Debug for Claim<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Check").field("id", &self.id).field("title", &self.title).finish_non_exhaustive()
+        f.debug_struct("Claim").field("id", &self.id).field("title", &self.title).finish_non_exhaustive()
     }
 }
 
-impl Check {
+/// A claim about a node, over the facts of the node suite.
+pub type Check = Claim<crate::node::Facts>;
+
+impl<F> Claim<F> {
     /// A check with its claim; severity high, all roles and versions, until told otherwise.
     pub fn new(
         id: impl Into<String>,
         title: impl Into<String>,
-        judge: impl Fn(&View<'_>) -> Judgement + Send + Sync + 'static,
+        judge: impl Fn(&View<'_, F>) -> Judgement + Send + Sync + 'static,
     ) -> Self {
         Self {
             id: id.into(),
@@ -253,7 +291,7 @@ impl Check {
 
     /// Judges a host: pure, and total over what the host may hold.
     #[must_use]
-    pub fn judge(&self, view: &View<'_>) -> Conclusion {
+    pub fn judge(&self, view: &View<'_, F>) -> Conclusion {
         let KubernetesVersion(minor) = view.profile.kubernetes;
         if !self.versions.contains(&minor) {
             let (first, last) = (self.versions.start(), self.versions.end());

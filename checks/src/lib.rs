@@ -12,7 +12,7 @@ pub mod host;
 pub mod node;
 pub mod profile;
 
-pub use check::{Basis, Check, Persist, Remedy, Severity};
+pub use check::{Basis, Check, Claim, Persist, Remedy, Severity};
 pub use conclusion::{Breach, Conclusion, Evidence, Inconclusive, Location, Verdict};
 pub use fact::Fact;
 pub use profile::{KubernetesVersion, Profile, Role, Runtime};

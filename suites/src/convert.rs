@@ -14,7 +14,7 @@ pub(crate) fn severity(severity: checks::Severity) -> reports::Severity {
 }
 
 /// What is known of a check before it runs.
-pub(crate) fn info(check: &checks::Check, suite: &str) -> reports::TrialInfo {
+pub(crate) fn info<F>(check: &checks::Claim<F>, suite: &str) -> reports::TrialInfo {
     let remedy = |remedy: &checks::Remedy| reports::Remedy {
         when: remedy.when.clone(),
         text: remedy.text.clone(),

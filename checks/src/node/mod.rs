@@ -26,7 +26,6 @@ pub mod sysctl;
 use crate::check::Check;
 use crate::construct::Edit;
 use crate::host::{Host, Query, Reply, System};
-use crate::profile::Profile;
 
 /// All that is known of a node.
 #[derive(Debug)]
@@ -87,33 +86,11 @@ impl Facts {
     }
 }
 
-/// What a judge sees: the node, and what it is meant to become.
-#[derive(Debug, Clone, Copy)]
-pub struct View<'a> {
-    /// The node.
-    pub facts: &'a Facts,
-    /// What it is meant to become.
-    pub profile: &'a Profile,
-    /// The other nodes that were given.
-    pub peers: &'a [Peer<'a>],
-}
-
-impl<'a> View<'a> {
-    /// A node without others to compare it with.
-    #[must_use]
-    pub fn alone(facts: &'a Facts, profile: &'a Profile) -> Self {
-        Self { facts, profile, peers: &[] }
-    }
-}
+/// What a judge of the node suite sees.
+pub type View<'a> = crate::check::View<'a, Facts>;
 
 /// Another node of the fleet.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer<'a> {
-    /// Its name in the report.
-    pub name: &'a str,
-    /// What is known of it.
-    pub facts: &'a Facts,
-}
+pub type Peer<'a> = crate::check::Peer<'a, Facts>;
 
 /// The registry: every check of the node suite, in the order in which they are listed and run.
 #[must_use]
