@@ -9,6 +9,8 @@ pub mod assets;
 pub mod balancer;
 pub mod bootstrap;
 pub mod control_plane;
+pub mod image;
 pub mod kubeadm;
 pub mod pki;
+pub mod registry;
 pub mod shared_certs;

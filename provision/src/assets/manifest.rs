@@ -16,6 +16,12 @@ impl Version {
         &self.0[1..]
     }
 
+    /// The minor version: 37 of v1.37.2.
+    #[must_use]
+    pub fn minor(&self) -> u32 {
+        self.numbers()[1]
+    }
+
     /// Major, minor and patch, as far as they are numbers.
     pub(super) fn numbers(&self) -> [u32; 3] {
         let mut parts = self.bare().split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
