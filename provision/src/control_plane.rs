@@ -93,7 +93,12 @@ pub struct Component {
 
 impl Component {
     /// Ours, with the user's in their place or beside them.
-    fn new(name: &'static str, ours: Vec<(&str, String)>, extra: &[(String, String)], ready: String) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        ours: Vec<(&str, String)>,
+        extra: &[(String, String)],
+        ready: String,
+    ) -> Self {
         let kept = ours.into_iter().filter(|(flag, _)| !extra.iter().any(|(theirs, _)| theirs == flag));
         let mut flags: Vec<_> = kept.map(|(flag, value)| (flag.to_owned(), value)).collect();
         flags.extend_from_slice(extra);
