@@ -74,8 +74,7 @@ pub(super) fn download(
     programs: &[&'static Program],
     report: Report<'_>,
 ) -> Result<(), String> {
-    // Fails only if a provider is installed already, which is then this one.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    crate::tls::install();
     let client = Client::builder().connect_timeout(Duration::from_secs(5)).timeout(None).build();
     let client = client.map_err(|error| format!("no HTTP client: {error}"))?;
     let folder = request.cache.folder(project, version);

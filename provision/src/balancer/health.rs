@@ -51,8 +51,7 @@ pub(super) struct Asker {
 
 impl Asker {
     pub(super) fn new(health: Health) -> Result<Self, String> {
-        // Fails only if a provider is installed already, which is then this one.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        crate::tls::install();
         let mut client = Client::builder().no_proxy().timeout(health.patience).pool_max_idle_per_host(1);
         if let Some(ca) = &health.ca {
             let ca = Certificate::from_pem_bundle(ca.as_bytes()).unwrap_or_default();

@@ -1,0 +1,119 @@
+//! How a host comes to be: the process that leaves the machine's namespaces, and the one that waits for it.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{ForkResult, fork, pipe, sethostname};
+
+use super::{ARGUMENT, Host, HostError, HostSpec, LOG, PID, Process, SOCKET, agent, cgroup, file, root};
+
+/// Starts a host, and returns its process 1 once it can be asked.
+pub(super) fn start(folder: &Path, spec: &HostSpec) -> Result<Process, HostError> {
+    // What an earlier life left: in version 2 nobody may enter a cgroup whose children have controllers.
+    if !spec.rootless {
+        cgroup::remove(&spec.cgroup).map_err(|(path, source)| file(&path)(source))?;
+    }
+    let path = folder.join(LOG);
+    let log = File::create(&path).map_err(file(&path))?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(ARGUMENT).arg(folder).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    // SAFETY: setsid(2) is async-signal-safe. A host outlives who started it.
+    unsafe { command.pre_exec(|| nix::unistd::setsid().map(drop).map_err(Into::into)) };
+    let birth = |why: String| HostError::Birth { host: spec.name.clone(), why };
+    let mut child = command.spawn().map_err(|error| birth(format!("seaworthy cannot be started again: {error}")))?;
+    let mut said = String::new();
+    if let Some(mut out) = child.stdout.take() {
+        out.read_to_string(&mut said).map_err(|error| birth(error.to_string()))?;
+    }
+    child.wait().map_err(|error| birth(error.to_string()))?;
+    match Host::open(folder)?.process() {
+        Some(process) if said == "alive" => Ok(process),
+        left => {
+            if let Some(process) = left {
+                let _ = process.end();
+            }
+            let log = std::fs::read_to_string(&path).unwrap_or_default();
+            Err(birth(log.trim().to_owned()))
+        }
+    }
+}
+
+/// If the arguments make this program a host: becomes it, and ends with it. Must be called before the program starts a
+/// thread.
+#[must_use]
+pub fn host_main(arguments: &[std::ffi::OsString]) -> Option<ExitCode> {
+    let [_, argument, folder] = arguments else { return None };
+    if argument != ARGUMENT {
+        return None;
+    }
+    match become_host(Path::new(folder)) {
+        Ok(()) => Some(ExitCode::SUCCESS),
+        Err(error) => {
+            // Standard error is the host's log.
+            writeln!(std::io::stderr(), "{error}").ok();
+            Some(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn become_host(folder: &Path) -> Result<(), HostError> {
+    let host = Host::open(folder)?;
+    let spec = host.spec();
+    let step = |what: &str| {
+        let (host, what) = (spec.name.clone(), what.to_owned());
+        move |errno: nix::Error| HostError::Birth { host, why: format!("{what}: {errno}") }
+    };
+    // Bound by its bare name: the path of a socket is short (unix(7)), and that of the folder may not be.
+    nix::unistd::chdir(folder).map_err(step("entering its folder"))?;
+    match std::fs::remove_file(SOCKET) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(file(&folder.join(SOCKET))(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(SOCKET).map_err(file(&folder.join(SOCKET)))?;
+    let mut namespaces = CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWPID;
+    if !spec.rootless {
+        cgroup::join(&spec.cgroup)?;
+        namespaces |= CloneFlags::CLONE_NEWCGROUP;
+    }
+    unshare(namespaces).map_err(step("leaving the machine's namespaces"))?;
+    let (registered, register) = pipe().map_err(step("making a pipe"))?;
+    // SAFETY: this process has one thread, so the child may do anything.
+    match unsafe { fork() }.map_err(step("forking"))? {
+        ForkResult::Parent { child } => {
+            drop(registered);
+            let path = folder.join(PID);
+            let process = Process::of(child.as_raw());
+            let text = serde_json::to_string(&process).unwrap_or_default();
+            std::fs::write(&path, text).map_err(file(&path))?;
+            File::from(register).write_all(b"1").map_err(file(&path))
+        }
+        ForkResult::Child => {
+            drop(register);
+            // Nobody knows of this process before its number is written: without that it must not live.
+            if File::from(registered).read_exact(&mut [0]).is_err() {
+                return Ok(());
+            }
+            root::enter(folder, spec)?;
+            sethostname(&spec.name).map_err(step("setting the host name"))?;
+            agent::serve(listener, || {
+                // Who waits reads until all writing ends are closed: its own parent's, which has ended, and this one.
+                let mut out = File::from(nix::unistd::dup(std::io::stdout()).map_err(std::io::Error::from)?);
+                out.write_all(b"alive")?;
+                drop(out);
+                let null = File::options().read(true).write(true).open("/dev/null")?;
+                nix::unistd::dup2_stdout(&null)?;
+                Ok(())
+            })
+            .map_err(|error| HostError::Birth { host: spec.name.clone(), why: error.to_string() })
+        }
+    }
+}
