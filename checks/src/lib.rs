@@ -10,6 +10,7 @@ pub mod construct;
 pub mod fact;
 pub mod host;
 pub mod node;
+pub mod pki;
 pub mod profile;
 
 pub use check::{Basis, Check, Claim, Persist, Remedy, Severity};
