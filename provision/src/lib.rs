@@ -4,13 +4,15 @@
 //! describe it; [`pki`], its certificates, keys and kubeconfigs; [`control_plane`], the command lines of its
 //! components; [`bootstrap`] and [`shared_certs`], how nodes are let
 //! in; [`balancer`], what stands before its API servers; [`image`] and [`registry`], its images and where they are pulled from;
-//! [`node`], what runs on a node; [`host`] and [`network`], what they run on; and [`addon`], CoreDNS and kube-proxy as the cluster's objects.
+//! [`node`], what runs on a node; [`host`] and [`network`], what they run on; [`addon`], CoreDNS and kube-proxy as
+//! the cluster's objects; and [`fault`], what breaks them.
 
 pub mod addon;
 pub mod assets;
 pub mod balancer;
 pub mod bootstrap;
 pub mod control_plane;
+pub mod fault;
 pub mod host;
 pub mod image;
 pub mod kubeadm;
