@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_lc_rs::rand;
 use jiff::Timestamp;
@@ -15,7 +13,7 @@ use rcgen::{
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::key::{Key, pem};
+use super::key::{Key, KeyError, pem};
 use super::{Algorithm, BACKDATE, Certificate, PkiError, Spec, Usage, files, plan};
 
 /// What became of a file.
@@ -176,23 +174,10 @@ fn signed_by(certificate: &[u8], ca: &[u8], path: &Path) -> Result<(), PkiError>
     if issued { Ok(()) } else { Err(unfit("the CA that is there did not sign it")) }
 }
 
-/// Makes keys, as many at once as there are CPUs.
-fn generate(count: usize, algorithm: Algorithm) -> Result<Vec<Key>, PkiError> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(count);
-    let (next, keys) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(count)));
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while next.fetch_add(1, Ordering::Relaxed) < count {
-                    let key = Key::generate(algorithm);
-                    keys.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(key);
-                }
-            });
-        }
-    });
-    let keys = keys.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let failed = |error: rcgen::Error| PkiError::Certificate { name: "key".to_owned(), why: error.to_string() };
-    keys.into_iter().collect::<Result<_, _>>().map_err(failed)
+/// Makes keys, on all CPUs.
+pub(super) fn generate(count: usize, algorithm: Algorithm) -> Result<Vec<Key>, PkiError> {
+    let failed = |error: KeyError| PkiError::Certificate { name: "key".to_owned(), why: error.to_string() };
+    Key::generate(count, algorithm).map_err(failed)
 }
 
 fn signer(one: &Certificate, certificate: &[u8], key: Key) -> Result<Signer, PkiError> {
@@ -215,9 +200,8 @@ fn sign(one: &Certificate, spec: &Spec, key: &Key, ca: Option<&Signer>) -> Resul
 }
 
 /// Signs a client certificate that is not of the plan, for a kubeconfig.
-pub(super) fn client(one: &Certificate, spec: &Spec, ca: &Signer) -> Result<(String, String), PkiError> {
-    let key = Key::generate(spec.algorithm).map_err(|error| broken(one, &error.to_string()))?;
-    let certificate = sign(one, spec, &key, Some(ca))?;
+pub(super) fn client(one: &Certificate, spec: &Spec, key: &Key, ca: &Signer) -> Result<(String, String), PkiError> {
+    let certificate = sign(one, spec, key, Some(ca))?;
     Ok((pem("CERTIFICATE", &certificate), key.to_pem().map_err(|why| broken(one, &why))?))
 }
 

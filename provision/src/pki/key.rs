@@ -3,9 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{KeyPair, PublicKeyData as _, RsaKeySize};
+use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer};
+
+use super::rsa;
 
 /// How keys are made; kubeadm's `encryptionAlgorithm`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,16 +67,41 @@ impl fmt::Debug for Key {
     }
 }
 
+/// Why a key cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KeyError {
+    #[error(transparent)]
+    Rsa(#[from] rsa::RsaError),
+    #[error(transparent)]
+    Library(#[from] rcgen::Error),
+    #[error("a new RSA key does not verify what it signed")]
+    Inconsistent,
+}
+
 impl Key {
-    pub(super) fn generate(algorithm: Algorithm) -> Result<Self, rcgen::Error> {
-        let rsa = |size| KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size);
-        Ok(Self(match algorithm {
-            Algorithm::Rsa2048 => rsa(RsaKeySize::_2048)?,
-            Algorithm::Rsa3072 => rsa(RsaKeySize::_3072)?,
-            Algorithm::Rsa4096 => rsa(RsaKeySize::_4096)?,
-            Algorithm::EcdsaP256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?,
-            Algorithm::EcdsaP384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384)?,
-        }))
+    /// Makes `count` keys, on all CPUs.
+    pub(super) fn generate(count: usize, algorithm: Algorithm) -> Result<Vec<Self>, KeyError> {
+        let ecdsa = |of| (0..count).map(|_| Ok(Self(KeyPair::generate_for(of)?))).collect();
+        let rsa = |bits| rsa::keys(count, bits)?.iter().map(|der| Self::rsa(der)).collect();
+        match algorithm {
+            Algorithm::Rsa2048 => rsa(2048),
+            Algorithm::Rsa3072 => rsa(3072),
+            Algorithm::Rsa4096 => rsa(4096),
+            // A curve's key takes microseconds: less than a thread.
+            Algorithm::EcdsaP256 => ecdsa(&rcgen::PKCS_ECDSA_P256_SHA256),
+            Algorithm::EcdsaP384 => ecdsa(&rcgen::PKCS_ECDSA_P384_SHA384),
+        }
+    }
+
+    /// An RSA key that we made: AWS-LC checks its parts against each other, and it must verify what it signs.
+    fn rsa(der: &[u8]) -> Result<Self, KeyError> {
+        let der = PrivateKeyDer::Pkcs1(PrivatePkcs1KeyDer::from(der));
+        let pair = KeyPair::from_der_and_sign_algo(&der, &rcgen::PKCS_RSA_SHA256)?;
+        let message = b"a new key";
+        let signature = pair.sign(message)?;
+        let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pair.public_key_raw());
+        public.verify(message, &signature).map_err(|_| KeyError::Inconsistent)?;
+        Ok(Self(pair))
     }
 
     /// Reads a key in any of the usual PEM forms.
@@ -136,12 +165,12 @@ fn value(der: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Appends a value with its tag and length (X.690 section 8.1).
-fn tag(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
+pub(super) fn tag(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
     out.push(tag);
     match u8::try_from(content.len()) {
         Ok(length) if length < 0x80 => out.push(length),
         Ok(length) => out.extend([0x81, length]),
-        // Keys of curves are shorter than 256 bytes.
+        // No key is longer than 65,535 bytes.
         Err(_) => out.extend([0x82, (content.len() >> 8) as u8, content.len() as u8]),
     }
     out.extend_from_slice(content);
@@ -172,7 +201,7 @@ mod tests {
             if algorithm == Algorithm::Rsa4096 {
                 continue;
             }
-            let key = Key::generate(algorithm).unwrap();
+            let key = Key::generate(1, algorithm).unwrap().remove(0);
             let pem = key.to_pem().unwrap();
             let label = if name.starts_with("RSA") { "RSA PRIVATE KEY" } else { "EC PRIVATE KEY" };
             assert!(pem.starts_with(&format!("-----BEGIN {label}-----\n")), "{name}");

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::issue::{client, cluster_ca};
+use super::issue::{client, cluster_ca, generate};
 use super::{Certificate, Did, PkiError, Sans, Spec, Step, Usage, files};
 
 /// A kubeconfig that a control-plane node has.
@@ -59,13 +59,20 @@ pub fn kubeconfigs(spec: &Spec, pki: &Path, folder: &Path) -> Result<Vec<Step>, 
     let (ca, signer) = cluster_ca(spec, pki)?;
     let (host, port) = (spec.advertise.to_string(), spec.port);
     let endpoint = spec.endpoint()?.unwrap_or_else(|| (host.clone(), port));
+    let mut missing = Vec::new();
+    for one in &KUBECONFIGS {
+        if files::read(&folder.join(one.file))?.is_none() {
+            missing.push(one.file);
+        }
+    }
+    let mut keys = generate(missing.len(), spec.algorithm)?;
     let mut steps = Vec::new();
     for one in &KUBECONFIGS {
-        let path = folder.join(one.file);
-        if files::read(&path)?.is_some() {
+        let Some(key) = missing.contains(&one.file).then(|| keys.pop()).flatten() else {
             steps.push(Step { name: one.file, did: Did::Kept });
             continue;
-        }
+        };
+        let path = folder.join(one.file);
         let user = one.user.replace("{node}", &spec.node);
         let certificate = Certificate {
             name: one.file,
@@ -76,7 +83,7 @@ pub fn kubeconfigs(spec: &Spec, pki: &Path, folder: &Path) -> Result<Vec<Step>, 
             usage: Some(Usage::Client),
             sans: Sans::default(),
         };
-        let (certificate, key) = client(&certificate, spec, &signer)?;
+        let (certificate, key) = client(&certificate, spec, &key, &signer)?;
         let (host, port) = if one.endpoint { (endpoint.0.as_str(), endpoint.1) } else { (host.as_str(), port) };
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         let content = kubeconfig(&user, &format!("https://{host}:{port}"), &ca, &certificate, &key);

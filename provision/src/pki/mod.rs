@@ -4,10 +4,12 @@
 //! parallel; [`kubeconfigs`] writes the kubeconfigs whose credentials they are. What is there is kept if it fits, and refused
 //! by name if it does not. The model is kubeadm's `phases/certs` and `phases/kubeconfig`.
 
+mod bignum;
 mod files;
 mod issue;
 mod key;
 mod kubeconfig;
+mod rsa;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
