@@ -24,8 +24,10 @@ use cli::{Cli, Command};
 use fault::Fault;
 
 fn main() -> ExitCode {
-    // Before anything starts a thread: a probe unshares namespaces.
-    if let Some(code) = seaworthy_checks::host::probe_main(&std::env::args_os().collect::<Vec<_>>()) {
+    // Before anything starts a thread: a probe unshares namespaces, and a workload may have none to spare.
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let early = seaworthy_checks::host::probe_main(&arguments);
+    if let Some(code) = early.or_else(|| seaworthy_suites::workload_main(&arguments)) {
         return code;
     }
     match begin() {

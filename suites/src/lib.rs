@@ -1,14 +1,16 @@
 //! The trials: what each suite claims, over facts.
 //!
 //! A [`Trial`] is a declared value: what is known of it before it runs, and a body that judges a [`Node`]. The suites and
-//! their trials are listed by [`suites`], in the order in which they are run.
+//! their trials are listed by [`suites`], in the order in which they are run. What trials run in pods is [`workload_main`].
 
 mod convert;
 mod node;
 mod trial;
+mod workload;
 
 pub use node::{Node, NodeError, Source, node_suite};
 pub use trial::{Suite, Trial};
+pub use workload::workload_main;
 
 /// Every suite, in order.
 #[must_use]

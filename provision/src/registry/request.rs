@@ -55,11 +55,10 @@ pub(super) fn wanted(path: &str) -> Option<Result<Wanted, Code>> {
     Some(repository(name).and_then(|name| Ok(Wanted::Blob(name, digest(last)?))))
 }
 
-/// A parameter of the query. Those of this API need no escapes but of `/` and `:`.
+/// A parameter of the query.
 pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
-    let pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
-    let (_, value) = pairs.into_iter().find(|(key, _)| *key == name)?;
-    Some(value.replace("%2F", "/").replace("%2f", "/").replace("%3A", ":").replace("%3a", ":"))
+    let mut pairs = form_urlencoded::parse(uri.query()?.as_bytes());
+    pairs.find_map(|(key, value)| (key == name).then(|| value.into_owned()))
 }
 
 /// The part of a content of `size` bytes that is asked for (RFC 9110 section 14): all of it unless there is one good range.

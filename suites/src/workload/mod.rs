@@ -1,0 +1,42 @@
+//! What runs in pods: this very program, so there is never an image to pull.
+//!
+//! `seaworthy workload pause` holds a pod's namespaces; `seaworthy workload serve` answers over HTTP and UDP who it is, whom it
+//! sees, and what it reaches, which is what trials of Services, DNS and network policies ask. Neither needs a file.
+
+mod answer;
+mod dial;
+mod pause;
+mod serve;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// What the program is called with to be a workload.
+const ARGUMENT: &str = "workload";
+const USAGE: &str = "a workload is one of: pause; serve [--http PORT] [--udp PORT]";
+
+/// Is this process a workload? Then does its work until it is told to end; for the first lines of `main`.
+pub fn workload_main(arguments: &[OsString]) -> Option<ExitCode> {
+    if arguments.get(1)? != ARGUMENT {
+        return None;
+    }
+    let words: Option<Vec<_>> = arguments[2..].iter().map(|word| word.to_str()).collect();
+    let ended = match words.as_deref() {
+        Some(["pause"]) => pause::pause(),
+        Some(["serve", options @ ..]) => match serve::Options::read(options) {
+            Ok(options) => serve::serve(options),
+            Err(why) => return Some(misused(&why)),
+        },
+        _ => return Some(misused(USAGE)),
+    };
+    Some(ended.unwrap_or_else(|error| {
+        writeln!(std::io::stderr(), "workload: {error}").ok();
+        ExitCode::FAILURE
+    }))
+}
+
+fn misused(why: &str) -> ExitCode {
+    writeln!(std::io::stderr(), "workload: {why}").ok();
+    ExitCode::from(2)
+}
