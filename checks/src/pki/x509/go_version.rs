@@ -82,6 +82,8 @@ pub enum Refusal {
     Since(GoVersion),
     /// In those before this one.
     Before(GoVersion),
+    /// From the first one on, but not from the second one on.
+    Between(GoVersion, GoVersion),
 }
 
 impl Refusal {
@@ -92,6 +94,7 @@ impl Refusal {
             Self::Always => true,
             Self::Since(first) => version >= first,
             Self::Before(first) => version < first,
+            Self::Between(first, end) => (first..end).contains(&version),
         }
     }
 

@@ -5,6 +5,8 @@
 //!   [`Defect`], and each defect knows which versions of Go refuse to parse the certificate for it.
 //! - [`pem::Document::read`] takes a file: PEM with all its faults, or DER. Certificates and keys come out, with typed remarks.
 //!   A [`Key`] is only ever the public half, by whose SHA-256 ([`PublicKey::sha256`]) keys and certificates pair.
+//! - [`path::Request::verify`] looks for a path to a root as Go of some version, or RFC 5280, would; where none is accepted it tells what is
+//!   wrong with every path that there could be. [`path::webpki::verify`] asks rustls-webpki.
 //!
 //! Everything is pure, and bounded in time and memory by the size of its input: nothing reads a file, a clock or the environment,
 //! and hostile input leads to defects and not to a panic.
@@ -19,6 +21,7 @@ mod go_version;
 mod key;
 mod name;
 mod oid;
+pub mod path;
 pub mod pem;
 mod public_key;
 mod time;

@@ -85,6 +85,24 @@ impl Name {
     pub fn is_empty(&self) -> bool {
         self.attributes.is_empty()
     }
+
+    /// A form in which names that RFC 5280 section 7.1 calls equal are equal: case and needless space do not count.
+    pub(super) fn canonical(&self) -> Vec<u8> {
+        let mut form = Vec::with_capacity(self.der.len());
+        for attribute in &self.attributes {
+            form.extend([
+                u8::try_from(attribute.rdn).unwrap_or(u8::MAX),
+                u8::try_from(attribute.oid.content().len()).unwrap_or(u8::MAX),
+            ]);
+            form.extend(attribute.oid.content());
+            for word in attribute.value.split_whitespace() {
+                form.extend(word.to_lowercase().bytes());
+                form.push(b' ');
+            }
+            form.push(0);
+        }
+        form
+    }
 }
 
 fn attribute(oid: Oid, tag: u8, content: &[u8], rdn: usize, flaws: &mut Flaws<'_>) -> Attribute {

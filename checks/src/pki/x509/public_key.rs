@@ -43,6 +43,8 @@ pub struct PublicKey {
     pub spki: Box<[u8]>,
     /// The SHA-256 of that: equal for a certificate and the private key that belongs to it. kubeadm's `--discovery-token-ca-cert-hash` is this of a CA.
     pub sha256: Fingerprint,
+    /// Where in `spki` the key itself begins and ends, without its algorithm.
+    bits: (usize, usize),
 }
 
 /// What a public key is.
@@ -148,6 +150,11 @@ impl PublicKey {
         }
     }
 
+    /// The key itself, without its algorithm: what verifies signatures.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.spki[self.bits.0..self.bits.1]
+    }
+
     /// Reads a SubjectPublicKeyInfo; `None` if it is none.
     pub(super) fn parse(spki: &[u8], flaws: &mut Flaws<'_>) -> Option<Self> {
         let mut reader = Reader::new(spki).enter(tag::SEQUENCE)?;
@@ -171,7 +178,8 @@ impl PublicKey {
             flaws.add(flaw);
             KeyKind::Unreadable(Oid::new(oid))
         });
-        Some(Self { kind, spki: spki.into(), sha256: Fingerprint::of(spki) })
+        let end = spki.len() - reader.rest().len();
+        Some(Self { kind, spki: spki.into(), sha256: Fingerprint::of(spki), bits: (end - bits.len(), end) })
     }
 }
 

@@ -1,0 +1,47 @@
+//! What rustls-webpki says of the same: yes or no, by another implementation. Where it disagrees with Go, kubectl works and clients in
+//! Rust do not, or the other way round.
+
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+
+use super::{Request, Usage, WantedName};
+
+/// Why rustls-webpki accepts no path: its own words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("rustls-webpki: {0}")]
+pub struct Rejected(pub String);
+
+/// Asks rustls-webpki. A root that it cannot read is none.
+///
+/// # Errors
+///
+/// [`Rejected`] if it accepts no path.
+pub fn verify(request: &Request<'_>) -> Result<(), Rejected> {
+    let rejected = |error: webpki::Error| Rejected(error.to_string());
+    let der = |certificate: &super::Certificate| CertificateDer::from(certificate.der.to_vec());
+    let roots: Vec<_> = request.roots.certificates().iter().map(|root| der(root)).collect();
+    let anchors: Vec<_> = roots.iter().filter_map(|root| anchor_from_trusted_cert(root).ok()).collect();
+    let intermediates: Vec<_> = request.intermediates.certificates().iter().map(|one| der(one)).collect();
+    let leaf = der(request.leaf);
+    let leaf = EndEntityCert::try_from(&leaf).map_err(rejected)?;
+    let seconds = u64::try_from(request.time.as_second()).unwrap_or_default();
+    let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+    let verify = |usage| {
+        leaf.verify_for_usage(ALL_VERIFICATION_ALGS, &anchors, &intermediates, time, usage, None, None).map(drop)
+    };
+    match request.usage {
+        Usage::Server => verify(KeyUsage::server_auth()),
+        Usage::Client => verify(KeyUsage::client_auth()),
+        Usage::Any => verify(KeyUsage::server_auth()).or_else(|_| verify(KeyUsage::client_auth())),
+    }
+    .map_err(rejected)?;
+    for name in request.names {
+        let wanted = match name {
+            WantedName::Ip(ip) => ServerName::from(*ip),
+            WantedName::Dns(name) => ServerName::try_from(name.as_str())
+                .map_err(|_| Rejected(format!("{name:?} is no name that it knows")))?,
+        };
+        leaf.verify_is_valid_for_subject_name(&wanted).map_err(rejected)?;
+    }
+    Ok(())
+}
