@@ -116,13 +116,26 @@ impl AssetOptions {
     }
 }
 
+/// A request for programs that are here, as `cluster` makes it: which ones, its release and the engine say.
+pub(crate) fn request_of(bin_dir: Option<&PathBuf>, mirror: Option<&String>, cache: Cache) -> Request {
+    Request {
+        release: Release::newest(),
+        programs: Vec::new(),
+        sources: Source::ALL.to_vec(),
+        directory: bin_dir.cloned().filter(|folder| !folder.as_os_str().is_empty()),
+        path: std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default(),
+        cache,
+        mirror: mirror.cloned(),
+    }
+}
+
 pub(crate) fn run(command: &AssetsCommand) -> Result<i32, Fault> {
     match command {
         AssetsCommand::List(options) => list(options),
         AssetsCommand::Fetch(options) => {
             let shown = Shown::default();
             let found = fetch(&options.request()?, &|progress| shown.show(progress));
-            shown.bar.borrow().finish_and_clear();
+            shown.finish();
             answer_with(options, found)
         }
         AssetsCommand::Verify(options) => answer_with(options, find(&options.request()?)),
@@ -193,7 +206,7 @@ fn table<'f>(output: AssetOutput, found: impl Iterator<Item = &'f Found>) -> Str
 }
 
 /// What is shown while something is downloaded or built: a bar on a terminal, a line now and then elsewhere.
-struct Shown {
+pub(crate) struct Shown {
     bar: RefCell<ProgressBar>,
     what: RefCell<String>,
     said: RefCell<Option<Instant>>,
@@ -206,7 +219,12 @@ impl Default for Shown {
 }
 
 impl Shown {
-    fn show(&self, progress: Progress<'_>) {
+    /// Nothing more is to come.
+    pub(crate) fn finish(&self) {
+        self.bar.borrow().finish_and_clear();
+    }
+
+    pub(crate) fn show(&self, progress: Progress<'_>) {
         let (what, done, total, bytes) = match progress {
             Progress::Download { name, done, total } => (format!("downloading {name}"), done, total, true),
             Progress::Build { project, done, total } => {

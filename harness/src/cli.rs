@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::assets::AssetsCommand;
+use crate::cluster::ClusterCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use seaworthy_checks::host::Layout;
 use seaworthy_checks::{KubernetesVersion, Profile, Role, Runtime};
@@ -38,6 +39,9 @@ pub(crate) enum Command {
     /// Find, fetch and verify the programs that clusters are made of
     #[command(subcommand)]
     Assets(AssetsCommand),
+    /// Bring up, look at and take down clusters on this machine
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Print the JSON schema of report.json
     Schema,
     /// Print shell completions

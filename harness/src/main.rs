@@ -5,6 +5,7 @@
 mod answer;
 mod assets;
 mod cli;
+mod cluster;
 mod container;
 mod explain;
 mod fault;
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
     if let Some(code) = early.or_else(|| seaworthy_suites::workload_main(&arguments)) {
         return code;
     }
+    if let Some(code) = seaworthy_provision::hidden_main(&std::env::args_os().collect::<Vec<_>>()) {
+        return code;
+    }
     match begin() {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
         Err(fault) => {
@@ -50,6 +54,7 @@ fn begin() -> Result<i32, Fault> {
         Command::Report(options) => report::report(&options),
         Command::Diff(options) => report::diff(&options),
         Command::Assets(command) => assets::run(&command),
+        Command::Cluster(command) => cluster::run(&command),
         Command::Schema => report::schema(),
         Command::Completions { shell } => explain::completions(shell),
         Command::Man { folder } => explain::man(folder.as_deref()),

@@ -11,8 +11,11 @@ pub mod addon;
 pub mod assets;
 pub mod balancer;
 pub mod bootstrap;
+pub mod cluster;
 pub mod control_plane;
 pub mod fault;
+pub mod haproxy;
+mod hidden;
 pub mod host;
 pub mod image;
 pub mod kubeadm;
@@ -22,3 +25,5 @@ pub mod pki;
 pub mod registry;
 pub mod shared_certs;
 mod tls;
+
+pub use hidden::hidden_main;

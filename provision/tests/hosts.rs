@@ -38,6 +38,7 @@ fn host(folder: &Path, name: &str) -> Host {
         name: name.to_owned(),
         cgroup: format!("seaworthy/test{}-{name}", folder.file_name().unwrap().to_string_lossy()),
         programs: BTreeMap::from([("own-true".to_owned(), "/bin/true".into())]),
+        folders: BTreeMap::new(),
         hosts: "127.0.0.1 localhost\n192.0.2.7 elsewhere\n".to_owned(),
         resolv: "nameserver 192.0.2.53\n".to_owned(),
         rootless: false,

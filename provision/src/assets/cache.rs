@@ -25,6 +25,12 @@ impl Cache {
         Some(Self(base.join("seaworthy")))
     }
 
+    /// Where images are kept that are made of programs.
+    #[must_use]
+    pub fn images(&self) -> PathBuf {
+        self.0.join("images")
+    }
+
     /// Where the programs of a project's version are.
     #[must_use]
     pub fn folder(&self, project: Project, version: &Version) -> PathBuf {

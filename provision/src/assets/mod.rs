@@ -123,10 +123,17 @@ pub struct Missing {
     pub programs: BTreeMap<&'static str, Vec<PassedOver>>,
 }
 
+impl Missing {
+    /// Their names, with commas.
+    #[must_use]
+    pub fn names(&self) -> String {
+        self.programs.keys().copied().collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.programs.keys().copied().collect();
-        write!(f, "no source has {}", names.join(", "))?;
+        write!(f, "no source has {}", self.names())?;
         // What keeps one program away mostly keeps all of its project away: each reason is said once.
         let mut said = Vec::new();
         for PassedOver { source, why } in self.programs.values().flatten() {

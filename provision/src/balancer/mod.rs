@@ -7,6 +7,7 @@
 
 mod backend;
 mod health;
+mod serve;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 
 pub use backend::{Backends, Count, State};
 pub use health::Health;
+pub use serve::{ARGUMENT, CONTROL, Settings, inherited, main};
 
 /// How long a backend may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);

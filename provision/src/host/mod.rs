@@ -43,6 +43,8 @@ pub struct HostSpec {
     pub cgroup: String,
     /// Programs that stand in its /usr/local/bin, by name, and where they are on this machine.
     pub programs: BTreeMap<String, PathBuf>,
+    /// Folders of this machine that it shows, read-only, by where.
+    pub folders: BTreeMap<String, PathBuf>,
     /// Its /etc/hosts.
     pub hosts: String,
     /// Its /etc/resolv.conf.

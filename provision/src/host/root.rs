@@ -53,6 +53,13 @@ pub(super) fn enter(folder: &Path, spec: &HostSpec) -> Result<(), HostError> {
     for (name, program) in &spec.programs {
         show_program(program, &root.join("usr/local/bin").join(name))?;
     }
+    for (name, folder) in &spec.folders {
+        let to = root.join(name.trim_start_matches('/'));
+        std::fs::create_dir_all(&to).and_then(|()| std::fs::create_dir_all(folder)).map_err(file(folder))?;
+        step("showing a folder", mount(Some(folder), &to, nothing, bind, nothing))?;
+        let again = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        step("showing a folder", mount(nothing, &to, nothing, again, nothing))?;
+    }
     if !spec.rootless {
         cgroups(&at("sys/fs/cgroup"), &spec.name)?;
     }

@@ -117,7 +117,7 @@ pub fn read(text: &str) -> Result<Configuration, BadConfiguration> {
         }
         kinds.push(head.kind);
     }
-    found.validate()?;
+    found.check()?;
     Ok(found)
 }
 
@@ -153,7 +153,11 @@ fn parse<'d, T: Deserialize<'d>>(document: &'d str, first: usize) -> Result<T, B
 }
 
 impl Configuration {
-    fn validate(&self) -> Result<(), BadConfiguration> {
+    /// Looks whether it can be used.
+    ///
+    /// # Errors
+    /// [`BadConfiguration::Value`] names the field that cannot.
+    pub fn check(&self) -> Result<(), BadConfiguration> {
         let cluster = &self.cluster;
         network::check(&self.services()?, &self.pods()?)?;
         self.algorithm()?;

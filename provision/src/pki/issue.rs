@@ -46,19 +46,35 @@ pub(super) struct Signer {
 /// # Errors
 /// [`PkiError`] names the file or the certificate. What was written before stays, and is kept by the next attempt.
 pub fn issue(spec: &Spec, folder: &Path) -> Result<Vec<Step>, PkiError> {
-    let plan = plan(spec)?;
+    make(spec, folder, &plan(spec)?, true)
+}
+
+/// Makes, of what [`issue()`] would, only the certificates of these names, with the CAs that sign them, as
+/// `kubeadm init phase certs NAME` does: what a member of an external etcd has.
+///
+/// # Errors
+/// [`PkiError`] names the file or the certificate.
+pub fn issue_only(spec: &Spec, folder: &Path, names: &[&str]) -> Result<Vec<Step>, PkiError> {
+    let mut plan = plan(spec)?;
+    let signs: Vec<_> = plan.iter().filter(|one| names.contains(&one.name)).filter_map(|one| one.ca).collect();
+    plan.retain(|one| names.contains(&one.name) || signs.contains(&one.name));
+    make(spec, folder, &plan, false)
+}
+
+/// Makes what is planned and not there, and the key pair of service accounts.
+fn make(spec: &Spec, folder: &Path, plan: &[Certificate], accounts: bool) -> Result<Vec<Step>, PkiError> {
     let mut there = BTreeMap::new();
-    for one in &plan {
+    for one in plan {
         there.insert(one.name, look(one, folder)?);
     }
     let sa = folder.join("sa.key");
     let sa_is_there = files::read(&sa)?;
     let missing: Vec<_> = plan.iter().filter(|one| there[one.name].certificate.is_none()).collect();
-    let mut keys = generate(missing.len() + usize::from(sa_is_there.is_none()), spec.algorithm)?;
+    let mut keys = generate(missing.len() + usize::from(accounts && sa_is_there.is_none()), spec.algorithm)?;
     let mut signers: BTreeMap<&str, Option<Signer>> = BTreeMap::new();
     let mut certificates: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
     let mut steps = Vec::new();
-    for one in &plan {
+    for one in plan {
         let found = there.remove(one.name).unwrap_or_default();
         let did = if let Some(certificate) = found.certificate {
             if let Some(ca) = one.ca {
@@ -90,7 +106,9 @@ pub fn issue(spec: &Spec, folder: &Path) -> Result<Vec<Step>, PkiError> {
         };
         steps.push(Step { name: one.name, did });
     }
-    steps.push(Step { name: "sa", did: service_accounts(folder, sa_is_there, keys.pop())? });
+    if accounts {
+        steps.push(Step { name: "sa", did: service_accounts(folder, sa_is_there, keys.pop())? });
+    }
     Ok(steps)
 }
 

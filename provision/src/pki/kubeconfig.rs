@@ -97,6 +97,26 @@ pub fn kubeconfigs(spec: &Spec, pki: &Path, folder: &Path) -> Result<Vec<Step>, 
     Ok(steps)
 }
 
+/// A kubeconfig of a user who is none of a control plane's own, with a client certificate of the CA in `pki`. It holds the
+/// key: for its owner only.
+///
+/// # Errors
+/// [`PkiError`] if the CA or its key is not there.
+pub fn user_kubeconfig(spec: &Spec, pki: &Path, user: &str, server: &str) -> Result<String, PkiError> {
+    let (ca, signer) = cluster_ca(spec, pki)?;
+    let certificate = Certificate {
+        name: "user",
+        base: "user",
+        ca: Some("ca"),
+        common_name: user.to_owned(),
+        organization: None,
+        usage: Some(Usage::Client),
+        sans: Sans::default(),
+    };
+    let (certificate, key) = client(&certificate, spec, &signer)?;
+    Ok(crate::node::yaml(&kubeconfig(user, server, &ca, &certificate, &key)))
+}
+
 fn kubeconfig(user: &str, server: &str, ca: &str, certificate: &str, key: &str) -> serde_json::Value {
     let context = format!("{user}@kubernetes");
     json!({

@@ -16,9 +16,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
-pub use issue::{Did, Step, issue};
+pub use issue::{Did, Step, issue, issue_only};
 pub use key::{Algorithm, BadAlgorithm};
-pub use kubeconfig::{KUBECONFIGS, Kubeconfig, kubeconfigs};
+pub use kubeconfig::{KUBECONFIGS, Kubeconfig, kubeconfigs, user_kubeconfig};
 
 /// How far certificates are backdated, so that clocks that lag a little accept them: five minutes, as kubeadm does.
 const BACKDATE: SignedDuration = SignedDuration::from_mins(5);

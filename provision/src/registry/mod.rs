@@ -101,6 +101,9 @@ pub fn serve(sockets: Vec<TcpListener>, store: Store) -> Result<(), RegistryErro
     })
 }
 
+/// The first argument that makes this program a registry; the second one is the folder of images.
+pub const ARGUMENT: &str = "__registry";
+
 /// Takes connections until it is told to stop; then waits for those that it took.
 async fn accept(listener: tokio::net::TcpListener, store: Arc<Store>, mut stopped: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();

@@ -1,0 +1,240 @@
+//! `seaworthy cluster`: clusters on this machine.
+
+mod options;
+mod show;
+
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anstream::eprintln;
+use nix::sys::signal::Signal;
+use seaworthy_provision::assets::{Cache, Source};
+use seaworthy_provision::cluster::{
+    Cluster, ClusterError, ClusterSpec, Clusters, Engine, EngineError, Event, PHASES, Sources,
+};
+use seaworthy_provision::host::unit::Exit;
+
+use crate::answer;
+use crate::assets::{Shown, request_of};
+use crate::cli::Output;
+use crate::fault::Fault;
+
+pub(crate) use options::ClusterCommand;
+use options::{DownOptions, EngineOptions, ExecOptions, LogsOptions, UpOptions};
+
+/// A cluster that is not there, or cannot be, is the user's to mend; everything else is ours or the machine's.
+fn fault(error: ClusterError) -> Fault {
+    match error {
+        ClusterError::Missing { .. }
+        | ClusterError::Differs { .. }
+        | ClusterError::Busy { .. }
+        | ClusterError::Spec(_)
+        | ClusterError::Taken { .. } => Fault::usage(error.to_string()),
+        _ => Fault::ours(error.to_string()),
+    }
+}
+
+fn clusters() -> Result<Clusters, Fault> {
+    let there = std::env::var_os("SEAWORTHY_STATE").filter(|path| !path.is_empty());
+    let clusters = there.map(|path| Clusters::at(PathBuf::from(path))).or_else(Clusters::of_user);
+    clusters
+        .ok_or_else(|| Fault::usage("there is no HOME to keep clusters in").hint("name a folder in SEAWORTHY_STATE"))
+}
+
+/// The cluster of this name; without one, the only one that there is.
+fn open(name: Option<&str>) -> Result<Cluster, Fault> {
+    let clusters = clusters()?;
+    let name = match name {
+        Some(name) => name.to_owned(),
+        None => match &clusters.names().map_err(fault)?[..] {
+            [one] => one.clone(),
+            [] => return Err(Fault::usage("there is no cluster").hint("seaworthy cluster up")),
+            many => {
+                return Err(Fault::usage(format!("there are several clusters: {}", many.join(", "))).hint("name one"));
+            }
+        },
+    };
+    clusters.open(&name).map_err(fault)
+}
+
+pub(crate) fn run(command: &ClusterCommand) -> Result<i32, Fault> {
+    match command {
+        ClusterCommand::Up(options) => up(options),
+        ClusterCommand::Down(options) => down(options),
+        ClusterCommand::Status { name, output } => {
+            let status = open(name.as_deref())?.status();
+            answer::print(&match output {
+                Output::Text => show::picture(&status),
+                Output::Json => format!("{:#}\n", serde_json::to_value(&status).unwrap_or_default()),
+            });
+            Ok(i32::from(!status.is_ready()))
+        }
+        ClusterCommand::List { output } => list(*output),
+        ClusterCommand::Kubeconfig { name } => {
+            let path = open(name.as_deref())?.admin_kubeconfig();
+            let text = std::fs::read_to_string(&path);
+            answer::print(&text.map_err(|error| Fault::usage(format!("{}: {error}", path.display())))?);
+            Ok(0)
+        }
+        ClusterCommand::Exec(options) => exec(options),
+        ClusterCommand::Logs(options) => logs(options),
+        ClusterCommand::Phases => {
+            let rows = PHASES.iter().map(|phase| format!("{:20} {}\n", phase.name, phase.about));
+            answer::print(&rows.collect::<String>());
+            Ok(0)
+        }
+        ClusterCommand::Phase { phase, name, engine } => {
+            let found = PHASES.iter().find(|one| one.name == phase);
+            let found = found.ok_or_else(|| {
+                Fault::usage(format!("there is no phase '{phase}'")).hint("seaworthy cluster phases lists them")
+            })?;
+            with_engine(open(name.as_deref())?, engine, |engine| engine.phase(found))
+        }
+        ClusterCommand::Pause { name } => signal_all(name.as_deref(), Signal::SIGSTOP),
+        ClusterCommand::Resume { name } => signal_all(name.as_deref(), Signal::SIGCONT),
+        ClusterCommand::Schema => {
+            answer::print(&format!("{:#}\n", ClusterSpec::schema()));
+            Ok(0)
+        }
+    }
+}
+
+fn up(options: &UpOptions) -> Result<i32, Fault> {
+    let spec = options.spec()?;
+    let cluster = clusters()?.create(&spec).map_err(fault)?;
+    let begun = Instant::now();
+    let code = with_engine(cluster.clone(), &options.engine, |engine| engine.up(&options.skip_phases))?;
+    if code == 0 {
+        eprintln!("{} is up after {:.1} s", cluster.name(), begun.elapsed().as_secs_f64());
+        eprintln!("export KUBECONFIG={}", cluster.admin_kubeconfig().display());
+    }
+    Ok(code)
+}
+
+/// Works on a cluster. Programs that are missing are fetched first.
+fn with_engine(
+    cluster: Cluster,
+    options: &EngineOptions,
+    work: impl Fn(&Engine<'_>) -> Result<(), EngineError>,
+) -> Result<i32, Fault> {
+    let cache = options.cache.clone().map(Cache::at).or_else(Cache::of_user);
+    let cache =
+        cache.ok_or_else(|| Fault::usage("there is no HOME to keep programs in").hint("name a folder with --cache"))?;
+    let seaworthy = std::env::current_exe().map_err(|error| Fault::ours(format!("where am I? {error}")))?;
+    let sources = Sources {
+        images: cache.images(),
+        request: request_of(options.bin_dir.as_ref(), options.mirror.as_ref(), cache),
+        seaworthy,
+    };
+    let name = cluster.name().to_owned();
+    let report = |event: Event<'_>| match event {
+        Event::Begins(_) => {}
+        Event::Ended(phase, took) => eprintln!("{:>8.2} s  {}", took.as_secs_f64(), phase.name),
+        Event::Note(text) => eprintln!("    note: {text}"),
+    };
+    let engine = match Engine::new(cluster.clone(), sources.clone(), &report) {
+        Err(EngineError::Missing(missing)) => {
+            let mut request = sources.request.clone();
+            request.sources = Source::ALL.to_vec();
+            eprintln!("    note: programs are missing, and are fetched or built: {}", missing.names());
+            let shown = Shown::default();
+            let fetched = Engine::fetch(&cluster, &request, &|progress| shown.show(progress));
+            shown.finish();
+            fetched.and_then(|()| Engine::new(cluster, sources, &report))
+        }
+        engine => engine,
+    };
+    match engine.and_then(|engine| work(&engine)) {
+        Ok(()) => Ok(0),
+        Err(error) => {
+            let hint =
+                format!("what is up stays; go on with the same command, or remove it: seaworthy cluster down {name}");
+            Err(Fault::ours(error.to_string()).hint(hint))
+        }
+    }
+}
+
+fn down(options: &DownOptions) -> Result<i32, Fault> {
+    let clusters = clusters()?;
+    let names = match (&options.name, options.all) {
+        (Some(name), _) => vec![name.clone()],
+        (None, true) => clusters.names().map_err(fault)?,
+        (None, false) => vec![open(None)?.name().to_owned()],
+    };
+    for name in names {
+        clusters.remove(&name).map_err(fault)?;
+        eprintln!("{name} is gone");
+    }
+    Ok(0)
+}
+
+fn list(output: Output) -> Result<i32, Fault> {
+    let clusters = clusters()?;
+    let mut rows = Vec::new();
+    for name in clusters.names().map_err(fault)? {
+        // One that was cut off while it was made can still be taken down.
+        let status = clusters.open(&name).ok().map(|cluster| cluster.status());
+        let up = status.as_ref().map_or(0, |status| status.hosts.iter().filter(|host| host.pid.is_some()).count());
+        let hosts = status.as_ref().map_or(0, |status| status.hosts.len());
+        let version = status.map(|status| status.kubernetes).unwrap_or_default();
+        rows.push((name, version, up, hosts));
+    }
+    answer::print(&match output {
+        Output::Text => rows
+            .iter()
+            .map(|(name, version, up, hosts)| format!("{name:24} {version:10} {up} of {hosts} hosts up\n"))
+            .collect::<String>(),
+        Output::Json => {
+            let row = |(name, version, up, hosts): &(String, String, usize, usize)| serde_json::json!({ "name": name, "kubernetes": version, "hostsUp": up, "hosts": hosts });
+            format!("{:#}\n", serde_json::Value::Array(rows.iter().map(row).collect()))
+        }
+    });
+    Ok(0)
+}
+
+fn exec(options: &ExecOptions) -> Result<i32, Fault> {
+    let cluster = open(options.name.as_deref())?;
+    let host = cluster.host(&options.node).map_err(fault)?;
+    let mut env =
+        std::collections::BTreeMap::from([("KUBECONFIG".to_owned(), "/etc/kubernetes/admin.conf".to_owned())]);
+    env.extend(std::env::var("TERM").ok().map(|term| ("TERM".to_owned(), term)));
+    let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let exit = host.client().exec(&options.command, &env, [input.as_fd(), output.as_fd(), errors.as_fd()]);
+    match exit.map_err(|error| Fault::ours(error.to_string()))? {
+        Exit::Code(code) => Ok(code),
+        // As a shell has it.
+        Exit::Signal(number) => Ok(128 + number),
+    }
+}
+
+fn logs(options: &LogsOptions) -> Result<i32, Fault> {
+    let cluster = open(options.name.as_deref())?;
+    let host = cluster.host(&options.node).map_err(fault)?;
+    let Some(component) = &options.component else {
+        let folder = host.var().join("log/seaworthy");
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().replace(".log", "")).collect();
+        names.sort();
+        answer::print(&format!("{}\n", names.join("\n")));
+        return Ok(0);
+    };
+    let path = host.log(component);
+    let text = std::fs::read(&path).map_err(|error| Fault::usage(format!("{}: {error}", path.display())))?;
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    let from = lines.len().saturating_sub(options.tail.unwrap_or(usize::MAX));
+    answer::print(&lines[from..].iter().map(|line| format!("{line}\n")).collect::<String>());
+    Ok(0)
+}
+
+fn signal_all(name: Option<&str>, signal: Signal) -> Result<i32, Fault> {
+    let cluster = open(name)?;
+    for planned in &cluster.plan().hosts {
+        let host = cluster.host(&planned.name).map_err(fault)?;
+        if host.process().is_some() {
+            host.client().signal(None, signal).map_err(|error| Fault::ours(error.to_string()))?;
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,218 @@
+//! The command line of `seaworthy cluster`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use seaworthy_provision::cluster::ClusterSpec;
+use seaworthy_provision::cluster::spec::{Durability, EtcdTopology, Family, LoadBalancer, RunAs};
+
+use crate::cli::{Families, Output};
+use crate::fault::Fault;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Bring up a cluster, or what is missing of it
+    Up(UpOptions),
+    /// Take down a cluster; nothing of it is left
+    Down(DownOptions),
+    /// Say how each host and component is; exit code 1 if one is not ready
+    Status {
+        /// The cluster, where there are several
+        name: Option<String>,
+        /// The form of the answer
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// List the clusters
+    List {
+        /// The form of the answer
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Print the administrator's kubeconfig
+    Kubeconfig {
+        /// The cluster, where there are several
+        name: Option<String>,
+    },
+    /// Run a command on a host
+    Exec(ExecOptions),
+    /// Print the log of a component; without one, which components there are
+    Logs(LogsOptions),
+    /// List the phases that `up` runs
+    Phases,
+    /// Run one phase of a cluster that is there
+    Phase {
+        /// The phase
+        phase: String,
+        /// The cluster, where there are several
+        name: Option<String>,
+        #[command(flatten)]
+        engine: EngineOptions,
+    },
+    /// Stop every process of a cluster for a while
+    Pause {
+        /// The cluster, where there are several
+        name: Option<String>,
+    },
+    /// Let a paused cluster go on
+    Resume {
+        /// The cluster, where there are several
+        name: Option<String>,
+    },
+    /// Print the JSON schema of a cluster's specification
+    Schema,
+}
+
+/// Where programs come from.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EngineOptions {
+    /// A directory that has programs
+    #[arg(long, env = "KUBEBUILDER_ASSETS", value_name = "FOLDER")]
+    pub(crate) bin_dir: Option<PathBuf>,
+    /// A mirror of the release sites
+    #[arg(long, value_name = "URL")]
+    pub(crate) mirror: Option<String>,
+    /// Where programs and images are kept [default: ~/.cache/seaworthy]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) cache: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LoadBalancerName {
+    None,
+    Seaworthy,
+    Haproxy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum EtcdName {
+    Stacked,
+    External,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpOptions {
+    /// A specification; flags stand above it
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The cluster's name [default: sea]
+    #[arg(long)]
+    name: Option<String>,
+    /// Kubernetes' version
+    #[arg(long, value_name = "VERSION")]
+    kubernetes_version: Option<String>,
+    /// How many control planes [default: 1]
+    #[arg(long, value_name = "N")]
+    control_planes: Option<usize>,
+    /// How many workers [default: 0]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// The IP families [default: v4]
+    #[arg(long, value_enum)]
+    ip_family: Option<Families>,
+    /// Where etcd runs [default: stacked]
+    #[arg(long, value_enum)]
+    etcd: Option<EtcdName>,
+    /// What stands before the API servers [default: seaworthy, where there are several]
+    #[arg(long, value_enum)]
+    load_balancer: Option<LoadBalancerName>,
+    /// Control planes as static pods rather than processes
+    #[arg(long)]
+    static_pods: bool,
+    /// Do not wait for the disk: faster, and not safe when the power goes
+    #[arg(long)]
+    fast: bool,
+    /// kubeadm's configuration file
+    #[arg(long, value_name = "FILE")]
+    kubeadm_config: Option<PathBuf>,
+    /// Leave out this phase; several allowed
+    #[arg(long, value_name = "PHASE", value_delimiter = ',')]
+    pub(super) skip_phases: Vec<String>,
+    #[command(flatten)]
+    pub(super) engine: EngineOptions,
+}
+
+impl UpOptions {
+    /// What is asked for.
+    pub(super) fn spec(&self) -> Result<ClusterSpec, Fault> {
+        let read = |path: &PathBuf| {
+            std::fs::read_to_string(path).map_err(|error| Fault::usage(format!("{}: {error}", path.display())))
+        };
+        let mut spec = match &self.file {
+            None => ClusterSpec::default(),
+            Some(path) => ClusterSpec::read(&read(path)?).map_err(|error| {
+                Fault::usage(format!("{}: {error}", path.display())).hint("seaworthy cluster schema")
+            })?,
+        };
+        spec.name = self.name.clone().unwrap_or(spec.name);
+        spec.kubernetes = self.kubernetes_version.clone().or(spec.kubernetes);
+        spec.control_planes = self.control_planes.unwrap_or(spec.control_planes);
+        spec.workers = self.workers.unwrap_or(spec.workers);
+        if let Some(families) = self.ip_family {
+            spec.network.families = match families {
+                Families::V4 => vec![Family::V4],
+                Families::V6 => vec![Family::V6],
+                Families::Dual => vec![Family::V4, Family::V6],
+            };
+        }
+        if let Some(etcd) = self.etcd {
+            spec.etcd.topology = match etcd {
+                EtcdName::Stacked => EtcdTopology::Stacked,
+                EtcdName::External => EtcdTopology::External,
+            };
+        }
+        if let Some(name) = self.load_balancer {
+            spec.load_balancer = Some(match name {
+                LoadBalancerName::None => LoadBalancer::None,
+                LoadBalancerName::Seaworthy => LoadBalancer::Seaworthy,
+                LoadBalancerName::Haproxy => LoadBalancer::Haproxy,
+            });
+        }
+        if self.static_pods {
+            spec.control_plane.run_as = RunAs::StaticPods;
+        }
+        if self.fast {
+            spec.durability = Durability::Fast;
+        }
+        if let Some(path) = &self.kubeadm_config {
+            spec.kubeadm = Some(read(path)?);
+        }
+        spec.check().map_err(|error| Fault::usage(error.to_string()))?;
+        Ok(spec)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DownOptions {
+    /// The cluster, where there are several
+    pub(super) name: Option<String>,
+    /// Every cluster that there is, and what is left of any
+    #[arg(long, conflicts_with = "name")]
+    pub(super) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecOptions {
+    /// The cluster, where there are several
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// The host
+    pub(super) node: String,
+    /// The command
+    #[arg(last = true, required = true)]
+    pub(super) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsOptions {
+    /// The cluster, where there are several
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// The host
+    pub(super) node: String,
+    /// The component
+    pub(super) component: Option<String>,
+    /// Only the last lines
+    #[arg(long, value_name = "LINES")]
+    pub(super) tail: Option<usize>,
+}

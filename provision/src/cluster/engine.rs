@@ -1,0 +1,399 @@
+//! The engine: a cluster, the programs of its hosts, and what phases have in common.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::api::{Api, ApiError};
+use super::folder::{Cluster, ClusterError};
+use super::phases::{PHASES, Phase};
+use super::plan::{Plan, PlannedHost, Role};
+use super::spec::{BadSpec, Durability, EtcdTopology};
+use crate::assets::{self, Missing, Program, Programs, Project, Release, Request};
+use crate::control_plane::{Component, ControlPlane};
+use crate::host::unit::{Exit, Ready, Restart, State, Unit};
+use crate::host::{ExecError, Host, HostError, HostSpec, Process};
+use crate::image::ImageError;
+use crate::kubeadm::{BadConfiguration, Configuration, ExternalEtcd};
+use crate::network::NetworkError;
+use crate::pki::{PkiError, Spec};
+use crate::shared_certs::SharedCertsError;
+
+/// How long a component may take until it is ready; kubeadm gives a control plane four minutes.
+pub(super) const PATIENCE: Duration = Duration::from_mins(4);
+/// Where programs are in a host.
+const PROGRAMS: &str = "/usr/local/bin";
+/// The name of this very program in a host.
+const SEAWORTHY: &str = "seaworthy";
+
+/// Where the engine gets programs from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// What is asked of each release: its `release` and `programs` are filled in.
+    pub request: Request,
+    /// This very program, which hosts run parts of.
+    pub seaworthy: PathBuf,
+    /// Where images are kept.
+    pub images: PathBuf,
+}
+
+/// What the engine has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A phase begins.
+    Begins(&'static Phase),
+    /// A phase is over.
+    Ended(&'static Phase, Duration),
+    /// Something that a person ought to know.
+    Note(&'a str),
+}
+
+/// Why a cluster does not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A phase did not get through.
+    #[error("phase {phase}: {source}")]
+    Phase {
+        /// The phase.
+        phase: &'static str,
+        /// Why.
+        source: Box<EngineError>,
+    },
+    /// A component does not become ready.
+    #[error("{component} on {host} is not ready: {how}\n  it was started as: {argv}\n{log}")]
+    Component {
+        /// The component.
+        component: String,
+        /// Its host.
+        host: String,
+        /// How it is.
+        how: String,
+        /// Its command line.
+        argv: String,
+        /// The last lines of its log.
+        log: String,
+    },
+    /// Something that must be so is not.
+    #[error("{0}")]
+    Preflight(String),
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the file system said.
+        source: std::io::Error,
+    },
+    /// Programs are missing.
+    #[error("{0}\nfetch or build them: seaworthy assets fetch")]
+    Missing(#[from] Missing),
+    /// The specification.
+    #[error(transparent)]
+    Spec(#[from] BadSpec),
+    /// kubeadm's configuration.
+    #[error(transparent)]
+    Configuration(#[from] BadConfiguration),
+    /// The cluster's folder.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A host.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A command on a host.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// A link.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The PKI.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// Shared certificates.
+    #[error(transparent)]
+    SharedCerts(#[from] SharedCertsError),
+    /// The API.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// Images.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+}
+
+/// A cluster that is being worked on.
+pub struct Engine<'a> {
+    pub(super) cluster: Cluster,
+    pub(super) configuration: Configuration,
+    /// The programs of each release that a host has.
+    programs: Vec<(Release, Programs)>,
+    pub(super) sources: Sources,
+    report: &'a (dyn Fn(Event<'_>) + Sync),
+}
+
+pub(super) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> EngineError {
+    let path = path.display().to_string();
+    move |source| EngineError::File { path, source }
+}
+
+impl<'a> Engine<'a> {
+    /// Looks at what is there: the specification, and the programs that it needs. Nothing is started.
+    ///
+    /// # Errors
+    /// [`EngineError`] names what is missing or cannot be used.
+    pub fn new(
+        cluster: Cluster,
+        sources: Sources,
+        report: &'a (dyn Fn(Event<'_>) + Sync),
+    ) -> Result<Self, EngineError> {
+        let plan = &cluster.plan;
+        let mut configuration = plan.spec.configuration()?;
+        let port = configuration.init.as_ref().map_or(6443, |init| init.local_api_endpoint.bind_port);
+        if let Some(endpoint) = plan.endpoint(port) {
+            configuration.cluster.control_plane_endpoint = Some(endpoint);
+        }
+        configuration.cluster.kubernetes_version = Some(plan.spec.release()?.kubernetes.to_string());
+        // What a file says of one node would be said of each.
+        configuration.init = None;
+        configuration.join = None;
+        if plan.spec.etcd.topology == EtcdTopology::External {
+            let client = |host: &PlannedHost| format!("https://{}", SocketAddr::new(host.address(), 2379));
+            let pki = &configuration.cluster.certificates_dir;
+            configuration.cluster.etcd.external = Some(ExternalEtcd {
+                endpoints: plan.of(Role::Etcd).map(client).collect(),
+                ca_file: format!("{pki}/etcd/ca.crt"),
+                cert_file: format!("{pki}/apiserver-etcd-client.crt"),
+                key_file: format!("{pki}/apiserver-etcd-client.key"),
+                ..ExternalEtcd::default()
+            });
+        }
+        let mut programs: Vec<(Release, Programs)> = Vec::new();
+        for host in &plan.hosts {
+            if programs.iter().any(|(release, _)| release == &host.release) {
+                continue;
+            }
+            let needed = needed(plan);
+            let request = Request { release: host.release.clone(), programs: needed, ..sources.request.clone() };
+            programs.push((host.release.clone(), assets::find(&request)?));
+        }
+        Ok(Self { cluster, configuration, programs, sources, report })
+    }
+
+    /// Fetches or builds the programs that a cluster needs and that are not here.
+    ///
+    /// # Errors
+    /// [`EngineError::Missing`] with what each source said.
+    pub fn fetch(cluster: &Cluster, request: &Request, report: assets::Report<'_>) -> Result<(), EngineError> {
+        let mut done: Vec<&Release> = Vec::new();
+        for host in &cluster.plan.hosts {
+            if !done.contains(&&host.release) {
+                let (release, programs) = (host.release.clone(), needed(&cluster.plan));
+                assets::fetch(&Request { release, programs, ..request.clone() }, report)?;
+                done.push(&host.release);
+            }
+        }
+        Ok(())
+    }
+
+    /// The cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.cluster.plan
+    }
+
+    pub(super) fn note(&self, text: &str) {
+        (self.report)(Event::Note(text));
+    }
+
+    /// Runs the phases that are not skipped, in order. What is there already is let be.
+    ///
+    /// # Errors
+    /// [`EngineError::Phase`] names the phase that did not get through; those before it did.
+    pub fn up(&self, skipped: &[String]) -> Result<(), EngineError> {
+        if let Some(unknown) = skipped.iter().find(|name| !PHASES.iter().any(|phase| phase.name == **name)) {
+            return Err(EngineError::Preflight(format!(
+                "there is no phase '{unknown}': `seaworthy cluster phases` lists them"
+            )));
+        }
+        let _lock = self.cluster.lock()?;
+        PHASES
+            .iter()
+            .filter(|phase| !skipped.iter().any(|name| name == phase.name))
+            .try_for_each(|phase| self.run(phase))
+    }
+
+    /// Runs one phase.
+    ///
+    /// # Errors
+    /// [`EngineError::Phase`] if it does not get through.
+    pub fn phase(&self, phase: &'static Phase) -> Result<(), EngineError> {
+        let _lock = self.cluster.lock()?;
+        self.run(phase)
+    }
+
+    fn run(&self, phase: &'static Phase) -> Result<(), EngineError> {
+        let begun = Instant::now();
+        (self.report)(Event::Begins(phase));
+        (phase.run)(self).map_err(|error| EngineError::Phase { phase: phase.name, source: Box::new(error) })?;
+        (self.report)(Event::Ended(phase, begun.elapsed()));
+        Ok(())
+    }
+
+    /// The programs of a host.
+    pub(super) fn programs(&self, host: &PlannedHost) -> Result<&Programs, EngineError> {
+        let found = self.programs.iter().find(|(release, _)| release == &host.release);
+        found
+            .map(|(_, programs)| programs)
+            .ok_or_else(|| EngineError::Preflight(format!("{} has no programs", host.name)))
+    }
+
+    /// What a host is made from.
+    pub(super) fn host_spec(&self, host: &PlannedHost) -> Result<HostSpec, EngineError> {
+        let ours = |found: &&assets::Found| !matches!(found.program.project, Project::System | Project::Cni);
+        let programs =
+            self.programs(host)?.iter().filter(ours).map(|found| (found.program.name.to_owned(), found.path.clone()));
+        let mut programs: std::collections::BTreeMap<_, _> = programs.collect();
+        programs.insert(SEAWORTHY.to_owned(), self.sources.seaworthy.clone());
+        let machine = self.plan().machine();
+        // Nobody serves DNS there, and says so at once.
+        let resolv = machine.first().map_or_else(String::new, |address| format!("nameserver {}\n", address.addr()));
+        Ok(HostSpec {
+            name: host.name.clone(),
+            cgroup: self.cluster.cgroup(&host.name),
+            programs,
+            folders: [("/opt/seaworthy/images".to_owned(), self.sources.images.clone())].into(),
+            hosts: self.plan().hosts_file(),
+            resolv,
+            rootless: !nix::unistd::geteuid().is_root(),
+        })
+    }
+
+    /// A host that phase `hosts` made.
+    pub(super) fn host(&self, planned: &PlannedHost) -> Result<Host, EngineError> {
+        Ok(self.cluster.host(&planned.name)?)
+    }
+
+    /// Process 1 of a host that is to be alive.
+    pub(super) fn process(&self, planned: &PlannedHost) -> Result<Process, EngineError> {
+        let down = || HostError::Silent { host: planned.name.clone(), why: "it is down".to_owned() };
+        Ok(self.host(planned)?.process().ok_or_else(down)?)
+    }
+
+    /// What a control plane's PKI and components are made from.
+    pub(super) fn control_plane(&self, host: &PlannedHost) -> Result<(Spec, ControlPlane), EngineError> {
+        let (spec, mut plane) = self.configuration.control_plane(&host.name, host.address(), Timestamp::now())?;
+        if self.plan().spec.durability == Durability::Fast {
+            plane.extra.etcd.push(("unsafe-no-fsync".to_owned(), "true".to_owned()));
+        }
+        Ok((spec, plane))
+    }
+
+    /// A folder of a host, such as `/etc/kubernetes/pki`, as it is on this machine.
+    pub(super) fn outside(&self, host: &Host, path: &Path) -> PathBuf {
+        match path.strip_prefix("/etc/kubernetes") {
+            Ok(rest) => host.kubernetes().join(rest),
+            Err(_) => host.var().join(path.strip_prefix("/var").unwrap_or(path)),
+        }
+    }
+
+    /// Has a component run on a host.
+    pub(super) fn start(&self, host: &Host, component: &Component) -> Result<(), EngineError> {
+        let mut argv = vec![format!("{PROGRAMS}/{}", component.name)];
+        argv.extend(component.arguments());
+        let ready = Some(Ready::Http(component.ready.clone()));
+        Ok(host.client().start(Unit { ready, ..unit(component.name, argv) })?)
+    }
+
+    /// Waits until a unit of a host is ready.
+    pub(super) fn await_unit(&self, host: &Host, unit: &str) -> Result<(), EngineError> {
+        let Some((status, log)) = host.client().wait(unit, PATIENCE)? else { return Ok(()) };
+        let mut how = match (status.state, status.exit) {
+            (State::Waiting, Some(exit)) => format!("it ended with {exit}, {} times", status.restarts + 1),
+            (_, Some(exit)) if status.restarts > 0 => format!("it ended with {exit}, {} times", status.restarts),
+            (State::Stopped, _) => "it is stopped".to_owned(),
+            _ => format!("it runs, for {PATIENCE:?}"),
+        };
+        if let Some(doubt) = status.doubt {
+            how = format!("{how}; {doubt}");
+        }
+        if let Some(Exit::Signal(9)) = status.exit {
+            how += " (SIGKILL: is there memory enough?)";
+        }
+        let log = log.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n");
+        let argv = status.unit.argv.join(" ");
+        Err(EngineError::Component { component: unit.to_owned(), host: host.name().to_owned(), how, argv, log })
+    }
+
+    /// The API server of a control plane, as its own administrator.
+    pub(super) fn api_at(&self, host: &PlannedHost) -> Result<Api, EngineError> {
+        let (_, plane) = self.control_plane(host)?;
+        let server = format!("https://{}", SocketAddr::new(host.address(), plane.port));
+        let folder = self.host(self.plan().first())?.kubernetes();
+        Ok(Api::of_kubeconfig(&folder.join("super-admin.conf"), Some(&server))?)
+    }
+
+    /// The API server of the first control plane that runs one.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] if its credentials are not there.
+    pub fn api(&self) -> Result<Api, EngineError> {
+        let runs = |host: &&PlannedHost| {
+            let units = self.cluster.host(&host.name).and_then(|one| Ok(one.client().status()?));
+            units.is_ok_and(|all| all.iter().any(|one| one.unit.name == "kube-apiserver" && one.state == State::Ready))
+        };
+        let chosen = self.plan().of(Role::ControlPlane).find(runs);
+        self.api_at(chosen.unwrap_or_else(|| self.plan().first()))
+    }
+
+    /// Does something for each of these hosts at the same time. The first error is told once all are through.
+    pub(super) fn each(
+        &self,
+        hosts: &[&PlannedHost],
+        work: impl Fn(&PlannedHost) -> Result<(), EngineError> + Sync,
+    ) -> Result<(), EngineError> {
+        std::thread::scope(|scope| {
+            let work = &work;
+            let all: Vec<_> = hosts.iter().map(|host| scope.spawn(move || work(host))).collect();
+            let ended: Vec<_> = all.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+            ended.into_iter().try_for_each(|one| {
+                one.unwrap_or_else(|_| Err(EngineError::Preflight("a defect of seaworthy: it panicked".to_owned())))
+            })
+        })
+    }
+}
+
+/// A unit that is always started again.
+pub(super) fn unit(name: &str, argv: Vec<String>) -> Unit {
+    Unit {
+        name: name.to_owned(),
+        argv,
+        env: std::collections::BTreeMap::new(),
+        restart: Restart::Always,
+        ready: None,
+        listen: Vec::new(),
+        cgroup: None,
+    }
+}
+
+/// A unit of a hidden command of this very program.
+pub(super) fn own_unit(name: &str, arguments: &[&str]) -> Unit {
+    let words = std::iter::once(format!("{PROGRAMS}/{SEAWORTHY}")).chain(arguments.iter().map(|&word| word.to_owned()));
+    unit(name, words.collect())
+}
+
+/// The programs that a plan needs.
+fn needed(plan: &Plan) -> Vec<&'static Program> {
+    let mut names = vec!["etcd", "etcdctl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"];
+    if plan.nodes().next().is_some() {
+        names.extend(["kubelet", "kube-proxy", "coredns", "containerd", "containerd-shim-runc-v2", "runc"]);
+        names.extend(["bridge", "host-local", "loopback", "portmap"]);
+    }
+    if plan.spec.balancer() == super::spec::LoadBalancer::Haproxy {
+        names.push("haproxy");
+    }
+    names.into_iter().filter_map(Program::named).collect()
+}

@@ -1,0 +1,20 @@
+//! Clusters on this machine: from a specification to running components, and away again.
+//!
+//! A cluster is a folder: its specification, its number on this machine, and a folder for each [`Host`]. [`up`](Engine::up) runs
+//! [`PHASES`] in order. Each phase looks at what is there and does what is missing, so that going on after a kill at any point,
+//! and bringing up once more what is up, are the same thing. [`remove`](Cluster::remove) needs nothing but the folder.
+
+pub mod api;
+mod engine;
+mod folder;
+pub mod phases;
+mod plan;
+pub mod spec;
+mod status;
+
+pub use engine::{Engine, EngineError, Event, Sources};
+pub use folder::{Cluster, ClusterError, Clusters};
+pub use phases::{PHASES, Phase};
+pub use plan::{HARBOR, Plan, PlannedHost, Role, SWITCH};
+pub use spec::{BadSpec, ClusterSpec};
+pub use status::{ComponentStatus, HostStatus, Status};

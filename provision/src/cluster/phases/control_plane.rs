@@ -1,0 +1,117 @@
+//! The first control plane, and an external etcd.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::cluster::engine::{Engine, EngineError, file};
+use crate::cluster::plan::{PlannedHost, Role};
+use crate::control_plane::{Component, ControlPlane, EtcdServers};
+use crate::pki::{Etcd, Spec, issue, issue_only, kubeconfigs};
+
+/// What a member of an external etcd has; the first one also issues what API servers have as clients.
+const ETCD_CERTIFICATES: [&str; 3] = ["etcd-server", "etcd-peer", "etcd-healthcheck-client"];
+const ETCD_CLIENT: &str = "apiserver-etcd-client";
+
+pub(super) fn certs(engine: &Engine<'_>) -> Result<(), EngineError> {
+    external_etcd_certs(engine)?;
+    let first = engine.plan().first();
+    let (spec, plane) = engine.control_plane(first)?;
+    issue(&spec, &engine.outside(&engine.host(first)?, &plane.pki))?;
+    Ok(())
+}
+
+/// As kubeadm's guide to an external etcd has it: one CA, certificates of each member's own, and a client's for API servers.
+fn external_etcd_certs(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let members: Vec<_> = engine.plan().of(Role::Etcd).collect();
+    let Some((first, others)) = members.split_first() else { return Ok(()) };
+    let pki = |host: &PlannedHost| -> Result<_, EngineError> {
+        let (spec, plane) = engine.control_plane(host)?;
+        Ok((Spec { etcd: Etcd::Local, ..spec }, engine.outside(&engine.host(host)?, &plane.pki)))
+    };
+    let (spec, source) = pki(first)?;
+    issue_only(&spec, &source, &[&ETCD_CERTIFICATES[..], &[ETCD_CLIENT]].concat())?;
+    for member in others {
+        let (spec, folder) = pki(member)?;
+        copy(&source, &folder, &["etcd/ca.crt", "etcd/ca.key"])?;
+        issue_only(&spec, &folder, &ETCD_CERTIFICATES)?;
+    }
+    for plane in engine.plan().of(Role::ControlPlane) {
+        let (_, folder) = pki(plane)?;
+        copy(&source, &folder, &["etcd/ca.crt", "apiserver-etcd-client.crt", "apiserver-etcd-client.key"])?;
+    }
+    Ok(())
+}
+
+/// Copies files that are not there, with their modes.
+fn copy(from: &Path, to: &Path, names: &[&str]) -> Result<(), EngineError> {
+    for name in names {
+        let (from, to) = (from.join(name), to.join(name));
+        if to.exists() {
+            continue;
+        }
+        if let Some(folder) = to.parent() {
+            std::fs::create_dir_all(folder).map_err(file(folder))?;
+        }
+        std::fs::copy(&from, &to).map_err(file(&to))?;
+    }
+    Ok(())
+}
+
+pub(super) fn kubeconfig(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let first = engine.plan().first();
+    let (spec, plane) = engine.control_plane(first)?;
+    let host = engine.host(first)?;
+    kubeconfigs(&spec, &engine.outside(&host, &plane.pki), &host.kubernetes())?;
+    Ok(())
+}
+
+pub(super) fn etcd(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let members: Vec<_> = engine.plan().of(Role::Etcd).collect();
+    if members.is_empty() {
+        let first = engine.plan().first();
+        let (_, plane) = engine.control_plane(first)?;
+        return start(engine, first, &plane, &["etcd"]);
+    }
+    let peer = |host: &&PlannedHost| format!("{}=https://{}", host.name, SocketAddr::new(host.address(), 2380));
+    let all = members.iter().map(peer).collect::<Vec<_>>().join(",");
+    engine.each(&members, |member| {
+        let (_, mut plane) = engine.control_plane(member)?;
+        let data = "/var/lib/etcd".into();
+        plane.etcd = EtcdServers::Local { joins: Vec::new(), data };
+        plane.extra.etcd.push(("initial-cluster".to_owned(), all.clone()));
+        start(engine, member, &plane, &["etcd"])
+    })
+}
+
+pub(super) fn control_plane(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let first = engine.plan().first();
+    let (_, plane) = engine.control_plane(first)?;
+    start(engine, first, &plane, &["kube-apiserver"])?;
+    start(engine, first, &plane, &["kube-controller-manager", "kube-scheduler"])
+}
+
+/// Starts components of a control plane at once, and waits until all are ready.
+pub(super) fn start(
+    engine: &Engine<'_>,
+    planned: &PlannedHost,
+    plane: &ControlPlane,
+    names: &[&str],
+) -> Result<(), EngineError> {
+    let host = engine.host(planned)?;
+    let components: Vec<Component> =
+        plane.components().into_iter().filter(|component| names.contains(&component.name)).collect();
+    if let EtcdServers::Local { data, .. } = &plane.etcd
+        && names.contains(&"etcd")
+    {
+        private(&engine.outside(&host, data))?;
+    }
+    components.iter().try_for_each(|component| engine.start(&host, component))?;
+    components.iter().try_for_each(|component| engine.await_unit(&host, component.name))
+}
+
+/// etcd wants its folder for itself alone.
+fn private(folder: &Path) -> Result<(), EngineError> {
+    std::fs::create_dir_all(folder).map_err(file(folder))?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(folder, mode).map_err(file(folder))
+}

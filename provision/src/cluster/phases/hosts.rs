@@ -1,0 +1,107 @@
+//! The hosts, their links, and the load balancer.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::balancer;
+use crate::cluster::engine::{Engine, EngineError, file, own_unit, unit};
+use crate::cluster::plan::{HARBOR, Plan, PlannedHost, Role, SWITCH};
+use crate::cluster::spec::{Durability, LoadBalancer};
+use crate::host::Host;
+use crate::host::unit::Ready;
+use crate::network;
+
+/// The least room on the disk of the cluster's folder and of the images, in bytes.
+const ROOM: u64 = 2 << 30;
+
+/// Looks at what a cluster cannot be without.
+pub(super) fn preflight(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let plan = engine.plan();
+    let root = nix::unistd::geteuid().is_root();
+    if !root && plan.nodes().next().is_some() {
+        return Err(EngineError::Preflight(
+            "kubelets need root: run this as root, or ask for control planes only (workers: 0)".to_owned(),
+        ));
+    }
+    let folder = &engine.cluster().folder;
+    let room = nix::sys::statvfs::statvfs(folder).map_err(|errno| file(folder)(errno.into()))?;
+    let free = room.blocks_available().saturating_mul(room.fragment_size());
+    if free < ROOM {
+        let text = format!("{} has {} MiB free: {} MiB are needed", folder.display(), free >> 20, ROOM >> 20);
+        return Err(EngineError::Preflight(text));
+    }
+    if plan.spec.durability == Durability::Fast {
+        engine.note("durability is fast: etcd does not wait for the disk, and a power cut loses what it acknowledged");
+    }
+    for (kind, count) in [("control planes", plan.spec.control_planes), ("members of etcd", plan.spec.etcd_hosts())] {
+        if count > 0 && count.is_multiple_of(2) {
+            engine.note(&format!("{count} {kind}: an even number outlives no more failures than one less"));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn hosts(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let plan = engine.plan();
+    let all: Vec<_> = plan.hosts.iter().collect();
+    engine.each(&all, |planned| {
+        let host = Host::create(&engine.cluster().host_folder(&planned.name), engine.host_spec(planned)?)?;
+        host.start()?;
+        Ok(())
+    })?;
+    let switch = plan.host(SWITCH).map(|one| engine.process(one)).transpose()?;
+    let Some(switch) = switch else { return Ok(()) };
+    network::switch(switch, plan.spec.zones.len())?;
+    let gateways: Vec<_> = plan.machine().iter().map(ipnet::IpNet::addr).collect();
+    for planned in plan.hosts.iter().filter(|planned| planned.role != Role::Switch) {
+        let bridge = network::bridge(planned.zone);
+        let process = engine.process(planned)?;
+        network::attach(switch, &bridge, Plan::port(planned), process, &planned.addresses, &gateways)?;
+    }
+    if nix::unistd::geteuid().is_root() {
+        network::uplink(switch, &plan.uplink(), &plan.machine())?;
+    }
+    Ok(())
+}
+
+pub(super) fn load_balancer(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let plan = engine.plan();
+    let kind = plan.spec.balancer();
+    let Some(planned) = plan.host(HARBOR).filter(|_| kind != LoadBalancer::None) else { return Ok(()) };
+    let host = engine.host(planned)?;
+    let (_, plane) = engine.control_plane(plan.first())?;
+    let backend = |one: &PlannedHost| (one.name.clone(), SocketAddr::new(one.address(), plane.port));
+    let backends: BTreeMap<_, _> = plan.of(Role::ControlPlane).map(backend).collect();
+    let addresses: Vec<_> = planned.addresses.iter().map(|one| SocketAddr::new(one.addr(), plane.port)).collect();
+    let ca = engine.outside(&engine.host(plan.first())?, &plane.pki).join("ca.crt");
+    let ca = std::fs::read_to_string(&ca).map_err(file(&ca))?;
+    let write = |name: &str, text: &str| {
+        let path = host.var().join("lib").join(name);
+        std::fs::write(&path, text).map_err(file(&path))
+    };
+    match kind {
+        LoadBalancer::None => Ok(()),
+        LoadBalancer::Seaworthy => {
+            let settings = balancer::Settings { backends, ca };
+            write("balancer.json", &serde_json::to_string_pretty(&settings).unwrap_or_default())?;
+            let mut unit = own_unit("load-balancer", &[balancer::ARGUMENT, "/var/lib/balancer.json"]);
+            unit.listen = addresses;
+            unit.ready = Some(Ready::Socket(balancer::CONTROL.into()));
+            host.client().start(unit)?;
+            engine.await_unit(&host, "load-balancer")
+        }
+        LoadBalancer::Haproxy => {
+            write("haproxy-ca.crt", &ca)?;
+            write("haproxy.cfg", &crate::haproxy::configuration(&addresses, &backends, "/var/lib/haproxy-ca.crt"))?;
+            let program =
+                engine.programs(planned)?.path("haproxy").map_or("haproxy".into(), |path| path.display().to_string());
+            let mut unit = unit(
+                "load-balancer",
+                vec![program, "-W".into(), "-db".into(), "-f".into(), "/var/lib/haproxy.cfg".into()],
+            );
+            unit.ready = Some(Ready::Http(crate::haproxy::HEALTH.to_owned()));
+            host.client().start(unit)?;
+            engine.await_unit(&host, "load-balancer")
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The nodes: images, containerd, kubelets, pod networks, kube-proxy.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ipnet::IpNet;
+use serde_json::{Value, json};
+
+use super::objects;
+use crate::bootstrap;
+use crate::cluster::api::Api;
+use crate::cluster::engine::{Engine, EngineError, PATIENCE, file, own_unit, unit};
+use crate::cluster::plan::{HARBOR, PlannedHost, Role};
+use crate::host::Host;
+use crate::host::unit::Ready;
+use crate::image::{Part, REPOSITORY, Store, workload};
+use crate::node::containerd::{Containerd, Generation};
+use crate::node::kubelet::{self, Cluster, Kubelet};
+use crate::node::{cni, containerd, dns_address, proxy};
+use crate::pki::user_kubeconfig;
+use crate::{network as links, registry as images};
+
+const CONTAINERD: &str = "/var/lib/seaworthy/containerd";
+const CNI: &str = "/var/lib/seaworthy/cni";
+const SOCKET: &str = "/run/containerd/containerd.sock";
+/// The user that `system:node-proxier` is bound to by the API server itself.
+const PROXY_USER: &str = "system:kube-proxy";
+
+fn preflight(error: impl ToString) -> EngineError {
+    EngineError::Preflight(error.to_string())
+}
+
+/// Writes a file of a host, readable for its owner only.
+fn write(path: &Path, content: &str) -> Result<(), EngineError> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(file(folder))?;
+    }
+    let opened = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path);
+    opened.and_then(|mut opened| opened.write_all(content.as_bytes())).map_err(file(path))
+}
+
+pub(super) fn registry(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let plan = engine.plan();
+    let (Some(planned), Some(address)) = (plan.host(HARBOR), plan.registry()) else { return Ok(()) };
+    if plan.nodes().next().is_none() {
+        return Ok(());
+    }
+    let store = Store::open(&engine.sources.images)?;
+    for host in plan.nodes() {
+        for part in [Part::Pause, Part::CoreDns].into_iter().chain(Part::CONTROL_PLANE) {
+            let reference = part.reference(&host.release, REPOSITORY).map_err(preflight)?;
+            if let Some(image) = part.image(reference, engine.programs(host)?, &engine.sources.seaworthy) {
+                store.add(&image)?;
+            }
+        }
+    }
+    store.add(&workload(&engine.sources.seaworthy))?;
+    let host = engine.host(planned)?;
+    let mut unit = own_unit("registry", &[images::ARGUMENT, "/opt/seaworthy/images"]);
+    unit.listen = vec![address];
+    unit.ready = Some(Ready::Http(format!("http://{address}/v2/")));
+    host.client().start(unit)?;
+    engine.await_unit(&host, "registry")
+}
+
+pub(super) fn kubelet_start(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let nodes: Vec<_> = engine.plan().nodes().collect();
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    let found = discover(engine)?;
+    let api = engine.api()?;
+    engine.each(&nodes, |planned| {
+        let host = engine.host(planned)?;
+        start_containerd(engine, planned, &host)?;
+        start_kubelet(engine, planned, &host, &found)?;
+        api.wait("the node", &format!("/api/v1/nodes/{}", planned.name), PATIENCE, |_| Ok(()))?;
+        Ok(())
+    })
+}
+
+/// What a node that joins learns: where the API servers are, and their CA.
+struct Found {
+    server: String,
+    ca: String,
+}
+
+/// Discovery by token and CA hash, as `kubeadm join` does: `cluster-info` is read from a server that nobody vouches for, and
+/// believed because the token signed it and the CA in it is the one that is pinned.
+fn discover(engine: &Engine<'_>) -> Result<Found, EngineError> {
+    let token = objects::token(engine)?;
+    let pin = bootstrap::pin(&objects::ca(engine)?);
+    let api = Api::unverified(objects::server(engine)?)?;
+    let path = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
+    let found = api.wait("a signed cluster-info", path, PATIENCE, |info| {
+        let text = |key: &str| info["data"][key].as_str().ok_or_else(|| format!("it has no {key}"));
+        let kubeconfig = text("kubeconfig")?;
+        if !token.signed(kubeconfig, text(&format!("jws-kubeconfig-{}", token.id()))?) {
+            return Err("the signature is not our token's".to_owned());
+        }
+        let kubeconfig: Value = serde_saphyr::from_str(kubeconfig).map_err(|_| "it holds no kubeconfig".to_owned())?;
+        let cluster = &kubeconfig["clusters"][0]["cluster"];
+        let server = cluster["server"].as_str().unwrap_or_default().to_owned();
+        let ca = STANDARD.decode(cluster["certificate-authority-data"].as_str().unwrap_or_default());
+        let ca = ca.ok().and_then(|ca| String::from_utf8(ca).ok()).unwrap_or_default();
+        if bootstrap::pin(&ca) != pin {
+            Err("its CA is not the pinned one".to_owned())
+        } else {
+            Ok(Found { server, ca })
+        }
+    })?;
+    Ok(found)
+}
+
+fn start_containerd(engine: &Engine<'_>, planned: &PlannedHost, host: &Host) -> Result<(), EngineError> {
+    let programs = engine.programs(planned)?;
+    let path = |name: &str| programs.path(name).ok_or_else(|| preflight(format!("{name} is missing")));
+    let program = path("containerd")?;
+    let said = Command::new(program).arg("--version").output().map_err(file(program))?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let generation =
+        Generation::of(&said).ok_or_else(|| preflight(format!("{} says no version: {said}", program.display())))?;
+    let sandbox = Part::Pause.reference(&planned.release, REPOSITORY).map_err(preflight)?;
+    let config = Containerd {
+        generation,
+        root: "/var/lib/containerd".into(),
+        state: "/run/containerd".into(),
+        socket: SOCKET.into(),
+        sandbox,
+        registries: format!("{CONTAINERD}/certs.d").into(),
+        cni_configuration: CNI.into(),
+        cni_plugins: path("bridge")?.parent().map(Path::to_path_buf).unwrap_or_default(),
+        runc: path("runc").ok().map(Path::to_path_buf),
+        sys_resource: has_sys_resource(),
+    };
+    let at = |path: &str| engine.outside(host, Path::new(path));
+    write(&at(&format!("{CONTAINERD}/config.toml")), &config.config())?;
+    if let Some(registry) = engine.plan().registry() {
+        write(&at(&format!("{CONTAINERD}/certs.d/_default/hosts.toml")), &containerd::hosts(registry))?;
+    }
+    std::fs::create_dir_all(at(CNI)).map_err(file(&at(CNI)))?;
+    let argv = vec![program.display().to_string(), "--config".into(), format!("{CONTAINERD}/config.toml")];
+    let mut unit = unit("containerd", argv);
+    unit.ready = Some(Ready::Socket(SOCKET.into()));
+    host.client().start(unit)?;
+    engine.await_unit(host, "containerd")
+}
+
+/// May this process raise what limits it (capabilities(7), `CAP_SYS_RESOURCE`)?
+fn has_sys_resource() -> bool {
+    const CAP_SYS_RESOURCE: u32 = 24;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
+    effective.is_some_and(|set| set & (1 << CAP_SYS_RESOURCE) != 0)
+}
+
+/// What is particular to the host of a kubelet.
+fn kubelet_host(planned: &PlannedHost) -> kubelet::Host {
+    let lines = |path: &str| std::fs::read_to_string(path).unwrap_or_default().lines().count();
+    kubelet::Host {
+        minor: planned.release.kubernetes.minor(),
+        runtime: SOCKET.into(),
+        // Where version 2 has all controllers, its root lists them.
+        cgroup_v1: !Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+        cgroup_root: "/".to_owned(),
+        // Below its heading.
+        swap: lines("/proc/swaps") > 1,
+        resolv_conf: None,
+    }
+}
+
+fn start_kubelet(engine: &Engine<'_>, planned: &PlannedHost, host: &Host, found: &Found) -> Result<(), EngineError> {
+    let (_, plane) = engine.control_plane(planned)?;
+    let cluster = Cluster {
+        dns: dns_address(&plane.services[0]),
+        domain: &plane.domain,
+        pki: &plane.pki,
+        user: engine.configuration.kubelet.as_ref(),
+    };
+    let machine = kubelet_host(planned);
+    let configured = machine.configuration(&cluster);
+    let addresses = planned.addresses.iter().map(IpNet::addr).collect();
+    let node = Kubelet {
+        node: planned.name.clone(),
+        hostname: planned.name.clone(),
+        addresses,
+        taints: Vec::new(),
+        kubeconfigs: "/etc/kubernetes".into(),
+        extra: Vec::new(),
+    };
+    let at = |path: &str| engine.outside(host, Path::new(path));
+    write(&at("/var/lib/kubelet/config.yaml"), &configured.yaml())?;
+    write(&at("/var/lib/kubelet/kubeadm-flags.env"), &node.flags_file(&machine))?;
+    std::fs::create_dir_all(host.kubernetes().join("manifests")).map_err(file(&host.kubernetes()))?;
+    let ca = engine.outside(host, &plane.pki).join("ca.crt");
+    if !ca.exists() {
+        write(&ca, &found.ca)?;
+    }
+    let (kubeconfig, asking) =
+        (host.kubernetes().join("kubelet.conf"), host.kubernetes().join("bootstrap-kubelet.conf"));
+    if !kubeconfig.exists() {
+        write(&asking, &kubelet::bootstrap_kubeconfig(&found.server, &found.ca, &objects::token(engine)?))?;
+    }
+    engine.start(host, &node.component(&machine, &configured))?;
+    engine.await_unit(host, "kubelet")?;
+    // It holds a token that lets nodes in, and is of no more use.
+    if kubeconfig.exists() && asking.exists() {
+        std::fs::remove_file(&asking).map_err(file(&asking))?;
+    }
+    Ok(())
+}
+
+/// The first control plane's kubelet.conf holds a certificate that is never renewed: it is to lead to the one that is
+/// (kubeadm's phase of the same name).
+pub(super) fn kubelet_finalize(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let first = engine.plan().first();
+    if !engine.plan().spec.control_planes_are_nodes() {
+        return Ok(());
+    }
+    let host = engine.host(first)?;
+    let path = host.kubernetes().join("kubelet.conf");
+    let text = std::fs::read_to_string(&path).map_err(file(&path))?;
+    let mut document: Value =
+        serde_saphyr::from_str(&text).map_err(|_| file(&path)(std::io::Error::other("it is no kubeconfig")))?;
+    let current = PathBuf::from(kubelet::FOLDER).join("pki/kubelet-client-current.pem");
+    let there = engine.outside(&host, &current).is_symlink();
+    let user = &mut document["users"][0]["user"];
+    if !there || user.get("client-certificate").is_some() {
+        return Ok(());
+    }
+    *user = json!({ "client-certificate": current, "client-key": current });
+    write(&path, &crate::node::yaml(&document))?;
+    host.client().restart("kubelet")?;
+    engine.await_unit(&host, "kubelet")
+}
+
+/// The ranges that the controller-manager gave a node.
+fn pod_ranges(api: &Api, planned: &PlannedHost) -> Result<Vec<IpNet>, EngineError> {
+    let path = format!("/api/v1/nodes/{}", planned.name);
+    Ok(api.wait("the node's range of pods", &path, PATIENCE, |node| {
+        let ranges = node["spec"]["podCIDRs"].as_array().ok_or("it has none yet")?;
+        let parse =
+            |range: &Value| range.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| format!("{range} is none"));
+        ranges.iter().map(parse).collect()
+    })?)
+}
+
+pub(super) fn network(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let nodes: Vec<_> = engine.plan().nodes().collect();
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    let api = engine.api()?;
+    let mut ways = Vec::new();
+    for planned in &nodes {
+        let ranges = pod_ranges(&api, planned)?;
+        for range in &ranges {
+            let gateway = planned.addresses.iter().map(IpNet::addr).find(|one| one.is_ipv4() == range.addr().is_ipv4());
+            ways.extend(gateway.map(|gateway| (planned.name.as_str(), *range, gateway)));
+        }
+        let host = engine.host(planned)?;
+        let pods = cni::PodNetwork { ranges, state: "/run/cni/networks".into(), masquerade: false, mtu: None };
+        // Whole or not at all: containerd reads it as it appears.
+        let folder = engine.outside(&host, Path::new(CNI));
+        let (whole, part) = (folder.join("10-seaworthy.conflist"), folder.join(".10-seaworthy.part"));
+        write(&part, &pods.configuration())?;
+        std::fs::rename(&part, &whole).map_err(file(&whole))?;
+        if let Some(zone) = engine.plan().spec.zones.get(planned.zone) {
+            let labels = json!({ "topology.kubernetes.io/zone": zone, "topology.kubernetes.io/region": "sea" });
+            api.merge(&format!("/api/v1/nodes/{}", planned.name), &json!({ "metadata": { "labels": labels } }))?;
+        }
+    }
+    // API servers reach pods, too: webhooks, aggregated APIs.
+    let others = |planned: &&PlannedHost| matches!(planned.role, Role::ControlPlane | Role::Worker | Role::Harbor);
+    for planned in engine.plan().hosts.iter().filter(others) {
+        let here = ways.iter().filter(|(node, _, _)| *node != planned.name).map(|(_, to, by)| (*to, *by));
+        links::routes(engine.process(planned)?, &here.collect::<Vec<_>>())?;
+    }
+    start_proxies(engine, &nodes)
+}
+
+fn start_proxies(engine: &Engine<'_>, nodes: &[&PlannedHost]) -> Result<(), EngineError> {
+    let first = engine.plan().first();
+    let (spec, plane) = engine.control_plane(first)?;
+    let pki = engine.outside(&engine.host(first)?, &plane.pki);
+    let (server, configured) = (objects::server(engine)?, objects::proxy(engine, |proxy| proxy.configuration())?);
+    engine.each(nodes, |planned| {
+        let host = engine.host(planned)?;
+        let folder = engine.outside(&host, Path::new(proxy::FOLDER));
+        write(&folder.join("config.conf"), &configured.yaml())?;
+        let kubeconfig = folder.join("kubeconfig.conf");
+        if !kubeconfig.exists() {
+            write(&kubeconfig, &user_kubeconfig(&spec, &pki, PROXY_USER, &server)?)?;
+        }
+        engine.start(&host, &proxy::component(&planned.name, Path::new(proxy::FOLDER)))
+    })?;
+    engine.each(nodes, |planned| engine.await_unit(&engine.host(planned)?, "kube-proxy"))
+}
+
+pub(super) fn ready(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let plan = engine.plan();
+    if plan.nodes().next().is_none() {
+        return Ok(());
+    }
+    let api = engine.api()?;
+    for planned in plan.nodes() {
+        let path = format!("/api/v1/nodes/{}", planned.name);
+        let result = api.wait(&format!("{} being ready", planned.name), &path, PATIENCE, |node| {
+            let conditions = node["status"]["conditions"].as_array().ok_or("it says nothing of itself yet")?;
+            let ready = conditions.iter().find(|one| one["type"] == "Ready").ok_or("it says nothing of itself yet")?;
+            if ready["status"] == "True" {
+                Ok(())
+            } else {
+                Err(ready["message"].as_str().unwrap_or("no reason").to_owned())
+            }
+        });
+        result?;
+    }
+    api.wait("CoreDNS", "/apis/apps/v1/namespaces/kube-system/deployments/coredns", PATIENCE, |one| {
+        let available = one["status"]["availableReplicas"].as_u64().unwrap_or(0);
+        if available > 0 { Ok(()) } else { Err("no pod of it is available".to_owned()) }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! What a cluster holds as objects before anybody uses it.
+
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::addon::{Dns, KubeProxy};
+use crate::bootstrap::{self, Token};
+use crate::cluster::engine::{Engine, EngineError, file};
+use crate::cluster::plan::Role;
+use crate::cluster::spec::ProxyMode;
+use crate::image::{Part, REPOSITORY};
+use crate::node::proxy::{Mode, Proxy};
+use crate::shared_certs::{self, CertificateKey};
+
+/// How long a token lets nodes in; kubeadm's default is a day.
+const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(24);
+/// First minor version in which kube-proxy's mode nftables is for everybody (KEP-3866).
+const NFTABLES: u32 = 33;
+
+/// A secret of the cluster's own, kept in its folder, which is for its owner only.
+fn kept<T: FromStr>(path: &Path, make: impl FnOnce() -> Result<String, EngineError>) -> Result<T, EngineError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let text = make()?;
+            std::fs::write(path, &text).map_err(file(path))?;
+            text
+        }
+        Err(error) => return Err(file(path)(error)),
+    };
+    text.trim().parse().map_err(|_| file(path)(io::Error::other("it was damaged: remove it, and a new one is made")))
+}
+
+/// The token with which nodes join.
+pub(super) fn token(engine: &Engine<'_>) -> Result<Token, EngineError> {
+    kept(&engine.cluster().folder.join("token"), || Ok(Token::generate().reveal()))
+}
+
+/// The key to the Secret kubeadm-certs.
+pub(super) fn certificate_key(engine: &Engine<'_>) -> Result<CertificateKey, EngineError> {
+    kept(&engine.cluster().folder.join("certificate-key"), || Ok(CertificateKey::generate()?.reveal()))
+}
+
+/// Where nodes find the API servers.
+pub(super) fn server(engine: &Engine<'_>) -> Result<String, EngineError> {
+    let first = engine.plan().first();
+    let (_, plane) = engine.control_plane(first)?;
+    let at = std::net::SocketAddr::new(first.address(), plane.port).to_string();
+    Ok(format!("https://{}", engine.plan().endpoint(plane.port).unwrap_or(at)))
+}
+
+/// The cluster's CA.
+pub(super) fn ca(engine: &Engine<'_>) -> Result<String, EngineError> {
+    let first = engine.plan().first();
+    let (_, plane) = engine.control_plane(first)?;
+    let path = engine.outside(&engine.host(first)?, &plane.pki).join("ca.crt");
+    std::fs::read_to_string(&path).map_err(file(&path))
+}
+
+pub(super) fn bootstrap_token(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let api = engine.api()?;
+    for object in bootstrap::objects(&ca(engine)?, &server(engine)?) {
+        // The controller-manager writes signatures into it.
+        if object["kind"] == "ConfigMap" && api.get(&crate::cluster::api::path_of(&object)).is_ok() {
+            continue;
+        }
+        api.apply(&object)?;
+    }
+    let expires = Timestamp::now().checked_add(TOKEN_LIFE).ok();
+    api.apply(&token(engine)?.object(Some("for the nodes of this cluster"), expires))?;
+    Ok(())
+}
+
+pub(super) fn upload_certs(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let first = engine.plan().first();
+    let (spec, plane) = engine.control_plane(first)?;
+    let folder = engine.outside(&engine.host(first)?, &plane.pki);
+    let api = engine.api()?;
+    for object in shared_certs::objects() {
+        api.apply(&object)?;
+    }
+    api.apply(&shared_certs::seal(&folder, spec.etcd, &certificate_key(engine)?)?)?;
+    Ok(())
+}
+
+pub(super) fn mark_control_plane(engine: &Engine<'_>) -> Result<(), EngineError> {
+    if !engine.plan().spec.control_planes_are_nodes() {
+        return Ok(());
+    }
+    let api = engine.api()?;
+    let label = |name: &str| (format!("node-role.kubernetes.io/{name}"), Value::from(""));
+    let mut labels: serde_json::Map<_, _> = [label("control-plane")].into_iter().collect();
+    labels.insert("node.kubernetes.io/exclude-from-external-load-balancers".to_owned(), "".into());
+    let taints = json!([{ "key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule" }]);
+    for host in engine.plan().of(Role::ControlPlane) {
+        let path = format!("/api/v1/nodes/{}", host.name);
+        api.wait("the node", &path, crate::cluster::engine::PATIENCE, |_| Ok(()))?;
+        // Where nothing else takes pods, a control plane does, or the cluster could run none.
+        let taints = if engine.plan().spec.workers == 0 { json!([]) } else { taints.clone() };
+        api.merge(&path, &json!({ "metadata": { "labels": labels }, "spec": { "taints": taints } }))?;
+    }
+    Ok(())
+}
+
+/// kube-proxy's mode.
+fn mode(engine: &Engine<'_>) -> Mode {
+    match engine.plan().spec.proxy {
+        ProxyMode::Iptables => Mode::Iptables,
+        ProxyMode::Nftables => Mode::Nftables,
+        ProxyMode::Auto if engine.plan().first().release.kubernetes.minor() >= NFTABLES => Mode::Nftables,
+        ProxyMode::Auto => Mode::Iptables,
+    }
+}
+
+/// kube-proxy of the cluster.
+pub(super) fn proxy<T>(engine: &Engine<'_>, with: impl FnOnce(&Proxy<'_>) -> T) -> Result<T, EngineError> {
+    let (_, plane) = engine.control_plane(engine.plan().first())?;
+    let user = engine.configuration.kube_proxy.as_ref();
+    Ok(with(&Proxy { advertise: plane.advertise, pods: &plane.pods, mode: mode(engine), user }))
+}
+
+pub(super) fn addon(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let plan = engine.plan();
+    let api = engine.api()?;
+    let (_, plane) = engine.control_plane(plan.first())?;
+    let server = server(engine)?;
+    let mut objects = proxy(engine, |proxy| KubeProxy { proxy, server: &server }.objects())?;
+    let image = Part::CoreDns.reference(&plan.first().release, REPOSITORY);
+    let image = image.map_err(|error| EngineError::Preflight(error.to_string()))?;
+    // kubeadm has two, so that one remains when a node goes.
+    let replicas = u32::try_from(plan.nodes().count().clamp(1, 2)).unwrap_or(2);
+    if plan.nodes().next().is_some() {
+        let dns = Dns { services: &plane.services[0], domain: &plane.domain, image: &image, replicas };
+        objects.extend(dns.objects());
+    }
+    for object in objects {
+        api.apply(&object)?;
+    }
+    Ok(())
+}
