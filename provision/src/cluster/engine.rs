@@ -323,7 +323,7 @@ impl<'a> Engine<'a> {
         if let Some(Exit::Signal(9)) = status.exit {
             how += " (SIGKILL: is there memory enough?)";
         }
-        let log = log.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n");
+        let log = log.iter().map(|line| format!("  {line:.300}")).collect::<Vec<_>>().join("\n");
         let argv = status.unit.argv.join(" ");
         Err(EngineError::Component { component: unit.to_owned(), host: host.name().to_owned(), how, argv, log })
     }

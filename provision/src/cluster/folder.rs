@@ -8,7 +8,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::plan::{Plan, networks_of};
 use super::spec::{BadSpec, ClusterSpec};
-use crate::host::{Host, HostError, remove_cgroups, remove_folder};
+use crate::host::{Host, HostError, remove_cgroups, remove_empty_cgroup, remove_folder};
 use crate::network;
 
 /// The cgroup below which those of all clusters are.
@@ -217,7 +217,7 @@ impl Clusters {
             std::fs::remove_file(self.0.join(".lock")).ok();
             std::fs::remove_dir(&self.0).ok();
             self.0.parent().map(std::fs::remove_dir);
-            remove_cgroups(CGROUP).map_err(|(path, source)| file(&path)(source))?;
+            remove_empty_cgroup(CGROUP);
         }
         Ok(())
     }

@@ -131,6 +131,14 @@ pub fn remove(path: &str) -> Result<(), (PathBuf, io::Error)> {
     Ok(())
 }
 
+/// Removes a cgroup that nobody else is below of from every hierarchy.
+pub fn remove_empty(path: &str) {
+    for hierarchy in hierarchies() {
+        // Somebody is: it is theirs to remove.
+        std::fs::remove_dir(hierarchy.point.join(path)).ok();
+    }
+}
+
 fn remove_tree(path: &Path) -> io::Result<()> {
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,

@@ -276,4 +276,4 @@ pub fn remove_folder(folder: &Path) -> Result<(), HostError> {
     }
 }
 
-pub use cgroup::remove as remove_cgroups;
+pub use cgroup::{remove as remove_cgroups, remove_empty as remove_empty_cgroup};

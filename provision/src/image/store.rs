@@ -62,7 +62,11 @@ impl Store {
         for folder in [store.blobs(), store.known()] {
             std::fs::create_dir_all(&folder).map_err(failed(&folder))?;
         }
-        store.write(&store.0.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        // Who only serves it may see it read-only.
+        let layout = store.0.join("oci-layout");
+        if !layout.exists() {
+            store.write(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        }
         Ok(store)
     }
 

@@ -97,6 +97,18 @@ pub(super) fn start(
     plane: &ControlPlane,
     names: &[&str],
 ) -> Result<(), EngineError> {
+    begin(engine, planned, plane, names)?;
+    let host = engine.host(planned)?;
+    names.iter().try_for_each(|name| engine.await_unit(&host, name))
+}
+
+/// Starts components of a control plane.
+pub(super) fn begin(
+    engine: &Engine<'_>,
+    planned: &PlannedHost,
+    plane: &ControlPlane,
+    names: &[&str],
+) -> Result<(), EngineError> {
     let host = engine.host(planned)?;
     let components: Vec<Component> =
         plane.components().into_iter().filter(|component| names.contains(&component.name)).collect();
@@ -105,8 +117,7 @@ pub(super) fn start(
     {
         private(&engine.outside(&host, data))?;
     }
-    components.iter().try_for_each(|component| engine.start(&host, component))?;
-    components.iter().try_for_each(|component| engine.await_unit(&host, component.name))
+    components.iter().try_for_each(|component| engine.start(&host, component))
 }
 
 /// etcd wants its folder for itself alone.

@@ -85,7 +85,8 @@ fn etcd(engine: &Engine<'_>, planned: &PlannedHost) -> Result<(), EngineError> {
     let host = engine.host(planned)?;
     let running = host.client().status()?.iter().any(|status| status.unit.name == "etcd");
     if !running {
-        control_plane::start(engine, planned, &plane, &["etcd"])?;
+        // A member that learns never says that it is ready.
+        control_plane::begin(engine, planned, &plane, &["etcd"])?;
     }
     if let Some(member) = ours(&api.etcd_members()?).filter(|member| member.learner) {
         api.etcd_promote(&member.id, PATIENCE)?;
