@@ -28,10 +28,8 @@ fn main() -> ExitCode {
     // Before anything starts a thread: a probe unshares namespaces, and a workload may have none to spare.
     let arguments: Vec<_> = std::env::args_os().collect();
     let early = seaworthy_checks::host::probe_main(&arguments);
-    if let Some(code) = early.or_else(|| seaworthy_suites::workload_main(&arguments)) {
-        return code;
-    }
-    if let Some(code) = seaworthy_provision::hidden_main(&std::env::args_os().collect::<Vec<_>>()) {
+    let early = early.or_else(|| seaworthy_suites::workload_main(&arguments));
+    if let Some(code) = early.or_else(|| seaworthy_provision::hidden_main(&arguments)) {
         return code;
     }
     match begin() {

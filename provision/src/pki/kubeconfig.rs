@@ -113,7 +113,8 @@ pub fn user_kubeconfig(spec: &Spec, pki: &Path, user: &str, server: &str) -> Res
         usage: Some(Usage::Client),
         sans: Sans::default(),
     };
-    let (certificate, key) = client(&certificate, spec, &signer)?;
+    let key = generate(1, spec.algorithm)?.pop().ok_or_else(|| PkiError::Spec("no key was made".to_owned()))?;
+    let (certificate, key) = client(&certificate, spec, &key, &signer)?;
     Ok(crate::node::yaml(&kubeconfig(user, server, &ca, &certificate, &key)))
 }
 
