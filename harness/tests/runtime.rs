@@ -194,6 +194,7 @@ fn pod(programs: &Programs) -> Result<(), Failed> {
     assert_eq!(std::fs::read_dir(folder.path().join("images/layers"))?.count(), 1, "the two share their one layer");
 
     let spec = HostSpec {
+        folders: BTreeMap::new(),
         name: "ship".to_owned(),
         cgroup: format!("seaworthy/test{}", folder.path().file_name().unwrap().to_string_lossy()),
         programs: BTreeMap::new(),
