@@ -126,6 +126,8 @@ pub enum Flaw {
     NotAscii(Box<str>),
     /// A URI that cannot be parsed, or whose host is none.
     InvalidUri(Box<str>),
+    /// A URI whose host begins with a dot.
+    DottedHost(Box<str>),
     /// An IP address, or an IP range of a constraint, of so many bytes.
     IpLength(usize),
     /// An IP range whose mask is none.
@@ -158,7 +160,7 @@ impl Defect {
             (Flaw::NegativeSerial | Flaw::Critical, _) => Refusal::since(23),
             (Flaw::DuplicateExtension, _) => Refusal::since(19),
             (Flaw::NegativePathLen | Flaw::ReservedCharacter(_), _) => Refusal::since(25),
-            (Flaw::DuplicatePolicy(_), _) => Refusal::since(24),
+            (Flaw::DuplicatePolicy(_) | Flaw::DottedHost(_), _) => Refusal::since(24),
             (Flaw::Malformed, Part::Extension(oid)) if policies(oid) => Refusal::since(24),
             _ => Refusal::Always,
         }
@@ -200,6 +202,7 @@ impl fmt::Display for Defect {
             Flaw::HugePathLen => out.write_str("the path length is too large"),
             Flaw::NotAscii(name) => write!(out, "{name:?} is not ASCII"),
             Flaw::InvalidUri(uri) => write!(out, "{uri:?} is no URI"),
+            Flaw::DottedHost(uri) => write!(out, "the host of {uri:?} begins with a dot"),
             Flaw::IpLength(bytes) => write!(out, "an IP address of {bytes} bytes"),
             Flaw::IpMask => out.write_str("an IP range whose mask is none"),
             Flaw::InvalidConstraint(name) => write!(out, "{name:?} is no constraint"),

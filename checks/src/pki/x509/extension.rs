@@ -250,8 +250,12 @@ fn subject_alt_names(reader: &mut Reader<'_>, flaws: &mut Flaws<'_>) -> Option<S
             0x82 => names.dns.push(text(flaws)),
             0x86 => {
                 let uri = text(flaws);
-                if uri::host(&uri).is_none_or(|host| !host.is_empty() && !super::constraint::domain(&host, false)) {
-                    flaws.add(Flaw::InvalidUri(uri.as_str().into()));
+                match uri::host(&uri) {
+                    Some(host) if super::constraint::domain(&host, false) => {}
+                    Some(host) if super::constraint::domain(&host, true) => {
+                        flaws.add(Flaw::DottedHost(uri.as_str().into()))
+                    }
+                    _ => flaws.add(Flaw::InvalidUri(uri.as_str().into())),
                 }
                 names.uris.push(uri);
             }

@@ -24,7 +24,7 @@ const MOST_BREACHES: usize = 16;
 /// Whose rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rules {
-    /// Go before 1.24.
+    /// Go before 1.24, in which a name may begin with a dot.
     Go23,
     /// Go 1.24 and 1.25, which look at wildcards.
     Go24,
@@ -154,7 +154,7 @@ impl<'a> Checker<'a> {
             if self.exhausted() || full(&found) {
                 return found;
             }
-            let why = if !domain(name, false) && (costs[0] > 0 || self.rules != Rules::Rfc5280) {
+            let why = if !domain(name, self.rules == Rules::Go23) && (costs[0] > 0 || self.rules != Rules::Rfc5280) {
                 Some(ConstraintBreach::Incomparable)
             } else {
                 asked(&self.dns, name)
@@ -179,7 +179,9 @@ impl<'a> Checker<'a> {
                 return found;
             }
             let why = match host_of(uri) {
-                Some(host) if domain(&host, false) || self.rules == Rules::Go24 && costs[2] == 0 => {
+                Some(host)
+                    if domain(&host, self.rules == Rules::Go23) || self.rules == Rules::Go24 && costs[2] == 0 =>
+                {
                     asked(&self.uris, &host)
                 }
                 _ if costs[2] > 0 || self.rules == Rules::Go26 => Some(ConstraintBreach::Incomparable),

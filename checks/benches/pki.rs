@@ -1,0 +1,84 @@
+//! How many certificates a second are parsed, linted and chain-checked: distinct leaves under one CA, as the TLS Secrets of a large cluster are.
+//!
+//! `cargo bench -p seaworthy-checks --bench pki`; the figures of a run are in docs/benchmarks.md. The first look verifies each signature; a second
+//! one finds them cached.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+};
+use seaworthy_checks::pki::x509::lint::{Rules, lint};
+use seaworthy_checks::pki::x509::path::{Mode, Pool, Request, Signatures, Usage, WantedName};
+use seaworthy_checks::pki::x509::{Certificate, GoVersion};
+
+const THREADS: usize = 2;
+
+/// Does `work` with each of `all` on so many threads, and gives back what came out.
+fn parallel<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let chunk = all.len().div_ceil(THREADS);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            all.chunks(chunk).map(|part| scope.spawn(|| part.iter().map(&work).collect::<Vec<_>>())).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+fn leaves(ca: &CertifiedIssuer<'_, KeyPair>, count: usize) -> Vec<Vec<u8>> {
+    let numbers: Vec<_> = (0..count).collect();
+    parallel(&numbers, |number| {
+        let mut params = CertificateParams::new([format!("service-{number}.namespace.svc")]).unwrap();
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        params.signed_by(&key, ca).unwrap().der().to_vec()
+    })
+}
+
+fn rate<R>(what: &str, count: usize, work: impl FnOnce() -> R) -> R {
+    let began = Instant::now();
+    let out = work();
+    let seconds = began.elapsed().as_secs_f64();
+    println!("  {what:42} {:9.0} certificates/s  ({seconds:.2} s)", count as f64 / seconds);
+    out
+}
+
+fn main() {
+    for (name, algorithm, count) in
+        [("ECDSA P-256", &rcgen::PKCS_ECDSA_P256_SHA256, 100_000), ("RSA 2048", &rcgen::PKCS_RSA_SHA256, 100_000)]
+    {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate_for(algorithm).unwrap()).unwrap();
+        let leaves = leaves(&ca, count);
+        let bytes: usize = leaves.iter().map(Vec::len).sum();
+        println!("{count} leaves of {} bytes under one CA with {name}, {THREADS} threads", bytes / count);
+
+        let roots = Pool::new([Arc::new(Certificate::parse(ca.der()).unwrap())]);
+        let none = Pool::default();
+        let rules = Rules::of(GoVersion::NEWEST);
+        let time = jiff::Timestamp::from_second(1_780_272_000).unwrap();
+        let signatures = Signatures::default();
+        let check = |leaf: &Arc<Certificate>| {
+            let names = [WantedName::Dns(leaf.extensions.subject_alt_names.as_ref().unwrap().dns[0].clone())];
+            let request =
+                Request { leaf, intermediates: &none, roots: &roots, usage: Usage::Server, names: &names, time };
+            assert!(request.verify(Mode::Go(GoVersion::NEWEST), &signatures).is_accepted());
+        };
+        let whole = |der: &Vec<u8>| {
+            let leaf = Arc::new(Certificate::parse(der).unwrap());
+            assert!(lint(&leaf, &rules).is_empty());
+            check(&leaf);
+        };
+        let parsed = rate("parsed", count, || parallel(&leaves, |der| Arc::new(Certificate::parse(der).unwrap())));
+        rate("linted", count, || parallel(&parsed, |leaf| lint(leaf, &rules).len()));
+        rate("all three, signatures verified", count, || parallel(&leaves, whole));
+        assert_eq!(signatures.len(), count);
+        rate("all three, signatures cached", count, || parallel(&leaves, whole));
+    }
+}
