@@ -194,7 +194,7 @@ fn sorted(mut object: Value) -> Value {
 fn coredns_is_kubeadms() {
     let Some(kubeadm) = Kubeadm::with("networking: {dnsDomain: example.test}\n") else { return };
     let image = Part::CoreDns.reference(&Release::newest(), REPOSITORY).unwrap();
-    let dns = Dns { services: &services(), domain: "example.test", image: &image, replicas: 2 };
+    let dns = Dns { minor: 37, services: &services(), domain: "example.test", image: &image, replicas: 2 };
     compare(dns.objects(), &kubeadm.run(&["init", "phase", "addon", "coredns", "--print-manifest"]));
 }
 

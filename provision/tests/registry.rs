@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use seaworthy_provision::image::{Digest, Image, ImageError, ImageFile, Store};
+use seaworthy_provision::image::{Descriptor, Digest, Image, ImageError, ImageFile, Store};
 use seaworthy_provision::registry::Registry;
 use serde_json::{Value, json};
 
@@ -77,12 +77,17 @@ fn a_program_that_has_not_changed_is_not_read_again() {
     let (dir, source) = program();
     let store = Store::open(dir.path().join("store")).unwrap();
     let made = store.add(&image(&source, "registry.k8s.io/tool:v1")).unwrap();
-    let layer: Digest = serde_json::from_value(json_of(&store, &made.digest)["layers"][0]["digest"].clone()).unwrap();
+    let layer: Descriptor = serde_json::from_value(json_of(&store, &made.digest)["layers"][0].clone()).unwrap();
     // Had it been read, the layer would be whole again.
-    let path = dir.path().join("store/blobs/sha256").join(layer.hex());
-    std::fs::write(&path, "damaged").unwrap();
+    let path = dir.path().join("store/blobs/sha256").join(layer.digest.hex());
+    let (whole, damaged) = (std::fs::read(&path).unwrap(), vec![0; usize::try_from(layer.size).unwrap()]);
+    std::fs::write(&path, &damaged).unwrap();
     store.add(&image(&source, "registry.k8s.io/tool:v2")).unwrap();
-    assert_eq!(std::fs::read(&path).unwrap(), b"damaged");
+    assert_eq!(std::fs::read(&path).unwrap(), damaged);
+    // Half of a layer is seen, and made whole.
+    std::fs::write(&path, &whole[..512]).unwrap();
+    assert_eq!(store.add(&image(&source, "registry.k8s.io/tool:v2")).unwrap(), made);
+    assert_eq!(std::fs::read(&path).unwrap(), whole);
     // A change of the same length is seen.
     std::fs::write(&source, b"A program".repeat(1000)).unwrap();
     assert_ne!(store.add(&image(&source, "registry.k8s.io/tool:v1")).unwrap(), made);

@@ -10,6 +10,8 @@ use crate::node::dns_address;
 /// The DNS of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dns<'a> {
+    /// Kubernetes' minor version: kubeadm's manifest has changed with it.
+    pub minor: u32,
     /// The first network of Services.
     pub services: &'a IpNet,
     /// The cluster's DNS domain.
@@ -25,10 +27,15 @@ impl Dns<'_> {
     #[must_use]
     pub fn objects(&self) -> Vec<Value> {
         let mut reader = rbac("ClusterRole", "system:coredns", None);
-        reader["rules"] = json!([
-            { "apiGroups": [""], "resources": ["endpoints", "services", "pods", "namespaces"], "verbs": ["list", "watch"] },
-            { "apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"] },
-        ]);
+        let watched = ["endpoints", "services", "pods", "namespaces"];
+        let mut rules = vec![json!({ "apiGroups": [""], "resources": watched, "verbs": ["list", "watch"] })];
+        if self.minor < 28 {
+            rules.push(json!({ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get"] }));
+        }
+        let slices =
+            json!({ "apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"] });
+        rules.push(slices);
+        reader["rules"] = rules.into();
         let mut binding = rbac("ClusterRoleBinding", "system:coredns", None);
         binding["roleRef"] = role("ClusterRole", "system:coredns");
         binding["subjects"] = of_service_account("coredns");
@@ -43,6 +50,12 @@ impl Dns<'_> {
 
     fn corefile(&self) -> String {
         let domain = self.domain;
+        // CoreDNS before 1.9.4 knows no `disable`.
+        let cache = if self.minor < 32 {
+            String::new()
+        } else {
+            format!(" {{\n       disable success {domain}\n       disable denial {domain}\n    }}")
+        };
         format!(
             ".:53 {{
     errors
@@ -59,10 +72,7 @@ impl Dns<'_> {
     forward . /etc/resolv.conf {{
        max_concurrent 1000
     }}
-    cache 30 {{
-       disable success {domain}
-       disable denial {domain}
-    }}
+    cache 30{cache}
     loop
     reload
     loadbalance
@@ -103,7 +113,15 @@ impl Dns<'_> {
                 "topologyKey": "kubernetes.io/hostname",
             },
         });
-        json!({
+        let affinity = json!({ "podAntiAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [spread] } });
+        let mut tolerations = vec![json!({ "key": "CriticalAddonsOnly", "operator": "Exists" })];
+        let roles: &[_] = if self.minor < 26 { &["master", "control-plane"] } else { &["control-plane"] };
+        tolerations.extend(
+            roles
+                .iter()
+                .map(|role| json!({ "key": format!("node-role.kubernetes.io/{role}"), "effect": "NoSchedule" })),
+        );
+        let mut deployment = json!({
             "apiVersion": "apps/v1",
             "kind": "Deployment",
             "metadata": { "name": "coredns", "namespace": "kube-system", "labels": labels },
@@ -116,11 +134,7 @@ impl Dns<'_> {
                     "spec": {
                         "priorityClassName": "system-cluster-critical",
                         "serviceAccountName": "coredns",
-                        "affinity": { "podAntiAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [spread] } },
-                        "tolerations": [
-                            { "key": "CriticalAddonsOnly", "operator": "Exists" },
-                            { "key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule" },
-                        ],
+                        "tolerations": tolerations,
                         "nodeSelector": { "kubernetes.io/os": "linux" },
                         "containers": [self.container()],
                         "dnsPolicy": "Default",
@@ -131,12 +145,25 @@ impl Dns<'_> {
                     },
                 },
             },
-        })
+        });
+        if self.minor >= 25 {
+            deployment["spec"]["template"]["spec"]["affinity"] = affinity;
+        }
+        deployment
     }
 
     fn container(&self) -> Value {
         let port = |name: &str, port: u16, protocol: &str| json!({ "containerPort": port, "name": name, "protocol": protocol });
-        let get = |path: &str, port: &str| json!({ "path": path, "port": port, "scheme": "HTTP" });
+        let mut ports = vec![port("dns", 53, "UDP"), port("dns-tcp", 53, "TCP"), port("metrics", 9153, "TCP")];
+        // Since 1.34 the ports of probes have names.
+        let named = self.minor >= 34;
+        if named {
+            ports.extend([port("liveness-probe", 8080, "TCP"), port("readiness-probe", 8181, "TCP")]);
+        }
+        let get = |path: &str, name: &str, port: u16| {
+            let port = if named { json!(name) } else { json!(port) };
+            json!({ "path": path, "port": port, "scheme": "HTTP" })
+        };
         json!({
             "name": "coredns",
             "image": self.image.to_string(),
@@ -144,24 +171,18 @@ impl Dns<'_> {
             "resources": { "limits": { "memory": "170Mi" }, "requests": { "cpu": "100m", "memory": "70Mi" } },
             "args": ["-conf", "/etc/coredns/Corefile"],
             "volumeMounts": [{ "name": "config-volume", "mountPath": "/etc/coredns", "readOnly": true }],
-            "ports": [
-                port("dns", 53, "UDP"),
-                port("dns-tcp", 53, "TCP"),
-                port("metrics", 9153, "TCP"),
-                port("liveness-probe", 8080, "TCP"),
-                port("readiness-probe", 8181, "TCP"),
-            ],
+            "ports": ports,
             "livenessProbe": {
-                "httpGet": get("/health", "liveness-probe"),
+                "httpGet": get("/health", "liveness-probe", 8080),
                 "initialDelaySeconds": 60,
                 "timeoutSeconds": 5,
                 "successThreshold": 1,
                 "failureThreshold": 5,
             },
-            "readinessProbe": { "httpGet": get("/ready", "readiness-probe"), "periodSeconds": 1 },
+            "readinessProbe": { "httpGet": get("/ready", "readiness-probe", 8181), "periodSeconds": 1 },
             "securityContext": {
                 "allowPrivilegeEscalation": false,
-                "capabilities": { "add": ["NET_BIND_SERVICE"], "drop": ["ALL"] },
+                "capabilities": { "add": ["NET_BIND_SERVICE"], "drop": [if self.minor < 29 { "all" } else { "ALL" }] },
                 "readOnlyRootFilesystem": true,
             },
         })

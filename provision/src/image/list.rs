@@ -11,8 +11,25 @@ use crate::assets::{Programs, Release};
 pub const REPOSITORY: &str = "registry.k8s.io";
 
 /// Kubernetes' minor version, and the tags of `pause` and `etcd` that kubeadm of that version names
-/// (`cmd/kubeadm/app/constants`). The program in the image is the release's, whatever the tag says.
-const TAGS: [(u32, &str, &str); 1] = [(37, "3.10.2", "3.7.0-0")];
+/// (`cmd/kubeadm/app/constants`; of v1.29.6, and of the newest patch of the others). The program in the image is the release's,
+/// whatever the tag says.
+const TAGS: [(u32, &str, &str); 15] = [
+    (23, "3.6", "3.5.6-0"),
+    (24, "3.7", "3.5.6-0"),
+    (25, "3.8", "3.5.9-0"),
+    (26, "3.9", "3.5.10-0"),
+    (27, "3.9", "3.5.12-0"),
+    (28, "3.9", "3.5.15-0"),
+    (29, "3.9", "3.5.12-0"),
+    (30, "3.9", "3.5.15-0"),
+    (31, "3.10", "3.5.24-0"),
+    (32, "3.10", "3.5.24-0"),
+    (33, "3.10", "3.5.24-0"),
+    (34, "3.10.1", "3.6.5-0"),
+    (35, "3.10.1", "3.6.6-0"),
+    (36, "3.10.2", "3.6.8-0"),
+    (37, "3.10.2", "3.7.0-0"),
+];
 
 /// An image of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,7 +73,7 @@ impl Part {
     /// # Errors
     /// [`BadReference`] if the repository makes no name.
     pub fn reference(self, release: &Release, repository: &str) -> Result<Reference, BadReference> {
-        // A release between or beyond those of the table has the tags of the one before it.
+        // A release beyond those of the table has the tags of the one before it.
         let minor = release.kubernetes.minor();
         let tags = TAGS.iter().rev().find(|(from, ..)| *from <= minor).unwrap_or(&TAGS[0]);
         let name = self.name();

@@ -126,7 +126,8 @@ impl Store {
     fn layer(&self, image: &Image) -> Result<Descriptor, ImageError> {
         let known = self.known().join(layer::key(&image.files)?.hex());
         if let Some(layer) = read::<Descriptor>(&known)?
-            && self.path(&layer.digest).exists()
+            // A machine that lost its power may have half of it.
+            && std::fs::metadata(self.path(&layer.digest)).is_ok_and(|found| found.len() == layer.size)
         {
             return Ok(layer);
         }

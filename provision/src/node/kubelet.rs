@@ -79,8 +79,9 @@ pub struct Host {
 
 /// First minor version whose kubelet refuses cgroup v1 unless told (KEP-4569).
 const REFUSES_CGROUP_V1: u32 = 35;
-/// First minor version whose configuration names the runtime's socket.
-const NAMES_RUNTIME: u32 = 27;
+/// First minor version in which kubeadm names the runtime's socket in the configuration, rather than by a flag (its feature
+/// `NodeLocalCRISocket`).
+const NAMES_RUNTIME: u32 = 34;
 /// First minor version that knows no runtime but those of the CRI, and no flag that chooses.
 const ONLY_CRI: u32 = 24;
 
@@ -171,7 +172,8 @@ pub struct Kubelet {
 }
 
 impl Kubelet {
-    /// The flags of `kubeadm-flags.env` (kubeadm's `phases/kubelet/flags.go`), without the user's.
+    /// The flags of `kubeadm-flags.env` (kubeadm's `phases/kubelet/flags.go`), without the user's. That before 1.35 the sandbox's
+    /// image is named, so that it is not collected, is left out: no image of a host is.
     fn own(&self, host: &Host) -> Vec<(&'static str, String)> {
         let mut flags = Vec::new();
         if self.node != self.hostname {
