@@ -136,7 +136,8 @@ fn configure(var: &Path, programs: &Programs, registry: SocketAddr, image: &str)
         registries: at("certs.d"),
         cni_configuration: at("net.d"),
         cni_plugins: programs.path("bridge").unwrap().parent().unwrap().to_owned(),
-        runc: Some(programs.path("runc").unwrap().to_owned()),
+        shim: programs.path("containerd-shim-runc-v2").map(Path::to_owned),
+        runc: programs.path("runc").map(Path::to_owned),
         sys_resource: false,
     };
     write("config.toml", &containerd.config());

@@ -52,7 +52,9 @@ pub struct Containerd {
     pub cni_configuration: PathBuf,
     /// The folder of CNI plug-ins.
     pub cni_plugins: PathBuf,
-    /// runc, where it is in no folder of PATH.
+    /// Its shim, `containerd-shim-runc-v2`, which must be of its version; without, the first one in PATH.
+    pub shim: Option<PathBuf>,
+    /// runc; without, the first one in PATH.
     pub runc: Option<PathBuf>,
     /// May it make a process less likely to be killed than it is itself (`CAP_SYS_RESOURCE`)?
     pub sys_resource: bool,
@@ -68,10 +70,12 @@ impl Containerd {
     /// `config.toml`.
     #[must_use]
     pub fn config(&self) -> String {
-        let runc = self.runc.as_ref().map_or_else(String::new, |path| shown(path));
+        // An empty path says nothing.
+        let [shim, runc] = [&self.shim, &self.runc].map(|path| path.as_deref().map_or_else(String::new, shown));
         let runtimes = json!({
             "runc": {
                 "runtime_type": "io.containerd.runc.v2",
+                "runtime_path": shim,
                 // The kubelet's cgroupDriver is cgroupfs: there is no systemd on a host.
                 "options": { "BinaryName": runc, "SystemdCgroup": false },
             },
@@ -156,6 +160,7 @@ mod tests {
             registries: "/etc/containerd/certs.d".into(),
             cni_configuration: "/etc/cni/net.d".into(),
             cni_plugins: "/usr/lib/cni".into(),
+            shim: None,
             runc: None,
             sys_resource: false,
         }
