@@ -9,9 +9,9 @@ use ipnet::IpNet;
 use seaworthy_provision::addon::{self, DIFFERENCES, Dns, KubeProxy};
 use seaworthy_provision::assets::Release;
 use seaworthy_provision::image::{Part, REPOSITORY};
-use seaworthy_provision::node::dns_address;
 use seaworthy_provision::node::kubelet::{Cluster, Host, Kubelet};
 use seaworthy_provision::node::proxy::{Mode, Proxy};
+use seaworthy_provision::node::{Deviation, dns_address};
 use serde_json::{Map, Value, json};
 
 const CLUSTER: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: v1.37.2\n";
@@ -146,6 +146,22 @@ fn images_have_kubeadms_names() {
     let Some(kubeadm) = Kubeadm::with("imageRepository: example.test/mirror\n") else { return };
     let coredns = Part::CoreDns.reference(&release, "example.test/mirror").unwrap().to_string();
     assert!(kubeadm.run(&["config", "images", "list"]).lines().any(|line| line == coredns), "{coredns}");
+}
+
+#[test]
+fn the_document_has_every_deviation() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/nodes.md")).unwrap();
+    let pki = Path::new("/etc/kubernetes/pki");
+    let cluster = Cluster { dns: dns_address(&services()), domain: "cluster.local", pki, user: None };
+    let proxy = Proxy { advertise: "10.0.0.11".parse().unwrap(), pods: &[], mode: Mode::Iptables, user: None };
+    let rows = [("kubelet", host().configuration(&cluster)), ("kube-proxy", proxy.configuration())];
+    let line = |of: &str, row: &Deviation| {
+        let when = if row.above_user { "always" } else { "unless set" };
+        format!("| {of} | `{}` | `{}` | {when} | {} |", row.field, row.value, row.reason)
+    };
+    let lines: Vec<_> = rows.iter().flat_map(|(of, all)| all.deviations.iter().map(|row| line(of, row))).collect();
+    let said: Vec<_> = text.lines().filter(|line| line.starts_with("| kube")).collect();
+    assert_eq!(said, lines, "docs/nodes.md says something else");
 }
 
 fn key(object: &Value) -> String {
