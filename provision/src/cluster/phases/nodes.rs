@@ -134,6 +134,7 @@ fn start_containerd(engine: &Engine<'_>, planned: &PlannedHost, host: &Host) -> 
         registries: format!("{CONTAINERD}/certs.d").into(),
         cni_configuration: CNI.into(),
         cni_plugins: path("bridge")?.parent().map(Path::to_path_buf).unwrap_or_default(),
+        shim: path("containerd-shim-runc-v2").ok().map(Path::to_path_buf),
         runc: path("runc").ok().map(Path::to_path_buf),
         sys_resource: has_sys_resource(),
     };

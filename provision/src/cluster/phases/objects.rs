@@ -129,12 +129,14 @@ pub(super) fn addon(engine: &Engine<'_>) -> Result<(), EngineError> {
     let (_, plane) = engine.control_plane(plan.first())?;
     let server = server(engine)?;
     let mut objects = proxy(engine, |proxy| KubeProxy { proxy, server: &server }.objects())?;
-    let image = Part::CoreDns.reference(&plan.first().release, REPOSITORY);
+    let release = &plan.first().release;
+    let image = Part::CoreDns.reference(release, REPOSITORY);
     let image = image.map_err(|error| EngineError::Preflight(error.to_string()))?;
     // kubeadm has two, so that one remains when a node goes.
     let replicas = u32::try_from(plan.nodes().count().clamp(1, 2)).unwrap_or(2);
     if plan.nodes().next().is_some() {
-        let dns = Dns { services: &plane.services[0], domain: &plane.domain, image: &image, replicas };
+        let minor = release.kubernetes.minor();
+        let dns = Dns { minor, services: &plane.services[0], domain: &plane.domain, image: &image, replicas };
         objects.extend(dns.objects());
     }
     for object in objects {
