@@ -33,6 +33,14 @@ pub enum ControlError {
     Refused(String),
 }
 
+impl ControlError {
+    /// The answer is one to another question.
+    pub(super) fn unexpected(socket: &Path) -> Self {
+        let source = io::Error::new(io::ErrorKind::InvalidData, "it is another program");
+        Self::Silent { socket: socket.to_owned(), source }
+    }
+}
+
 /// Asks the process behind this socket.
 ///
 /// # Errors

@@ -280,6 +280,7 @@ pub fn process_main(arguments: &[OsString]) -> Option<ExitCode> {
     let (name, rest) = arguments.get(1..)?.split_first()?;
     let ended = match name.to_str()? {
         link::delay::NAME => link::delay::main(rest),
+        disk::NAME => disk::main(rest),
         _ => return None,
     };
     let Err(error) = ended else { return Some(ExitCode::SUCCESS) };

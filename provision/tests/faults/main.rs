@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
+mod disk;
 mod lab;
 mod link;
 
@@ -27,6 +28,12 @@ fn main() -> ExitCode {
             Ok(())
         })
     };
-    let trials = link::TRIALS.iter().copied().map(trial).collect();
+    if nix::unistd::geteuid().is_root() {
+        // Mounts are ours alone, and go with us.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+        let private = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_PRIVATE;
+        nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+    }
+    let trials = disk::TRIALS.iter().chain(link::TRIALS).copied().map(trial).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
