@@ -12,7 +12,7 @@ use seaworthy_provision::fault::link::{Interface, Port};
 pub(crate) struct Namespace(File);
 
 impl Namespace {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let thread = || {
             unshare(CloneFlags::CLONE_NEWNET).unwrap();
             File::open("/proc/thread-self/ns/net").unwrap()

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use seaworthy_provision::fault::link::delay::{self, DelayedPath, Delays, Shape};
-use seaworthy_provision::fault::link::{Effect, End, Rule, apply};
+use seaworthy_provision::fault::link::{Effect, End, Rule, apply, mac};
 
 use crate::lab::{Lab, Process};
 
@@ -65,6 +65,9 @@ fn one_way() {
     assert_eq!(lab.switch.run("nft list ruleset").matches("ether saddr").count(), 1);
     apply(&lab.switch.path(), &[]).unwrap();
     assert_eq!(lab.switch.run("nft list ruleset"), "");
+    assert_eq!(mac(&lab.host(2).path(), &"eth0".parse().unwrap()).unwrap(), lab.ports[1].mac);
+    let error = mac(&lab.host(2).path(), &"eth1".parse().unwrap()).unwrap_err().to_string();
+    assert!(error.starts_with("there is no Ethernet interface eth1"), "{error}");
     let error = apply(Path::new("/proc/0/ns/net"), &[]).unwrap_err().to_string();
     assert!(error.starts_with("the network namespace /proc/0/ns/net cannot be entered"), "{error}");
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
 mod disk;
+mod etcd;
 mod lab;
 mod link;
 
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         let private = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_PRIVATE;
         nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
     }
-    let trials = disk::TRIALS.iter().chain(link::TRIALS).copied().map(trial).collect();
+    let mut trials: Vec<_> = [disk::TRIALS, etcd::TRIALS, link::TRIALS].concat().into_iter().map(trial).collect();
+    trials.push(trial(etcd::FIGURES).with_ignored_flag(true));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 
+use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, setns};
 use serde::{Deserialize, Serialize};
@@ -131,12 +132,33 @@ pub enum LinkError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The namespace has no such interface.
+    #[error("there is no Ethernet interface {interface} in the network namespace {path}")]
+    NoInterface {
+        /// The namespace.
+        path: PathBuf,
+        /// The interface.
+        interface: Interface,
+    },
     /// The program nft does not run.
     #[error("nft cannot be run: {0}; it comes with the package nftables")]
     NoNft(io::Error),
     /// nft refuses the rules.
     #[error("nft refuses the rules: {0}")]
     Refused(String),
+}
+
+/// The address of an interface in a network namespace, as that of a host's own end of its link.
+///
+/// # Errors
+/// [`LinkError`]: there is no such namespace or interface, or it is none of Ethernet.
+pub fn mac(namespace: &Path, interface: &Interface) -> Result<Mac, LinkError> {
+    let found = inside(namespace, || {
+        let addresses = getifaddrs().into_iter().flatten();
+        let mut named = addresses.filter(|address| address.interface_name == interface.name());
+        named.find_map(|address| address.address?.as_link_addr()?.addr())
+    })?;
+    found.map(Mac).ok_or_else(|| LinkError::NoInterface { path: namespace.to_owned(), interface: interface.clone() })
 }
 
 /// Does something in another network namespace (`/proc/PID/ns/net`, `/run/netns/NAME`), in a thread that ends with it.
