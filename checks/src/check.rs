@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::conclusion::{Conclusion, Inconclusive, Verdict};
 use crate::construct::Edit;
-use crate::profile::{KubernetesVersion, Profile, Role};
+use crate::profile::{KubernetesVersion, PkiProfile, Profile, Role};
 
 /// How much it matters that a claim does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -165,6 +165,8 @@ pub struct Claim<F> {
     pub roles: Vec<Role>,
     /// Kubernetes minors that it is about.
     pub versions: RangeInclusive<u32>,
+    /// Measures of a PKI that it belongs to; empty is all.
+    pub measures: &'static [PkiProfile],
     /// Examples, good and bad.
     pub example: Example,
     judge: Judge<F>,
@@ -198,6 +200,7 @@ impl<F> Claim<F> {
             basis: Vec::new(),
             roles: Vec::new(),
             versions: 0..=u32::MAX,
+            measures: &[],
             example: Example::default(),
             judge: Box::new(judge),
         }
@@ -261,6 +264,13 @@ impl<F> Claim<F> {
         self
     }
 
+    /// Only by these measures of a PKI.
+    #[must_use]
+    pub fn only(mut self, measures: &'static [PkiProfile]) -> Self {
+        self.measures = measures;
+        self
+    }
+
     /// Edits of the reference node under which it does not hold.
     #[must_use]
     pub fn bad(mut self, edits: impl IntoIterator<Item = Edit>) -> Self {
@@ -305,6 +315,14 @@ impl<F> Claim<F> {
                 "about {}; the profile's role is {}",
                 roles.join(" and "),
                 view.profile.role.name()
+            ));
+        }
+        if !self.measures.is_empty() && !self.measures.contains(&view.profile.pki) {
+            let measures: Vec<_> = self.measures.iter().map(|measure| measure.name()).collect();
+            return Conclusion::not_applicable(format!(
+                "asked for by the profile {}; the profile is {}",
+                measures.join(" and "),
+                view.profile.pki.name()
             ));
         }
         (self.judge)(view)

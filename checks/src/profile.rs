@@ -106,6 +106,35 @@ impl Runtime {
     }
 }
 
+/// By whose measure a PKI is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PkiProfile {
+    /// What kubeadm makes is right.
+    Kubeadm,
+    /// The CIS benchmark: certificates are for their owner alone, too.
+    Cis,
+    /// BSI TR-02102: RSA keys of 3000 bits or more.
+    Bsi,
+    /// All of that.
+    Strict,
+}
+
+impl PkiProfile {
+    /// All, in the order of `--pki-profile`'s help.
+    pub const ALL: [Self; 4] = [Self::Kubeadm, Self::Cis, Self::Bsi, Self::Strict];
+
+    /// The name as `--pki-profile` takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kubeadm => "kubeadm",
+            Self::Cis => "cis",
+            Self::Bsi => "bsi",
+            Self::Strict => "strict",
+        }
+    }
+}
+
 /// The profile that a node is judged by.
 #[derive(Debug, Clone)]
 pub struct Profile {
@@ -119,6 +148,10 @@ pub struct Profile {
     pub ipv4: bool,
     /// Does the cluster use IPv6 addresses? With [`Profile::ipv4`]: dual-stack.
     pub ipv6: bool,
+    /// By whose measure its PKI is judged.
+    pub pki: PkiProfile,
+    /// A certificate that expires within so many days is as good as expired.
+    pub expiry_warn: u16,
     /// The time to judge by.
     pub now: jiff::Timestamp,
 }
@@ -133,6 +166,8 @@ impl Profile {
             runtime: None,
             ipv4: true,
             ipv6: false,
+            pki: PkiProfile::Kubeadm,
+            expiry_warn: 30,
             now,
         }
     }

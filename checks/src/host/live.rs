@@ -51,6 +51,19 @@ impl LiveHost {
         Ok(host)
     }
 
+    /// Opens a folder that holds a PKI and is no node's root: nothing but the PKI is asked about.
+    ///
+    /// # Errors
+    /// If `folder` cannot be opened as a directory.
+    pub fn open_pki(folder: &Path) -> Result<Self, Refusal> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = open(folder, flags, Mode::empty()).map_err(|errno| {
+            Refusal::new(kind(errno), format!("{}: cannot be opened as a folder: {}", folder.display(), errno.desc()))
+        })?;
+        let layout = Layout { pki: Some("/".to_owned()), bare: true, ..Layout::default() };
+        Ok(Self { root: fd, root_path: folder.to_owned(), probes: None, layout })
+    }
+
     /// Lets probes be asked: `program` must call [`probe_main`](super::probe_main) first of all. Without it they are not tried.
     #[must_use]
     pub fn with_probes(mut self, program: impl Into<PathBuf>) -> Self {
@@ -265,6 +278,8 @@ impl Host for LiveHost {
             Query::Layout => serde_json::to_value(&self.layout)
                 .map(Reply::Value)
                 .map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string())),
+            Query::Credentials { path } => super::credentials::read(self, path),
+            Query::Processes => super::process::processes(self),
             Query::Run { program } => super::program::run(self, *program),
             Query::Cri { socket, call } => super::cri::call(self, socket, *call),
             Query::Get { url } => super::http::get(url),

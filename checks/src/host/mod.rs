@@ -3,19 +3,23 @@
 //! Three kinds answer: [`LiveHost`] (this machine, or a node's root mounted at a path), [`Transcript`] (what a host once
 //! said, from memory or a recording) and [`Recorder`], which asks another host, redacts and remembers.
 
+mod credentials;
 mod cri;
 mod http;
 mod live;
 mod lookup;
 mod probe;
+mod process;
 mod program;
 mod query;
 mod recording;
 mod redact;
 mod transcript;
 
+pub use credentials::{Block, Credentials, Form, Holds, Oddity};
 pub use live::LiveHost;
 pub use probe::probe_main;
+pub use process::Process;
 pub use query::{
     Answer, CriCall, Entry, FileKind, FileSystem, Layout, Probe, Program, Query, Refusal, RefusalKind, Reply, Stat,
     System,

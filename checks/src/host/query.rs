@@ -33,6 +33,14 @@ pub enum Query {
         /// Absolute path on the host.
         path: String,
     },
+    /// The certificates, keys and kubeconfig in a file, without anything secret: of a private key its public half. The
+    /// reply is a [`Credentials`](super::Credentials) as a value.
+    Credentials {
+        /// Absolute path on the host.
+        path: String,
+    },
+    /// The components of Kubernetes that run; the reply is a list of [`Process`](super::Process) as a value.
+    Processes,
     /// Where the user says that things are which may lie elsewhere; the reply is a [`Layout`] as a value.
     Layout,
     /// What the kernel says of the machine and of us: uname, sysinfo, CPUs, our capabilities.
@@ -69,7 +77,12 @@ pub enum Query {
 impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read { path } | Self::List { path } | Self::Stat { path } | Self::Link { path } => f.write_str(path),
+            Self::Read { path }
+            | Self::List { path }
+            | Self::Stat { path }
+            | Self::Link { path }
+            | Self::Credentials { path } => f.write_str(path),
+            Self::Processes => f.write_str("processes"),
             Self::StatFs { path } => write!(f, "file system of {path}"),
             Self::Layout => f.write_str("layout"),
             Self::System => f.write_str("system"),
@@ -182,6 +195,10 @@ pub struct Layout {
     pub kubelet_config: Option<String>,
     /// The folder of static pods.
     pub manifests: Option<String>,
+    /// The folder of the PKI, kubeadm's `certificatesDir`; or one file of it.
+    pub pki: Option<String>,
+    /// Is that all there is, rather than a part of a node?
+    pub bare: bool,
 }
 
 /// The type of a file.

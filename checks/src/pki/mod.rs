@@ -1,3 +1,25 @@
-//! The public key infrastructure of a cluster: what its files hold, and whether it fits together.
+//! The PKI suite: what a node's certificates, keys and kubeconfigs are for, and whether they fit together.
+//!
+//! [`Facts::read`] discovers the PKI by role and reads it; [`checks`] is the registry. Every tool looks at expiry, file modes
+//! or flags; that files, flags, kubeconfigs, running processes and other nodes agree is what is judged here.
 
+mod check;
+pub mod discover;
+mod facts;
+pub mod kubeconfig;
+pub mod settings;
+pub mod store;
+mod tally;
 pub mod x509;
+
+pub use check::checks;
+pub use facts::{Bundle, Client, Credential, Facts, Of, Unread};
+
+/// A claim of the PKI suite.
+pub type Check = crate::check::Claim<Facts>;
+
+/// What a judge of the PKI suite sees.
+pub type View<'a> = crate::check::View<'a, Facts>;
+
+/// Another node of the fleet.
+pub type Peer<'a> = crate::check::Peer<'a, Facts>;

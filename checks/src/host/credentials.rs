@@ -1,0 +1,183 @@
+//! What a file holds of certificates, keys and kubeconfigs, read where the file is, so that no private half leaves it.
+//!
+//! Certificates stay whole, since they are public. Of a private key the public half is derived and the rest forgotten; of
+//! a token or a password it is said that it is there.
+
+use serde::{Deserialize, Serialize};
+
+use super::live::LiveHost;
+use super::recording::lossless;
+use super::{Answer, Host, Query, Refusal, RefusalKind, Reply};
+use crate::pki::kubeconfig::{self, Kubeconfig};
+use crate::pki::x509::BrokenKey;
+use crate::pki::x509::pem::{Content, Document, RemarkKind};
+
+/// What a file holds, without anything secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Credentials {
+    /// How it is written.
+    pub form: Form,
+    /// What it holds, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks: Vec<Block>,
+    /// The kubeconfig that it is, with what is embedded in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubeconfig: Option<Kubeconfig<Vec<Block>>>,
+    /// What is odd about its text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub oddities: Vec<Oddity>,
+}
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// PEM: text with blocks.
+    Pem,
+    /// DER: one certificate or key in binary.
+    Der,
+    /// A kubeconfig.
+    Kubeconfig,
+    /// Neither.
+    Nothing,
+}
+
+/// A certificate or a key, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Block {
+    /// The line where it begins; 0 where there are no lines.
+    pub line: u32,
+    /// What it is.
+    pub holds: Holds,
+    /// Its label, where that says something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mislabelled: Option<String>,
+}
+
+/// What a block is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Holds {
+    /// A certificate.
+    Certificate {
+        /// Its DER.
+        #[serde(with = "lossless")]
+        der: Vec<u8>,
+    },
+    /// A private key.
+    PrivateKey {
+        /// The SubjectPublicKeyInfo of its public half.
+        #[serde(with = "lossless")]
+        spki: Vec<u8>,
+    },
+    /// A private key that is encrypted.
+    EncryptedKey,
+    /// A public key.
+    PublicKey {
+        /// Its SubjectPublicKeyInfo.
+        #[serde(with = "lossless")]
+        spki: Vec<u8>,
+    },
+    /// Something that a PKI may have and no component reads: a request, a revocation list, parameters.
+    Other,
+    /// Something that cannot be understood.
+    Malformed {
+        /// Why not.
+        why: String,
+    },
+}
+
+/// Something odd about a file of PEM, that Go reads over and others may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Oddity {
+    /// Lines that end in CR LF.
+    CarriageReturns,
+    /// Text that is in no block, at this line.
+    Text(u32),
+}
+
+/// What a file of a host holds.
+pub(super) fn read(host: &LiveHost, path: &str) -> Answer {
+    let Reply::Bytes { bytes, truncated } = host.ask(&Query::Read { path: path.to_owned() })? else {
+        return Err(Refusal::new(RefusalKind::Failed, format!("{path}: no bytes were read")));
+    };
+    if truncated {
+        let message = format!("{path} is too large: it has more than {} bytes", bytes.len());
+        return Err(Refusal::new(RefusalKind::Failed, message));
+    }
+    let value = serde_json::to_value(parse(&bytes));
+    value.map(Reply::Value).map_err(|error| Refusal::new(RefusalKind::Failed, format!("{path}: {error}")))
+}
+
+/// What bytes hold. Total: whatever they are, there is an answer.
+pub(crate) fn parse(bytes: &[u8]) -> Credentials {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| text.contains("clusters"));
+    let yaml = text.and_then(|text| serde_saphyr::from_str::<serde_json::Value>(text).ok());
+    if let Some(config) = yaml.as_ref().and_then(kubeconfig::parse) {
+        let kubeconfig = Some(config.map(|bytes| blocks(&Document::read(&bytes))));
+        return Credentials { form: Form::Kubeconfig, blocks: Vec::new(), kubeconfig, oddities: Vec::new() };
+    }
+    let document = Document::read(bytes);
+    let has = |kind: &RemarkKind| document.remarks.iter().any(|remark| remark.kind == *kind);
+    let form = match () {
+        () if has(&RemarkKind::DerInsteadOfPem) => Form::Der,
+        () if has(&RemarkKind::NoBlock) || has(&RemarkKind::Empty) => Form::Nothing,
+        () => Form::Pem,
+    };
+    let oddities = document.remarks.iter().filter_map(|remark| match remark.kind {
+        RemarkKind::CrLf => Some(Oddity::CarriageReturns),
+        RemarkKind::TextOutside(_) | RemarkKind::TrailingData(_) => Some(Oddity::Text(line(remark.line))),
+        _ => None,
+    });
+    let oddities = if form == Form::Pem { oddities.collect() } else { Vec::new() };
+    Credentials { form, blocks: blocks(&document), kubeconfig: None, oddities }
+}
+
+fn line(line: usize) -> u32 {
+    u32::try_from(line).unwrap_or(u32::MAX)
+}
+
+/// The blocks of a document, and what is so wrong that a block never came to be.
+fn blocks(document: &Document) -> Vec<Block> {
+    let remarks_at = |line| document.remarks.iter().filter(move |remark| remark.line == line).map(|remark| &remark.kind);
+    let mut all: Vec<_> = document
+        .blocks
+        .iter()
+        .map(|block| {
+            let malformed = |why: String| Holds::Malformed { why };
+            let mut holds = match &block.content {
+                Content::Certificate(certificate) => Holds::Certificate { der: certificate.der.to_vec() },
+                Content::BrokenCertificate(error) => malformed(error.to_string()),
+                Content::Key(key) if key.form.is_private() => Holds::PrivateKey { spki: key.public.spki.to_vec() },
+                Content::Key(key) => Holds::PublicKey { spki: key.public.spki.to_vec() },
+                Content::BrokenKey(BrokenKey::Encrypted) => Holds::EncryptedKey,
+                Content::BrokenKey(error) => malformed(error.to_string()),
+                Content::CertificateRequest | Content::RevocationList | Content::Parameters => Holds::Other,
+                Content::Unknown => Holds::Other,
+            };
+            let mut mislabelled = None;
+            for remark in remarks_at(block.line) {
+                match remark {
+                    RemarkKind::WrongLabel(_) => mislabelled.clone_from(&block.label),
+                    RemarkKind::NotBase64 => holds = malformed("what is between BEGIN and END is no base64".to_owned()),
+                    RemarkKind::TrailingDer(bytes) => holds = malformed(format!("{bytes} bytes behind its end")),
+                    _ => {}
+                }
+            }
+            if block.skipped_by_go && block.label.is_some() && !matches!(holds, Holds::Malformed { .. }) {
+                holds = malformed("Go passes over the block: its BEGIN or END does not stand alone on its line".to_owned());
+            }
+            Block { line: line(block.line), holds, mislabelled }
+        })
+        .collect();
+    let cut = document.remarks.iter().filter(|remark| remark.kind == RemarkKind::NoEnd).map(|remark| Block {
+        line: line(remark.line),
+        holds: Holds::Malformed { why: "BEGIN and END do not belong together: it is cut off, or was put together badly".to_owned() },
+        mislabelled: None,
+    });
+    all.extend(cut);
+    all
+}

@@ -1,0 +1,580 @@
+//! Files: what is there, who may read it, and what is in it.
+
+use super::*;
+use crate::fact::Fact;
+use crate::host::{FileKind, Form, Oddity};
+use crate::pki::discover::{Kind, Role};
+use crate::pki::facts::beside;
+use crate::pki::store::File;
+use crate::profile::PkiProfile;
+
+const CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+
+/// Files that somebody needs: path, what for, and whether it must hold a certificate or a key.
+fn needed(facts: &Facts) -> Vec<(&str, String, Need)> {
+    let mut all = Vec::new();
+    for one in &facts.discovery.uses {
+        let need = match one.role {
+            Role::ServiceAccountKey => Need::Key,
+            Role::ServiceAccountPublicKeys => Need::AnyKey,
+            _ => Need::Certificate,
+        };
+        all.push((one.file.as_str(), format!("{} ({})", one.role, one.from), need));
+        if let Some(key) = &one.key {
+            all.push((key.as_str(), format!("the key of {} ({})", one.role, one.from), Need::Key));
+        }
+    }
+    for client in &facts.clients {
+        let place = format!("named in {}", client.of.file);
+        if let Some(file) = client.cluster.as_ref().and_then(|cluster| cluster.ca_file.as_ref()) {
+            all.extend(facts.store.get(&beside(&client.of.file, file)).map(|one| (one.path.as_str(), place.clone(), Need::Certificate)));
+        }
+        let user = client.user.as_ref();
+        for (file, need) in [
+            (user.and_then(|user| user.certificate_file.as_ref()), Need::Certificate),
+            (user.and_then(|user| user.key_file.as_ref()), Need::Key),
+        ] {
+            let file = file.and_then(|file| facts.store.get(&beside(&client.of.file, file)));
+            all.extend(file.map(|one| (one.path.as_str(), place.clone(), need)));
+        }
+    }
+    for one in facts.discovery.kubeconfigs.iter().filter(|one| one.required) {
+        all.push((one.file.as_str(), format!("the kubeconfig of {} ({})", one.holder, one.from), Need::Kubeconfig));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    all.retain(|(path, _, need)| seen.insert((path.to_owned(), *need)));
+    all
+}
+
+/// What a file must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Need {
+    Certificate,
+    Key,
+    AnyKey,
+    Kubeconfig,
+}
+
+fn mode(mode: u32) -> String {
+    format!("{mode:04o}")
+}
+
+/// Does the distribution let its components read keys by group, or own them?
+fn component_users(facts: &Facts) -> bool {
+    facts.discovery.layouts.iter().any(|layout| layout.component_users)
+}
+
+/// May this user own keys and folders?
+fn may_own(facts: &Facts, uid: u32) -> bool {
+    uid == 0 || component_users(facts) || facts.discovery.layouts.iter().any(|layout| layout.owners.contains(&uid))
+}
+
+/// Files of a role, and all others in the PKI's folders.
+fn files(facts: &Facts) -> impl Iterator<Item = &File> {
+    facts.store.iter().filter(|file| file.stat.known().is_some_and(|stat| stat.kind == FileKind::File))
+}
+
+/// The folders of the PKI, and those that its files lie in, with their mode.
+fn folders(facts: &Facts) -> Vec<(String, crate::host::Stat)> {
+    let parents = facts.discovery.uses.iter().filter_map(|one| Some(one.file.rsplit_once('/')?.0.to_owned()));
+    let all: std::collections::BTreeSet<_> = facts.discovery.folders.iter().cloned().chain(parents).collect();
+    let all = all.into_iter().filter(|folder| !folder.is_empty());
+    all.filter_map(|folder| facts.store.folder(&folder).map(|stat| (folder, *stat))).collect()
+}
+
+fn restrict(path: &str, mode: &str) -> Remedy {
+    Remedy::new("Take the rights away.").command(format!("chmod {mode} {path}"))
+}
+
+fn presence() -> Vec<Check> {
+    vec![
+        claim("pki.file.present", "every file that a flag or the layout names is there", Of::Other, "files", |view, tally| {
+            for (path, what, _) in needed(view.facts) {
+                let Some(file) = view.facts.store.get(path) else { continue };
+                tally.look();
+                if let Fact::Absent(_) = file.contents
+                    && !dangling(file)
+                {
+                    tally.breach(Breach::new(path, format!("{path} is not there: {what}")).at(path, None));
+                }
+            }
+        })
+        .label("file")
+        .alias("PKI-F11")
+        .alias("!MISSING!")
+        .page(
+            "A component whose certificate or key is not there does not start, or starts and is refused. kubeadm lists a missing file and says no more of it.",
+            "Takes the files that flags of static pods, processes and units, kubeconfigs and the distribution's layout name, and looks whether they are there. The key of a CA may be elsewhere.",
+        )
+        .basis("PKI certificates and requirements: certificate paths", CERTIFICATES)
+        .remedy(Remedy::new("Have kubeadm make what is missing.").command("kubeadm init phase certs all")),
+        claim("pki.file.readable", "every file of the PKI is a file, and can be read", Of::Other, "files", |view, tally| {
+            for (path, what, _) in needed(view.facts) {
+                let Some(stat) = view.facts.store.get(path).and_then(|file| file.stat.known()) else { continue };
+                tally.look();
+                let kind = match stat.kind {
+                    FileKind::Directory => "a folder",
+                    FileKind::Fifo => "a FIFO",
+                    FileKind::Socket => "a socket",
+                    FileKind::Device => "a device",
+                    _ => continue,
+                };
+                tally.breach(Breach::new(path, format!("{path} is {kind}: {what}")).found(kind).wanted("a file").at(path, None));
+            }
+            view.facts.unread.iter().for_each(|unread| tally.unknown(unread.why.clone()));
+        })
+        .label("file")
+        .alias("PKI-F11")
+        .alias("permission denied")
+        .page(
+            "What cannot be read is not judged; the rest is. A claim that needed it is undetermined, too.",
+            "Reads every file with a role, and every file in the PKI's folders, up to 1 MiB each. Links to folders are not followed.",
+        )
+        .basis("PKI certificates and requirements", CERTIFICATES)
+        .remedy(Remedy::new("Run as root, or remove what does not belong there.")),
+        claim("pki.file.parses", "every file of the PKI holds what it must", Of::Other, "files", |view, tally| {
+            for (path, what, need) in needed(view.facts) {
+                let Some(file) = view.facts.store.get(path) else { continue };
+                let Some(contents) = file.contents.known() else { continue };
+                tally.look();
+                let breach = |message: String| Breach::new(path, message);
+                if let Some((line, why)) = contents.malformed.first() {
+                    tally.breach(breach(format!("{path} cannot be understood: {why}")).at(path, (*line > 0).then_some(*line)));
+                    continue;
+                }
+                let there = match need {
+                    Need::Certificate => !contents.certificates.is_empty(),
+                    Need::Key => !contents.keys.is_empty() || !contents.encrypted.is_empty(),
+                    Need::AnyKey => !contents.keys.is_empty() || !contents.public_keys.is_empty() || !contents.certificates.is_empty(),
+                    Need::Kubeconfig => file.kubeconfig.is_some(),
+                };
+                if !there {
+                    let wanted = match need {
+                        Need::Certificate => "a certificate in PEM",
+                        Need::Key => "a private key in PEM",
+                        Need::AnyKey => "a key in PEM",
+                        Need::Kubeconfig => "a kubeconfig",
+                    };
+                    tally.breach(breach(format!("{path} does not hold {wanted}: {what}")).wanted(wanted).at(path, None));
+                } else if file.form == Form::Der {
+                    let message = format!("{path} is DER: Kubernetes reads PEM");
+                    tally.breach(breach(message).found("DER").wanted("PEM").at(path, None));
+                }
+            }
+        })
+        .severity(Severity::Critical)
+        .label("file")
+        .alias("PKI-X01")
+        .alias("PKI-F08")
+        .alias("data does not contain any valid RSA or ECDSA certificates")
+        .page(
+            "A component that cannot parse its certificate or key does not start.",
+            "Splits PEM as Go does, and parses certificates and keys; of what is malformed in a certificate every other part is judged all the same.",
+        )
+        .basis("PKI certificates and requirements", CERTIFICATES)
+        .remedy(
+            Remedy::new("If it is DER, write it as PEM; otherwise have it issued again.")
+                .command("openssl x509 -inform der -in FILE -out FILE.pem"),
+        ),
+        claim("pki.file.link", "the kubelet's current certificate is not a link to nowhere", Of::Other, "links", |view, tally| {
+            for file in view.facts.store.iter().filter(|file| file.link.is_some()) {
+                tally.look();
+                if dangling(file) {
+                    let target = file.link.clone().unwrap_or_default();
+                    let message = format!("{} leads to {target}, which is not there or leads back", file.path);
+                    tally.breach(Breach::new(&file.path, message).found(target).at(&file.path, None));
+                }
+            }
+        })
+        .label("file")
+        .alias("PKI-F09")
+        .alias("kubelet-client-current.pem")
+        .page(
+            "The kubelet writes each new certificate into a file of its own and moves the link kubelet-client-current.pem. If it leads nowhere the kubelet has no identity when it starts again.",
+            "Follows the links among the PKI's files inside the node's root.",
+        )
+        .basis("Certificate rotation of the kubelet", "https://kubernetes.io/docs/tasks/tls/certificate-rotation/")
+        .remedy(
+            Remedy::new("Point it at the newest certificate.")
+                .command(format!("ln -sf \"$(ls -1 /var/lib/kubelet/pki/kubelet-client-2*.pem | tail -n 1)\" {CURRENT}")),
+        ),
+    ]
+}
+
+/// Is it a link that leads nowhere, or in a circle?
+fn dangling(file: &File) -> bool {
+    file.link.is_some() && file.stat.known().is_none()
+}
+
+fn rights() -> Vec<Check> {
+    vec![
+        claim("pki.file.key-mode", "no private key can be read or changed by others than its owner", Of::Other, "keys", |view, tally| {
+            let group = if component_users(view.facts) { 0o040 } else { 0 };
+            for file in files(view.facts).filter(|file| file.has_key() && file.kubeconfig.is_none()) {
+                tally.look();
+                let open = file.open_to() & 0o066 & !group;
+                if open != 0 {
+                    let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
+                    let whom = if open & 0o006 != 0 { "anyone" } else { "its group" };
+                    let message = format!("{} holds a private key and is open to {whom}", file.path);
+                    tally.breach(Breach::new(&file.path, message).found(found).wanted("0600").at(&file.path, None));
+                }
+            }
+        })
+        .severity(Severity::Critical)
+        .label("file")
+        .label("CIS")
+        .alias("PKI-F01")
+        .alias("CIS 1.1.21")
+        .page(
+            "Whoever reads the key of a CA is the cluster's administrator, and whoever reads another key is who the certificate says.",
+            "Looks at the mode of every file with a private key, and at the modes of the folders above it: what nobody can get to is not open. An access list shows in the group's bits.",
+        )
+        .basis("CIS Kubernetes Benchmark 1.1.21", CIS)
+        .remedy(restrict("/etc/kubernetes/pki/*.key", "600")),
+        claim("pki.file.key-owner", "private keys belong to root, or to the component's own user", Of::Other, "keys", |view, tally| {
+            // A folder that was given alone is a copy, and belongs to whoever copied it.
+            for file in files(view.facts).filter(|file| file.has_key() && !view.facts.discovery.bare) {
+                let Some(stat) = file.stat.known() else { continue };
+                tally.look();
+                if !may_own(view.facts, stat.uid) {
+                    let message = format!("{} belongs to user {}", file.path, stat.uid);
+                    tally.breach(Breach::new(&file.path, message).found(stat.uid.to_string()).wanted("0").at(&file.path, None));
+                }
+            }
+        })
+        .label("file")
+        .label("CIS")
+        .alias("PKI-F01")
+        .alias("CIS 1.1.19")
+        .page(
+            "The owner of a file can give it any mode, and read it.",
+            "Looks at the owner of every file with a private key. k0s, MicroK8s and Talos have users for their components, who may own keys there.",
+        )
+        .basis("CIS Kubernetes Benchmark 1.1.19", CIS)
+        .remedy(Remedy::new("Give it to root.").command("chown root:root /etc/kubernetes/pki/*.key")),
+        claim("pki.file.certificate-mode", "nobody but their owner can change certificates", Of::Other, "certificates", |view, tally| {
+            for file in files(view.facts).filter(|file| !file.has_key() && file.kubeconfig.is_none()) {
+                tally.look();
+                if file.open_to() & 0o022 != 0 {
+                    let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
+                    let message = format!("{} can be changed by others than its owner", file.path);
+                    tally.breach(Breach::new(&file.path, message).found(found).wanted("0644").at(&file.path, None));
+                }
+            }
+        })
+        .label("file")
+        .label("CIS")
+        .alias("PKI-F02")
+        .alias("CIS 4.1.7")
+        .page(
+            "Whoever adds a CA to a bundle lets in whom they like.",
+            "Looks at the modes of files with certificates and public keys, and of the folders above them.",
+        )
+        .basis("CIS Kubernetes Benchmark 4.1.7", CIS)
+        .remedy(restrict("/etc/kubernetes/pki/*.crt", "644")),
+        claim("pki.file.certificate-mode-cis", "certificates can be read by their owner alone", Of::Other, "certificates", |view, tally| {
+            for file in files(view.facts).filter(|file| file.contents.known().is_some_and(|held| !held.certificates.is_empty())) {
+                tally.look();
+                let open = file.stat.known().map_or(0, |stat| stat.mode & 0o177);
+                if !file.has_key() && open != 0 {
+                    let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
+                    let message = format!("{} is open to others than its owner", file.path);
+                    tally.breach(Breach::new(&file.path, message).found(found).wanted("0600").at(&file.path, None));
+                }
+            }
+        })
+        .severity(Severity::Low)
+        .label("file")
+        .label("CIS")
+        .alias("PKI-F02")
+        .alias("CIS 1.1.20")
+        .only(&[PkiProfile::Cis, PkiProfile::Strict])
+        .page(
+            "A certificate is public, so that nothing is lost if others read it; the benchmark wants it all the same, and kubeadm writes 0644. It is judged with --pki-profile cis or strict alone.",
+            "Looks at the modes of files with certificates.",
+        )
+        .basis("CIS Kubernetes Benchmark 1.1.20", CIS)
+        .remedy(restrict("/etc/kubernetes/pki/*.crt", "600")),
+        claim("pki.file.kubeconfig-mode", "no kubeconfig with credentials is open to others than its owner", Of::Other, "kubeconfigs", |view, tally| {
+            for file in files(view.facts).filter(|file| file.kubeconfig.is_some()) {
+                let credentials = file.has_key()
+                    || file.kubeconfig.iter().flat_map(|config| &config.users).any(|user| user.has_token || user.has_login);
+                tally.look();
+                if credentials && file.open_to() & 0o077 != 0 {
+                    let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
+                    let message = format!("{} holds credentials and is open to others than its owner", file.path);
+                    tally.breach(Breach::new(&file.path, message).found(found).wanted("0600").at(&file.path, None));
+                }
+            }
+        })
+        .label("file")
+        .label("CIS")
+        .alias("PKI-F03")
+        .alias("CIS 1.1.13")
+        .alias("CIS 1.1.15")
+        .alias("CIS 1.1.17")
+        .alias("CIS 4.1.5")
+        .page(
+            "A kubeconfig with a key in it is a key: admin.conf is the cluster.",
+            "Looks at the modes of kubeconfigs that hold a key, a token or a password, and of the folders above them.",
+        )
+        .basis("CIS Kubernetes Benchmark 1.1.13 to 1.1.18", CIS)
+        .remedy(restrict("/etc/kubernetes/*.conf", "600")),
+        claim("pki.file.folder-mode", "nobody but their owner can add files to the PKI's folders", Of::Other, "folders", |view, tally| {
+            for (folder, stat) in folders(view.facts) {
+                tally.look();
+                if stat.mode & 0o022 != 0 {
+                    let message = format!("{folder} can be written by others than its owner");
+                    tally.breach(Breach::new(&folder, message).found(mode(stat.mode)).wanted("0755").at(&folder, None));
+                }
+            }
+        })
+        .label("file")
+        .label("CIS")
+        .alias("PKI-F04")
+        .page(
+            "Who may write a folder may replace every file in it, whatever their modes are.",
+            "Looks at the modes of the PKI's folders.",
+        )
+        .basis("CIS Kubernetes Benchmark 1.1.19", CIS)
+        .remedy(restrict("/etc/kubernetes/pki", "755")),
+        claim("pki.file.folder-owner", "the PKI's folders belong to root, or to the component's own user", Of::Other, "folders", |view, tally| {
+            for (folder, stat) in folders(view.facts).into_iter().filter(|_| !view.facts.discovery.bare) {
+                tally.look();
+                if !may_own(view.facts, stat.uid) {
+                    let message = format!("{folder} belongs to user {}", stat.uid);
+                    tally.breach(Breach::new(&folder, message).found(stat.uid.to_string()).wanted("0").at(&folder, None));
+                }
+            }
+        })
+        .severity(Severity::Medium)
+        .label("file")
+        .label("CIS")
+        .alias("PKI-F04")
+        .alias("CIS 1.1.19")
+        .page(
+            "The owner of a folder may replace what is in it.",
+            "Looks at the owners of the PKI's folders; those of distributions with users for their components are known.",
+        )
+        .basis("CIS Kubernetes Benchmark 1.1.19", CIS)
+        .remedy(Remedy::new("Give it to root.").command("chown -R root:root /etc/kubernetes/pki")),
+    ]
+}
+
+fn strays() -> Vec<Check> {
+    vec![
+        claim("pki.file.ca-key-on-worker", "no CA's private key lies on a node that signs nothing", Of::Other, "keys", |view, tally| {
+            if view.facts.is_control_plane() || view.facts.discovery.of_role(Role::EtcdServer).next().is_some() || view.facts.discovery.bare {
+                return;
+            }
+            let authorities: Vec<_> = view.facts.bundles.iter().flat_map(|bundle| &bundle.certificates).filter(|held| held.certificate.is_ca()).collect();
+            for file in view.facts.store.iter() {
+                tally.look();
+                for key in file.contents.known().iter().flat_map(|contents| &contents.keys) {
+                    if authorities.iter().any(|held| held.certificate.public_key.sha256 == key.public.sha256) {
+                        let message = format!("{} is the private key of a CA, on a node without an API server", file.path);
+                        tally.breach(Breach::new(&file.path, message).at(&file.path, Some(key.line).filter(|line| *line > 0)));
+                    }
+                }
+            }
+        })
+        .label("file")
+        .alias("PKI-F05")
+        .page(
+            "Workers run other people's programs. Whoever leaves a container there must not find the key that makes an administrator.",
+            "Compares the private keys on a node without an API server or etcd with the CAs that it trusts.",
+        )
+        .basis("PKI certificates and requirements", CERTIFICATES)
+        .remedy(Remedy::new("Remove it, and rotate the CA: the key has been where it must not be.").command("shred -u /etc/kubernetes/pki/ca.key")),
+        claim("pki.file.backup", "no copy that somebody put aside holds a private key", Of::Other, "copies", |view, tally| {
+            for path in &view.facts.discovery.backups {
+                let Some(file) = view.facts.store.get(path) else { continue };
+                tally.look();
+                if file.has_key() {
+                    let message = format!("{path} is a copy that was put aside, and holds a private key");
+                    tally.breach(Breach::new(path, message).at(path, None));
+                }
+            }
+        })
+        .severity(Severity::Medium)
+        .label("file")
+        .alias("PKI-F10")
+        .alias("/etc/kubernetes/pki/expired")
+        .page(
+            "A copy of the PKI is as good as the PKI to whoever finds it, and nobody looks after its modes.",
+            "Looks for keys in files and folders that by their names are copies: expired, *.bak, *.old, tls-1700000000.",
+        )
+        .basis("Certificate management with kubeadm", KUBEADM)
+        .remedy(Remedy::new("Move it off the node, into a safe, or remove it.")),
+        claim("pki.file.extra", "every certificate and key in the PKI's folders is used", Of::Other, "files", |view, tally| {
+            let mut named: Vec<String> = Vec::new();
+            for client in &view.facts.clients {
+                named.push(client.of.file.clone());
+                named.extend(client.ca.iter().map(|(file, _)| file.clone()));
+                let user = client.user.iter().flat_map(|user| [user.certificate_file.as_ref(), user.key_file.as_ref()]);
+                named.extend(user.flatten().map(|file| beside(&client.of.file, file)));
+            }
+            let keys: Vec<_> = view.facts.credentials.iter().map(|one| one.leaf().public_key.sha256).collect();
+            let authorities: Vec<_> = view.facts.bundles.iter().flat_map(|bundle| &bundle.certificates).map(|held| held.certificate.public_key.sha256).collect();
+            for path in view.facts.discovery.others.iter().filter(|path| !named.contains(path)) {
+                let Some(contents) = view.facts.store.contents(path) else { continue };
+                tally.look();
+                let holds = !contents.certificates.is_empty() || !contents.keys.is_empty();
+                // The key of a CA, or of a certificate that is used, under another name.
+                let used = contents.keys.iter().any(|key| keys.contains(&key.public.sha256) || authorities.contains(&key.public.sha256));
+                if holds && !used && !view.facts.discovery.uses.is_empty() {
+                    let message = format!("{path} is named by no flag, kubeconfig or layout that is known");
+                    tally.breach(Breach::new(path, message).at(path, None));
+                }
+            }
+        })
+        .severity(Severity::Info)
+        .label("file")
+        .alias("PKI-F12")
+        .page(
+            "What nobody uses nobody renews, and it is a key all the same.",
+            "Compares the files in the PKI's folders with those that have a role.",
+        )
+        .basis("PKI certificates and requirements: certificate paths", CERTIFICATES)
+        .remedy(Remedy::new("Remove it, if nothing outside of Kubernetes needs it.")),
+        claim("pki.file.process-older", "no component runs with keys or CAs that were replaced after it started", Of::Other, "files", |view, tally| {
+            for one in &view.facts.discovery.uses {
+                // What is read once, at the start. The others are read again: certificates that are served, CAs of clients.
+                let once = matches!(one.role, Role::ServiceAccountKey | Role::ServiceAccountPublicKeys | Role::EtcdServerCa | Role::KubeletServingCa | Role::EtcdClientCa | Role::EtcdPeerCa);
+                let started = view.facts.discovery.command(one.holder).and_then(|line| line.started);
+                let stat = view.facts.store.get(&one.file).and_then(|file| file.stat.known());
+                let (true, Some(started), Some(stat)) = (once, started, stat) else { continue };
+                tally.look();
+                if stat.mtime > started {
+                    let message = format!("{} was changed after {} started, which reads it at its start alone", one.file, one.holder);
+                    let time = |second| jiff::Timestamp::from_second(second).map_or_else(|_| String::new(), |time| time.to_string());
+                    tally.breach(Breach::new(&one.file, message).found(time(stat.mtime)).wanted(format!("before {}", time(started))).at(&one.file, None));
+                }
+            }
+        })
+        .label("file")
+        .alias("PKI-F13")
+        .page(
+            "The file on disk is right and the process knows the old one, until it is started again: then everything changes at once.",
+            "Compares the times of files that a component reads once (keys of service accounts, CAs of etcd and of kubelets) with the start of its process.",
+        )
+        .basis("Certificate management with kubeadm: renewal", KUBEADM)
+        .remedy(Remedy::new("Start the component again.").command("crictl pods --name kube-apiserver -q | xargs crictl stopp")),
+    ]
+}
+
+fn contents() -> Vec<Check> {
+    vec![
+        claim("pki.file.text", "files of PEM hold nothing but PEM", Of::Other, "files", |view, tally| {
+            for (path, ..) in needed(view.facts) {
+                let Some(file) = view.facts.store.get(path).filter(|file| file.form == Form::Pem) else { continue };
+                tally.look();
+                for oddity in &file.oddities {
+                    let (line, what) = match oddity {
+                        Oddity::CarriageReturns => (1, "has lines that end in CR LF"),
+                        Oddity::Text(line) => (*line, "holds text outside of its blocks"),
+                    };
+                    tally.breach(Breach::new(path, format!("{path} {what}")).at(path, Some(line)));
+                }
+            }
+        })
+        .severity(Severity::Low)
+        .label("file")
+        .alias("PKI-F08")
+        .alias("trailing data after first PEM block")
+        .page(
+            "Go reads over it. Others do not: kubeadm once refused a CA file with something behind its first block, and scripts compare bytes.",
+            "Looks at what stands before, between and behind the blocks. Comments as openssl writes them before a certificate count, too.",
+        )
+        .basis("RFC 7468: textual encodings of PKIX structures", "https://www.rfc-editor.org/rfc/rfc7468")
+        .remedy(Remedy::new("Write the blocks alone.").command("openssl x509 -in FILE -out FILE.clean")),
+        claim("pki.file.label", "every PEM block is what its label says", Of::Other, "files", |view, tally| {
+            for (path, ..) in needed(view.facts) {
+                let Some(contents) = view.facts.store.contents(path) else { continue };
+                tally.look();
+                for (line, label, what) in &contents.mislabelled {
+                    let message = format!("{path} has a block labelled {label}, which is {what}");
+                    tally.breach(Breach::new(path, message).found(label).wanted(*what).at(path, Some(*line)));
+                }
+            }
+        })
+        .severity(Severity::Medium)
+        .label("file")
+        .alias("PKI-F08")
+        .page(
+            "Some programs go by the label and some by what is in the block. kops wrote public keys under the wrong one for years.",
+            "Parses what is in each block and compares it with the label.",
+        )
+        .basis("RFC 7468: textual encodings of PKIX structures", "https://www.rfc-editor.org/rfc/rfc7468")
+        .remedy(Remedy::new("Write it again with the label that belongs to it.").command("openssl pkey -pubin -in FILE -out FILE.pub")),
+        claim("pki.file.key-in-certificate", "no file of certificates holds a private key", Of::Other, "files", |view, tally| {
+            for one in &view.facts.discovery.uses {
+                if one.role.kind() == Kind::Key || one.key.as_ref() == Some(&one.file) {
+                    continue;
+                }
+                let Some(contents) = view.facts.store.contents(&one.file) else { continue };
+                tally.look();
+                if let Some(key) = contents.keys.first() {
+                    let message = format!("{} holds a private key beside its certificates", one.file);
+                    tally.breach(Breach::new(&one.file, message).at(&one.file, Some(key.line)));
+                }
+            }
+        })
+        .severity(Severity::Medium)
+        .label("file")
+        .alias("PKI-F08")
+        .page(
+            "A certificate is given to anyone who asks; one day the file is, too. The kubelet alone keeps both in one file, by design.",
+            "Looks for private keys in files that are named as certificates or CAs.",
+        )
+        .basis("PKI certificates and requirements", CERTIFICATES)
+        .remedy(Remedy::new("Take the key out of it, and issue a new pair if the file was handed on.").command("openssl x509 -in FILE -out FILE.crt")),
+        claim("pki.file.repeated", "no certificate stands twice in one file", Of::Other, "files", |view, tally| {
+            for (path, ..) in needed(view.facts) {
+                let Some(contents) = view.facts.store.contents(path) else { continue };
+                tally.look();
+                let mut seen = std::collections::BTreeSet::new();
+                for held in &contents.certificates {
+                    if !seen.insert(held.certificate.fingerprint) {
+                        let message = format!("{path} holds the certificate {} twice", held.certificate.subject);
+                        tally.breach(Breach::new(path, message).at(path, Some(held.line)));
+                    }
+                }
+            }
+        })
+        .severity(Severity::Medium)
+        .label("file")
+        .alias("PKI-F08")
+        .page(
+            "A chain with a certificate twice is sent so in every handshake, and strict clients refuse it.",
+            "Compares the certificates of each file.",
+        )
+        .basis("PKI certificates and requirements", CERTIFICATES)
+        .remedy(Remedy::new("Remove the second one.")),
+        claim("pki.file.encrypted", "no private key is encrypted", Of::Other, "files", |view, tally| {
+            for (path, what, _) in needed(view.facts) {
+                let Some(contents) = view.facts.store.contents(path) else { continue };
+                tally.look();
+                if let Some(line) = contents.encrypted.first() {
+                    let message = format!("{path} is an encrypted key, which no component can read: {what}");
+                    tally.breach(Breach::new(path, message).at(path, Some(*line)));
+                }
+            }
+        })
+        .label("file")
+        .alias("PKI-F08")
+        .alias("tls: failed to find PEM block with type ending in \"PRIVATE KEY\" in key input")
+        .page(
+            "There is nobody to type a password in: components read keys in the clear alone.",
+            "Looks for encrypted PKCS#8 and for the headers of encrypted PEM.",
+        )
+        .basis("PKI certificates and requirements", CERTIFICATES)
+        .remedy(Remedy::new("Decrypt it, with a mode of 0600 from the begin.").command("(umask 077; openssl pkey -in FILE -out FILE.plain)")),
+    ]
+}
+
+/// The family's checks.
+pub(super) fn checks() -> Vec<Check> {
+    [presence(), rights(), strays(), contents()].into_iter().flatten().collect()
+}

@@ -1,0 +1,197 @@
+//! Flags: the documentation's tables of which component must be told which file.
+
+use super::*;
+use crate::pki::discover::{CommandLine, Component};
+
+/// Flags that a component must have.
+struct Table {
+    id: &'static str,
+    title: &'static str,
+    component: Component,
+    flags: &'static [&'static str],
+    aliases: &'static [&'static str],
+    why: &'static str,
+}
+
+const TABLES: [Table; 3] = [
+    Table {
+        id: "pki.flag.apiserver",
+        title: "kube-apiserver is told every certificate that it needs",
+        component: Component::Apiserver,
+        flags: &[
+            "client-ca-file",
+            "tls-cert-file",
+            "tls-private-key-file",
+            "kubelet-client-certificate",
+            "kubelet-client-key",
+            "requestheader-client-ca-file",
+            "proxy-client-cert-file",
+            "proxy-client-key-file",
+            "service-account-key-file",
+            "service-account-signing-key-file",
+        ],
+        aliases: &["CIS 1.2.4", "CIS 1.2.22", "CIS 1.2.24", "CIS 1.2.25"],
+        why: "Without a serving certificate it makes one that nobody trusts; without one for kubelets it is anonymous to them; without the CA of clients nobody is anyone.",
+    },
+    Table {
+        id: "pki.flag.controller-manager",
+        title: "kube-controller-manager is told every certificate and key that it needs",
+        component: Component::ControllerManager,
+        flags: &["root-ca-file", "service-account-private-key-file", "cluster-signing-cert-file", "cluster-signing-key-file"],
+        aliases: &["CIS 1.3.4", "CIS 1.3.5"],
+        why: "Without --root-ca-file pods get no CA to verify the API server by, without the signing pair no node gets a certificate, without the key no service account a token.",
+    },
+    Table {
+        id: "pki.flag.etcd",
+        title: "etcd is told every certificate that it needs",
+        component: Component::Etcd,
+        flags: &[
+            "cert-file",
+            "key-file",
+            "trusted-ca-file",
+            "peer-cert-file",
+            "peer-key-file",
+            "peer-trusted-ca-file",
+        ],
+        aliases: &["CIS 2.1", "CIS 2.4"],
+        why: "Without them etcd speaks in the clear, to anyone.",
+    },
+];
+
+const PATHS: &str = "PKI certificates and requirements: certificate paths";
+const MANIFEST: &str = "Add the flag to the component's manifest; the kubelet starts it again.";
+
+fn on(line: &CommandLine, message: String) -> Breach {
+    Breach::new(line.component.name(), format!("{}: {message}", line.place)).at(&line.place, None)
+}
+
+/// A claim about how one component is started.
+fn started(id: &str, title: &str, component: Component, judge: impl Fn(&CommandLine, &View<'_>, &mut Tally) + Send + Sync + 'static) -> Check {
+    claim(id, title, Of::Other, "command lines of it", move |view, tally| {
+        if let Some(line) = view.facts.discovery.command(component) {
+            tally.look();
+            judge(line, view, tally);
+        }
+    })
+    .label("flag")
+}
+
+/// The family's checks.
+pub(super) fn checks() -> Vec<Check> {
+    let mut all: Vec<_> = TABLES
+        .iter()
+        .map(|table| {
+            let check = started(table.id, table.title, table.component, |line, view, tally| {
+                // A cluster CA whose key is elsewhere signs nothing here, and needs no flag to do so.
+                let external = view.facts.bundle(crate::pki::discover::Role::ClientCa).is_some_and(|ca| ca.key.is_none());
+                for flag in table.flags {
+                    let signs = flag.starts_with("cluster-signing") && external;
+                    if line.get(flag).is_none_or(str::is_empty) && !signs {
+                        tally.breach(on(line, format!("{} is not told --{flag}", line.component)).wanted(format!("--{flag}=FILE")));
+                    }
+                }
+            });
+            let check = table.aliases.iter().fold(check, |check, alias| check.alias(*alias));
+            check
+                .page(table.why, format!("Looks for {} in its manifest, its process or its unit.", table.flags.iter().map(|flag| format!("--{flag}")).collect::<Vec<_>>().join(", ")))
+                .basis(PATHS, CERTIFICATES)
+                .remedy(Remedy::new(MANIFEST))
+        })
+        .collect();
+    all.extend([
+        started("pki.flag.apiserver-etcd", "kube-apiserver shows etcd a certificate and verifies etcd's", Component::Apiserver, |line, _, tally| {
+            let tls = line.get("etcd-servers").is_some_and(|servers| servers.contains("https://"));
+            for flag in ["etcd-cafile", "etcd-certfile", "etcd-keyfile"] {
+                if line.get(flag).is_none_or(str::is_empty) && tls {
+                    tally.breach(on(line, format!("kube-apiserver is not told --{flag}")).wanted(format!("--{flag}=FILE")));
+                }
+            }
+            if !tls && line.get("etcd-servers").is_some_and(|servers| servers.contains("http://") && !servers.contains("127.0.0.1") && !servers.contains("localhost")) {
+                tally.breach(on(line, "kube-apiserver speaks to etcd in the clear".to_owned()).found(line.get("etcd-servers").unwrap_or_default()));
+            }
+        })
+        .alias("CIS 1.2.23")
+        .alias("CIS 1.2.26")
+        .page("etcd holds every Secret; it must know who asks, and the API server whom.", "Looks for --etcd-cafile, --etcd-certfile and --etcd-keyfile where --etcd-servers is https.")
+        .basis(PATHS, CERTIFICATES)
+        .remedy(Remedy::new(MANIFEST)),
+        started("pki.flag.apiserver-kubelet-ca", "kube-apiserver verifies kubelets", Component::Apiserver, |line, _, tally| {
+            if line.get("kubelet-certificate-authority").is_none_or(str::is_empty) {
+                tally.breach(on(line, "kube-apiserver is not told --kubelet-certificate-authority: it believes whoever answers on port 10250".to_owned()));
+            }
+        })
+        .severity(Severity::Info)
+        .alias("CIS 1.2.5")
+        .page("kubeadm leaves it out, since kubelets serve certificates of their own making. With serverTLSBootstrap they do not need to.", "Looks for --kubelet-certificate-authority.")
+        .basis("CIS Kubernetes Benchmark 1.2.5", CIS)
+        .remedy(Remedy::new("Have kubelets' certificates signed (serverTLSBootstrap), then add the flag.")),
+        started("pki.flag.etcd-clients", "etcd asks its clients and peers for certificates", Component::Etcd, |line, _, tally| {
+            for (flag, ca) in [("client-cert-auth", "trusted-ca-file"), ("peer-client-cert-auth", "peer-trusted-ca-file")] {
+                // A CA alone makes etcd ask, too; without either anyone is served.
+                if line.get(flag) != Some("true") && line.get(ca).is_none() {
+                    tally.breach(on(line, format!("etcd is told neither --{flag} nor --{ca}")).wanted(format!("--{flag}=true")));
+                } else if line.get(flag) == Some("false") {
+                    tally.breach(on(line, format!("etcd is told --{flag}=false")).wanted(format!("--{flag}=true")));
+                }
+            }
+        })
+        .severity(Severity::Critical)
+        .label("CIS")
+        .alias("CIS 2.2")
+        .alias("CIS 2.5")
+        .alias("PKI-L06")
+        .page("Whoever reaches port 2379 of an etcd that asks for nothing has the cluster.", "Looks for --client-cert-auth and --peer-client-cert-auth.")
+        .basis("CIS Kubernetes Benchmark 2.2 and 2.5", CIS)
+        .remedy(Remedy::new(MANIFEST)),
+        started("pki.flag.etcd-auto-tls", "etcd does not make certificates of its own", Component::Etcd, |line, _, tally| {
+            for flag in ["auto-tls", "peer-auto-tls"] {
+                if line.get(flag) == Some("true") {
+                    tally.breach(on(line, format!("etcd is told --{flag}")).wanted(format!("--{flag}=false")));
+                }
+            }
+        })
+        .label("CIS")
+        .alias("CIS 2.3")
+        .alias("CIS 2.6")
+        .page("A certificate that etcd makes for itself is verified by nobody.", "Looks for --auto-tls and --peer-auto-tls.")
+        .basis("CIS Kubernetes Benchmark 2.3 and 2.6", CIS)
+        .remedy(Remedy::new("Take the flag away, and give it certificates.")),
+        started("pki.flag.token-file", "kube-apiserver takes no tokens from a file", Component::Apiserver, |line, _, tally| {
+            if let Some(file) = line.get("token-auth-file") {
+                tally.breach(on(line, format!("kube-apiserver takes tokens from {file}")).found(file));
+            }
+        })
+        .label("CIS")
+        .alias("CIS 1.2.2")
+        .page("Such tokens stand in the clear, never expire, and are taken back by nothing but a restart.", "Looks for --token-auth-file.")
+        .basis("CIS Kubernetes Benchmark 1.2.2", CIS)
+        .remedy(Remedy::new("Give their holders certificates or tokens of service accounts, and take the flag away.")),
+        started("pki.flag.requestheader-names", "only the front proxy may speak for others", Component::Apiserver, |line, view, tally| {
+            if line.get("requestheader-client-ca-file").is_none() {
+                return;
+            }
+            let open = line.get("requestheader-allowed-names").is_none_or(str::is_empty);
+            let Some(ca) = view.facts.bundle(crate::pki::discover::Role::FrontProxyCa) else { return };
+            if open {
+                tally.breach(on(line, format!("--requestheader-allowed-names is empty: every certificate of {} may be anyone", ca.file)).wanted("front-proxy-client"));
+            }
+        })
+        .alias("PKI-R06")
+        .page("A certificate of the front proxy's CA lets its holder name any user in a header. The flag says which certificates may.", "Looks for --requestheader-allowed-names where --requestheader-client-ca-file is set.")
+        .basis("Configure the aggregation layer", "https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/")
+        .remedy(Remedy::new("Name the front proxy's client.").command("--requestheader-allowed-names=front-proxy-client")),
+        started("pki.flag.kubelet-rotation", "the kubelet renews its client certificate", Component::Kubelet, |line, _, tally| {
+            if line.get("rotate-certificates") != Some("true") {
+                tally.breach(on(line, "the kubelet does not renew its client certificate".to_owned()).wanted("rotateCertificates: true"));
+            }
+        })
+        .severity(Severity::Medium)
+        .label("CIS")
+        .alias("PKI-R15")
+        .alias("CIS 4.2.10")
+        .page("Without it the node falls off the cluster when its certificate expires, after a year.", "Looks at rotateCertificates of the kubelet's configuration, and its flag.")
+        .basis("Certificate rotation of the kubelet", "https://kubernetes.io/docs/tasks/tls/certificate-rotation/")
+        .remedy(Remedy::new("Turn it on, and start the kubelet again.").persist("/var/lib/kubelet/config.yaml", "rotateCertificates: true\n")),
+    ]);
+    all
+}

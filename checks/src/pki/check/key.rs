@@ -1,0 +1,392 @@
+//! Keys: that each belongs to its certificate, to no other, and is strong enough.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::pki::discover::Role;
+use crate::pki::x509::{Curve, KeyKind, PublicKey};
+use crate::profile::PkiProfile;
+
+/// A key, whose it is, and where it was seen.
+struct Seen<'f> {
+    key: &'f PublicKey,
+    file: &'f str,
+    line: Option<u32>,
+    what: String,
+}
+
+/// Every public key with a role, each once.
+fn keys(facts: &Facts) -> Vec<Seen<'_>> {
+    let mut all = Vec::new();
+    for (file, held) in facts.certificates() {
+        let what = format!("the key of {}", held.certificate.subject);
+        let line = Some(held.line).filter(|line| *line > 0);
+        all.push(Seen { key: &held.certificate.public_key, file, line, what });
+    }
+    for one in &facts.discovery.uses {
+        let Some(contents) = facts.store.contents(&one.file) else { continue };
+        if matches!(one.role, Role::ServiceAccountKey | Role::ServiceAccountPublicKeys) {
+            let keys = contents.keys.iter().map(|key| &key.public).chain(&contents.public_keys);
+            all.extend(keys.map(|key| Seen { key, file: &one.file, line: None, what: "a key of service accounts".to_owned() }));
+        }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    all.retain(|one| seen.insert(one.key.sha256));
+    all
+}
+
+fn breach(one: &Seen<'_>, message: &str) -> Breach {
+    let breach = Breach::new(one.file, format!("{}: {} {message}", one.file, one.what));
+    breach.found(one.key.kind.to_string()).at(one.file, one.line)
+}
+
+/// A claim about every key.
+fn each(id: &str, title: &str, judge: impl Fn(&PublicKey) -> Option<&'static str> + Send + Sync + 'static) -> Check {
+    claim(id, title, Of::Certificates, "keys", move |view, tally| {
+        for one in keys(view.facts) {
+            tally.look();
+            if let Some(message) = judge(one.key) {
+                tally.breach(breach(&one, message));
+            }
+        }
+    })
+    .label("key")
+}
+
+fn rsa(key: &PublicKey) -> Option<u32> {
+    matches!(key.kind, KeyKind::Rsa(_)).then(|| key.bits())
+}
+
+fn again() -> Remedy {
+    Remedy::new("Make a new key and have it certified; kubeadm takes the algorithm from encryptionAlgorithm.")
+        .command("kubeadm certs renew all")
+}
+
+fn pairs() -> Vec<Check> {
+    vec![
+        claim("pki.key.pair", "every private key belongs to its certificate", Of::Keys, "pairs", |view, tally| {
+            let shown = view.facts.credentials.iter().map(|one| (&one.chain[0], one.file.as_str(), one.key.as_ref(), one.key_file.as_deref()));
+            let trusted = view.facts.bundles.iter().filter_map(|one| Some((one.certificates.first()?, one.file.as_str(), one.key.as_ref(), one.key_file.as_deref())));
+            for (held, file, key, key_file) in shown.chain(trusted) {
+                let Some(key) = key else { continue };
+                tally.look();
+                if key.sha256 == held.certificate.public_key.sha256 {
+                    continue;
+                }
+                let key_file = key_file.unwrap_or(file);
+                let message = format!("{key_file} is not the key of {file} ({})", held.certificate.subject);
+                tally.breach(
+                    Breach::new(key_file, message)
+                        .found(format!("sha256:{}", key.sha256))
+                        .wanted(format!("sha256:{}", held.certificate.public_key.sha256))
+                        .at(key_file, None),
+                );
+            }
+        })
+        .severity(Severity::Critical)
+        .label("key")
+        .alias("PKI-F06")
+        .alias("tls: private key does not match public key")
+        .page(
+            "A component whose key is not that of its certificate does not start.",
+            "Derives the public half of every private key and compares its SHA-256 with that of the certificate's key. Which belong together is said by flags, kubeconfigs and layouts, never by names.",
+        )
+        .basis("PKI certificates and requirements: certificate paths", CERTIFICATES)
+        .remedy(Remedy::new("Put the right key there, or have both made anew.").command("rm FILE.crt FILE.key && kubeadm init phase certs NAME")),
+        claim("pki.key.shared", "no private key serves two purposes", Of::Certificates, "keys", |view, tally| {
+            let mut owners: BTreeMap<_, Vec<(String, &str)>> = BTreeMap::new();
+            let mut own = |key: &PublicKey, what: String, file| {
+                let owners = owners.entry(key.sha256).or_default();
+                if !owners.iter().any(|(known, _)| *known == what) {
+                    owners.push((what, file));
+                }
+            };
+            for one in &view.facts.credentials {
+                own(&one.leaf().public_key, format!("{} ({})", one.role, one.file), one.file.as_str());
+            }
+            for bundle in &view.facts.bundles {
+                for held in &bundle.certificates {
+                    // One CA may be trusted for several things; that it is one CA is for others to judge.
+                    own(&held.certificate.public_key, format!("the CA {}", held.certificate.subject), bundle.file.as_str());
+                }
+            }
+            for owners in owners.values() {
+                tally.look();
+                // One certificate that is used for two things (minikube, RKE1, k3s) is one key with one certificate.
+                let files: std::collections::BTreeSet<_> = owners.iter().map(|(_, file)| *file).collect();
+                if let ([(first, _), (second, file), ..], 2..) = (&owners[..], files.len()) {
+                    let message = format!("{second} has the same private key as {first}");
+                    tally.breach(Breach::new(*file, message).at(*file, None));
+                }
+            }
+        })
+        .label("key")
+        .alias("PKI-F07")
+        .page(
+            "Whoever gets hold of the weaker place has the stronger one, too; of a CA's key anybody with it is anyone.",
+            "Compares the public keys of all certificates with a role. One certificate in one file that serves several roles is no breach.",
+        )
+        .basis("PKI certificates and requirements", CERTIFICATES)
+        .remedy(again()),
+        claim("pki.key.service-account-pair", "tokens of service accounts are verified by the key that signs them", Of::Keys, "keys", |view, tally| {
+            let contents = |role| view.facts.discovery.of_role(role).filter_map(|one| Some((one.file.as_str(), view.facts.store.contents(&one.file)?)));
+            let mut public = Vec::new();
+            for (_, contents) in contents(Role::ServiceAccountPublicKeys) {
+                public.extend(contents.public_keys.iter().map(|key| key.sha256));
+                public.extend(contents.keys.iter().map(|key| key.public.sha256));
+                public.extend(contents.certificates.iter().map(|held| held.certificate.public_key.sha256));
+            }
+            let file = view.facts.discovery.of_role(Role::ServiceAccountPublicKeys).next().map(|one| one.file.clone());
+            let Some(file) = file.filter(|_| !public.is_empty()) else { return };
+            for (path, contents) in contents(Role::ServiceAccountKey) {
+                let Some(key) = contents.key() else { continue };
+                tally.look();
+                if !public.contains(&key.sha256) {
+                    let message = format!("{file} does not hold the public half of {path}: every token that is signed now is refused");
+                    tally.breach(Breach::new(&file, message).wanted(format!("sha256:{}", key.sha256)).at(&file, None));
+                }
+            }
+        })
+        .severity(Severity::Critical)
+        .label("key")
+        .alias("PKI-R16")
+        .alias("invalid bearer token")
+        .page(
+            "The controller manager and the API server sign tokens with one key, the API server verifies them with others. If none fits, every pod is a stranger.",
+            "Compares the public half of the signing key with all keys of --service-account-key-file, in whatever form they are.",
+        )
+        .basis("PKI certificates and requirements: service account key pair", CERTIFICATES)
+        .remedy(Remedy::new("Write the public half again; keep the old ones while tokens of them are in use.").command("openssl pkey -in /etc/kubernetes/pki/sa.key -pubout -out /etc/kubernetes/pki/sa.pub")),
+        claim("pki.key.service-account-own", "the key of service accounts is used for nothing else", Of::Keys, "keys", |view, tally| {
+            for one in view.facts.discovery.of_role(Role::ServiceAccountKey) {
+                let Some(key) = view.facts.store.contents(&one.file).and_then(|contents| contents.key()) else { continue };
+                tally.look();
+                let twin = view.facts.certificates().into_iter().find(|(_, held)| held.certificate.public_key.sha256 == key.sha256);
+                if let Some((file, held)) = twin {
+                    let message = format!("{} is also the key of the certificate {} in {file}", one.file, held.certificate.subject);
+                    tally.breach(Breach::new(&one.file, message).at(&one.file, None));
+                }
+            }
+        })
+        .label("key")
+        .alias("PKI-R17")
+        .page(
+            "Whoever has the key of a certificate that serves or signs could otherwise make tokens of any service account.",
+            "Compares the key with those of all certificates with a role.",
+        )
+        .basis("PKI certificates and requirements: service account key pair", CERTIFICATES)
+        .remedy(Remedy::new("Make a pair of its own, add its public half to --service-account-key-file first, then sign with it.").command("openssl genrsa -out sa.key 2048")),
+        claim("pki.key.mixed", "all keys are made by the algorithm that the cluster is configured for", Of::Certificates, "keys", |view, tally| {
+            let declared = view.facts.settings.algorithm.as_deref();
+            let Some(wanted) = declared.map(|name| if name.starts_with("ECDSA") { "ECDSA" } else { "RSA" }) else { return };
+            for one in &view.facts.credentials {
+                // The kubelet makes its own, of P-256, whatever kubeadm is told.
+                if matches!(one.role, Role::KubeletClient | Role::KubeletServing) {
+                    continue;
+                }
+                tally.look();
+                let found = one.leaf().public_key.kind.to_string();
+                if !found.starts_with(wanted) {
+                    let message = format!("{} has a key of {found}, and encryptionAlgorithm is {}", one.file, declared.unwrap_or_default());
+                    tally.breach(Breach::new(&one.file, message).found(found).wanted(declared.unwrap_or_default()).at(&one.file, one.line()));
+                }
+            }
+        })
+        .severity(Severity::Low)
+        .label("key")
+        .alias("PKI-R20")
+        .alias("kubeadm#3072")
+        .page(
+            "kubeadm before 1.31 made the keys of kubeconfigs of RSA whatever it was told.",
+            "Compares encryptionAlgorithm of kubeadm's ClusterConfiguration, where it lies on the node, with the keys of certificates and kubeconfigs.",
+        )
+        .basis("kubeadm configuration v1beta4: encryptionAlgorithm", "https://kubernetes.io/docs/reference/config-api/kubeadm-config.v1beta4/")
+        .remedy(again()),
+    ]
+}
+
+fn strength() -> Vec<Check> {
+    vec![
+        each("pki.key.rsa-refused", "no RSA key is too short for Go", |key| {
+            rsa(key).filter(|bits| *bits < 1024).map(|_| "has fewer than 1024 bits, which Go refuses since 1.24")
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-X10")
+        .alias("crypto/rsa: 512-bit keys are insecure")
+        .page("Go 1.24 and later neither sign nor verify with such keys, and others break them.", "Looks at the modulus of every RSA key with a role.")
+        .basis("Go 1.24 release notes: crypto/rsa", "https://go.dev/doc/go1.24")
+        .remedy(again()),
+        each("pki.key.rsa-short", "no RSA key is shorter than 2048 bits", |key| {
+            rsa(key).filter(|bits| (1024..2048).contains(bits)).map(|_| "has fewer than 2048 bits")
+        })
+        .alias("PKI-X10")
+        .alias("EE_KEY_TOO_SMALL")
+        .page("OpenSSL and the crypto policies of distributions refuse shorter ones.", "Looks at the modulus of every RSA key with a role, those of service accounts included.")
+        .basis("NIST SP 800-131A", "https://csrc.nist.gov/pubs/sp/800/131/a/r2/final")
+        .remedy(again()),
+        each("pki.key.rsa-bsi", "RSA keys have at least 3000 bits", |key| {
+            rsa(key).filter(|bits| (2048..3000).contains(bits)).map(|_| "has fewer than 3000 bits")
+        })
+        .severity(Severity::Medium)
+        .only(&[PkiProfile::Bsi, PkiProfile::Strict])
+        .alias("PKI-X10")
+        .alias("BSI TR-02102")
+        .page("The BSI wants 3000 bits since 2024; kubeadm's default is 2048, and RSA-3072 and ECDSA-P256 are there to be chosen. It is judged with --pki-profile bsi or strict alone.", "Looks at the modulus of every RSA key with a role.")
+        .basis("BSI TR-02102-2", "https://www.bsi.bund.de/dok/TR-02102")
+        .remedy(again()),
+        each("pki.key.rsa-long", "no RSA key is longer than Go's TLS takes", |key| {
+            rsa(key).filter(|bits| *bits > 8192).map(|_| "has more than 8192 bits, which Go refuses in handshakes")
+        })
+        .alias("PKI-X10")
+        .alias("tls: server sent certificate containing RSA key larger than")
+        .page("Since 1.19.13 Go refuses handshakes with longer keys, which only cost the other side time.", "Looks at the modulus of every RSA key with a role.")
+        .basis("GODEBUG tlsmaxrsasize", "https://go.dev/doc/godebug")
+        .remedy(again()),
+        each("pki.key.rsa-exponent", "RSA keys have a sound public exponent", |key| match &key.kind {
+            KeyKind::Rsa(key) if key.exponent % 2 == 0 || key.exponent < 65_537 => Some("has a public exponent that is even or below 65537"),
+            _ => None,
+        })
+        .severity(Severity::Medium)
+        .alias("PKI-X11")
+        .page("Small exponents are sound in theory and have been broken in practice; an even one is none at all.", "Looks at the public exponent of every RSA key with a role.")
+        .basis("NIST FIPS 186-5, appendix A.1.1", "https://csrc.nist.gov/pubs/fips/186-5/final")
+        .remedy(again()),
+        each("pki.key.curve", "elliptic keys lie on a curve that Kubernetes knows", |key| match &key.kind {
+            KeyKind::Ec(Curve::P224 | Curve::Other(_)) | KeyKind::Unreadable(_) => Some("lies on no curve of P-256, P-384 and P-521"),
+            _ => None,
+        })
+        .alias("PKI-X12")
+        .alias("x509: unsupported elliptic curve")
+        .page("Go knows P-224 to P-521, and TLS of these P-256 to P-521 alone.", "Looks at the curve of every elliptic key with a role.")
+        .basis("RFC 8446 section 4.2.3: signature algorithms", "https://www.rfc-editor.org/rfc/rfc8446#section-4.2.3")
+        .remedy(again()),
+        each("pki.key.algorithm", "keys are of RSA or ECDSA", |key| match &key.kind {
+            KeyKind::Rsa(_) | KeyKind::Ec(_) | KeyKind::Unreadable(_) => None,
+            _ => Some("is of neither RSA nor ECDSA"),
+        })
+        .severity(Severity::Medium)
+        .alias("PKI-X13")
+        .alias("neither in RSA nor ECDSA format")
+        .page("kubeadm loads keys of RSA and ECDSA alone, and refuses a CA of Ed25519; service accounts are signed with no other either.", "Looks at the algorithm of every key with a role.")
+        .basis("client-go: util/keyutil", "https://pkg.go.dev/k8s.io/client-go/util/keyutil")
+        .remedy(again()),
+        claim("pki.key.common-factor", "no two RSA keys share a factor, and none has a small one", Of::Certificates, "keys", |view, tally| {
+            let all = keys(view.facts);
+            let moduli: Vec<_> = all.iter().filter_map(|one| match &one.key.kind {
+                KeyKind::Rsa(key) => Some((one, &*key.modulus)),
+                _ => None,
+            }).collect();
+            for (index, (one, modulus)) in moduli.iter().enumerate() {
+                tally.look();
+                if let Some(prime) = arithmetic::small_factor(modulus) {
+                    tally.breach(breach(one, &format!("can be divided by {prime}")));
+                }
+                for (other, their) in &moduli[..index] {
+                    if modulus != their && arithmetic::share_a_factor(modulus, their) {
+                        tally.breach(breach(one, &format!("shares a factor with {} in {}: both can be computed", other.what, other.file)));
+                    }
+                }
+            }
+        })
+        .severity(Severity::Critical)
+        .label("key")
+        .alias("PKI-X11")
+        .alias("batch GCD")
+        .page("Machines without randomness at their first boot have made keys that share a prime; anyone with both certificates computes both private keys.", "Divides every modulus by the primes below 1000, and takes the greatest common divisor of every two.")
+        .basis("Mining your Ps and Qs (Heninger et al., 2012)", "https://factorable.net/")
+        .remedy(again()),
+    ]
+}
+
+/// The family's checks.
+pub(super) fn checks() -> Vec<Check> {
+    [pairs(), strength()].into_iter().flatten().collect()
+}
+
+/// Arithmetic on big-endian numbers, as far as factors need it.
+mod arithmetic {
+    /// A prime below 1000 that divides the number.
+    pub(super) fn small_factor(number: &[u8]) -> Option<u32> {
+        let remainder = |prime: u32| number.iter().fold(0, |rest: u32, byte| (rest * 256 + u32::from(*byte)) % prime);
+        (2..1000).filter(|n| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0)).find(|&prime| remainder(prime) == 0)
+    }
+
+    /// Is their greatest common divisor more than 1? By halving and subtracting, so that nothing is divided.
+    pub(super) fn share_a_factor(a: &[u8], b: &[u8]) -> bool {
+        let (mut a, mut b) = (limbs(a), limbs(b));
+        // Both are odd, or divided by 2 already: a common factor of 2 is a small one.
+        odd(&mut a);
+        odd(&mut b);
+        while !a.is_empty() && !b.is_empty() {
+            match compare(&a, &b) {
+                std::cmp::Ordering::Equal => return a != [1],
+                std::cmp::Ordering::Less => std::mem::swap(&mut a, &mut b),
+                std::cmp::Ordering::Greater => {}
+            }
+            subtract(&mut a, &b);
+            odd(&mut a);
+        }
+        false
+    }
+
+    fn limbs(bytes: &[u8]) -> Vec<u64> {
+        let mut limbs: Vec<u64> = bytes
+            .rchunks(8)
+            .map(|chunk| chunk.iter().fold(0, |limb, byte| limb << 8 | u64::from(*byte)))
+            .collect();
+        trim(&mut limbs);
+        limbs
+    }
+
+    fn trim(limbs: &mut Vec<u64>) {
+        while limbs.last() == Some(&0) {
+            limbs.pop();
+        }
+    }
+
+    /// Divides by two until it is odd.
+    fn odd(limbs: &mut Vec<u64>) {
+        let Some(whole) = limbs.iter().position(|limb| *limb != 0) else { return limbs.clear() };
+        limbs.drain(..whole);
+        let bits = limbs[0].trailing_zeros();
+        if bits > 0 {
+            for index in 0..limbs.len() {
+                let high = limbs.get(index + 1).copied().unwrap_or(0);
+                limbs[index] = limbs[index] >> bits | high << (64 - bits);
+            }
+        }
+        trim(limbs);
+    }
+
+    fn compare(a: &[u64], b: &[u64]) -> std::cmp::Ordering {
+        a.len().cmp(&b.len()).then_with(|| a.iter().rev().cmp(b.iter().rev()))
+    }
+
+    /// Takes the smaller from the larger.
+    fn subtract(a: &mut Vec<u64>, b: &[u64]) {
+        let mut borrow = false;
+        for index in 0..a.len() {
+            let (limb, first) = a[index].overflowing_sub(b.get(index).copied().unwrap_or(0));
+            let (limb, second) = limb.overflowing_sub(u64::from(borrow));
+            a[index] = limb;
+            borrow = first || second;
+        }
+        trim(a);
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn factors_are_found() {
+            assert_eq!(small_factor(&[15]), Some(3));
+            assert_eq!(small_factor(&1_018_081_u32.to_be_bytes()), None, "1009 times 1009");
+            let product = |a: u128, b: u128| (a * b).to_be_bytes();
+            let (p, q, r) = (4_294_967_291, 4_294_967_279, 18_446_744_073_709_551_557);
+            assert!(share_a_factor(&product(p, q), &product(p, r)));
+            assert!(!share_a_factor(&product(p, q), &product(r, 3)));
+            assert!(!share_a_factor(&[], &[7]));
+        }
+    }
+}

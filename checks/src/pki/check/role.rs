@@ -1,0 +1,313 @@
+//! Roles: which CAs a cluster must have, which must not be one, and which names each server must answer to.
+
+use std::net::IpAddr;
+
+use super::*;
+use crate::pki::discover::{Component, Role};
+use crate::pki::facts::{Bundle, Credential};
+use crate::pki::settings::{self, Place};
+
+const GUIDE: &str = "PKI certificates and requirements: required CAs";
+const SANS: &str = "PKI certificates and requirements: all certificates";
+const AGGREGATION: &str = "https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/";
+
+fn on(bundle: &Bundle, message: String) -> Breach {
+    Breach::new(&bundle.file, message).at(&bundle.file, None)
+}
+
+/// Does the certificate name the place? A name may be matched by a star in its first label.
+pub(super) fn names(one: &Credential, place: &Place) -> bool {
+    let Some(sans) = &one.leaf().extensions.subject_alt_names else { return false };
+    match place {
+        Place::Address(address) => sans.ips.contains(address),
+        Place::Name(name) => sans.dns.iter().any(|san| {
+            let san = san.to_lowercase();
+            let star = || Some(san.strip_prefix("*.")? == name.split_once('.')?.1);
+            san == *name || star() == Some(true)
+        }),
+    }
+}
+
+/// What the certificate names, for a report.
+fn named(one: &Credential) -> String {
+    let Some(sans) = &one.leaf().extensions.subject_alt_names else { return "nothing".to_owned() };
+    let all: Vec<_> = sans.dns.iter().cloned().chain(sans.ips.iter().map(IpAddr::to_string)).collect();
+    all.join(", ")
+}
+
+/// Breaches for the places that a certificate does not name.
+fn lacking(one: &Credential, wanted: impl IntoIterator<Item = (Place, &'static str)>, tally: &mut Tally) {
+    for (place, why) in wanted {
+        tally.look();
+        if !names(one, &place) {
+            let message = format!("{} does not name {place}, {why}", one.file);
+            tally.breach(Breach::new(&one.file, message).found(named(one)).wanted(place.to_string()).at(&one.file, one.line()));
+        }
+    }
+}
+
+/// What the API server serves by default: certificates for one name each (SNI) are judged by those who dial it.
+fn serving(facts: &Facts) -> Vec<&Credential> {
+    let all: Vec<_> = facts.of_role(Role::ApiserverServing).collect();
+    // OpenShift serves several, each for names of its own.
+    if all.len() > 1 { Vec::new() } else { all }
+}
+
+fn renew(name: &str) -> Remedy {
+    Remedy::new("Add the name to kubeadm's configuration (certSANs), and have the certificate made again: renewing copies the old names.")
+        .command(format!("rm /etc/kubernetes/pki/{name}.crt /etc/kubernetes/pki/{name}.key"))
+        .command(format!("kubeadm init phase certs {} --config kubeadm.yaml", name.replace('/', "-")))
+}
+
+fn authorities() -> Vec<Check> {
+    let required = |id, title, roles: &'static [Role], holder: Component, what: &'static str| {
+        claim(id, title, Of::Certificates, "control planes", move |view, tally| {
+            let asked = view.facts.is_control_plane() && (view.facts.discovery.command(holder).is_some() || view.facts.discovery.layouts.iter().any(|layout| layout.name == "kubeadm"));
+            if !asked {
+                return;
+            }
+            tally.look();
+            let there = roles.iter().any(|&role| view.facts.discovery.of_role(role).next().is_some());
+            if !there {
+                tally.breach(Breach::new(holder.name(), format!("there is no {what}: neither a flag nor a file names one")));
+            }
+        })
+        .label("role")
+        .basis(GUIDE, CERTIFICATES)
+    };
+    vec![
+        required("pki.ca.cluster", "there is a CA for the cluster's clients", &[Role::ClientCa], Component::Apiserver, "CA of the cluster (--client-ca-file)")
+            .severity(Severity::Critical)
+            .alias("kubernetes-ca")
+            .alias("CIS 1.2.25")
+            .page("Without it no client certificate is worth anything: not the kubelets', not the components'.", "Looks for --client-ca-file of the API server, else for the layout's file.")
+            .remedy(Remedy::new("Make it.").command("kubeadm init phase certs ca")),
+        required("pki.ca.front-proxy", "there is a CA for the front proxy", &[Role::FrontProxyCa], Component::Apiserver, "CA of the front proxy (--requestheader-client-ca-file)")
+            .alias("kubernetes-front-proxy-ca")
+            .page("Without it the API server cannot speak for its users to extension API servers: metrics-server among them.", "Looks for --requestheader-client-ca-file of the API server, else for the layout's file.")
+            .remedy(Remedy::new("Make it.").command("kubeadm init phase certs front-proxy-ca")),
+        required("pki.ca.etcd", "there is a CA that etcd is verified by", &[Role::EtcdServerCa], Component::Apiserver, "CA of etcd (--etcd-cafile)")
+            .severity(Severity::Critical)
+            .alias("etcd-ca")
+            .alias("CIS 1.2.26")
+            .page("Without it the API server tells everything to whoever answers on etcd's port.", "Looks for --etcd-cafile of the API server, else for the layout's file.")
+            .remedy(Remedy::new("Make it.").command("kubeadm init phase certs etcd-ca")),
+        claim("pki.ca.front-proxy-own", "the front proxy's CA is not a CA of clients", Of::Certificates, "front-proxy CAs", |view, tally| {
+            let Some(proxy) = view.facts.bundle(Role::FrontProxyCa) else { return };
+            let Some(clients) = view.facts.bundle(Role::ClientCa) else { return };
+            tally.look();
+            for held in &proxy.certificates {
+                let same = clients.certificates.iter().find(|client| client.certificate.public_key.sha256 == held.certificate.public_key.sha256);
+                if same.is_some() {
+                    let message = format!("{} is trusted for the front proxy and, in {}, for clients", held.certificate.subject, clients.file);
+                    tally.breach(on(proxy, message).found(format!("sha256:{}", held.certificate.public_key.sha256)));
+                }
+            }
+        })
+        .severity(Severity::Critical)
+        .label("role")
+        .alias("PKI-R05")
+        .alias("PKI-R19")
+        .page("A certificate of the front proxy's CA lets its holder say who they are in a header. If that CA signs for clients as well, every client can be anyone, or, where names are listed, no client is let in.", "Compares the keys of the CAs in --requestheader-client-ca-file and --client-ca-file.")
+        .basis("Configure the aggregation layer: CA reusage and conflicts", AGGREGATION)
+        .remedy(Remedy::new("Make a CA for the front proxy alone, and its client's certificate of it.").command("kubeadm init phase certs front-proxy-ca").command("kubeadm init phase certs front-proxy-client")),
+        claim("pki.ca.etcd-own", "etcd's clients are of another CA than the cluster's", Of::Certificates, "CAs of etcd", |view, tally| {
+            let Some(clients) = view.facts.bundle(Role::ClientCa) else { return };
+            for role in [Role::EtcdClientCa, Role::EtcdServerCa] {
+                let Some(etcd) = view.facts.bundle(role) else { continue };
+                tally.look();
+                for held in &etcd.certificates {
+                    if clients.certificates.iter().any(|client| client.certificate.public_key.sha256 == held.certificate.public_key.sha256) {
+                        let message = format!("{} is the CA of etcd's clients and of the cluster's: any kubelet may read and write etcd", held.certificate.subject);
+                        tally.breach(on(etcd, message).found(format!("sha256:{}", held.certificate.public_key.sha256)));
+                        return;
+                    }
+                }
+            }
+        })
+        .severity(Severity::Critical)
+        .label("role")
+        .label("CIS")
+        .alias("PKI-R11")
+        .alias("CIS 2.7")
+        .page("etcd lets every client of its CA do everything. If that CA signs for kubelets and users, they all are the cluster's owner.", "Compares the keys of the CAs that etcd trusts (--trusted-ca-file; where that is not known, --etcd-cafile) and of --client-ca-file. RKE1 does this by design.")
+        .basis("CIS Kubernetes Benchmark 2.7", CIS)
+        .remedy(Remedy::new("Make a CA for etcd alone, and its certificates of it.").command("kubeadm init phase certs etcd-ca")),
+        claim("pki.ca.signing-trusted", "what the controller manager signs is accepted by the API server", Of::Certificates, "signing CAs", |view, tally| {
+            let Some(clients) = view.facts.bundle(Role::ClientCa) else { return };
+            for signing in view.facts.bundles.iter().filter(|bundle| bundle.role == Role::SigningCa) {
+                let Some(first) = signing.certificates.first() else { continue };
+                tally.look();
+                let trusted = clients.certificates.iter().any(|client| {
+                    let client = &client.certificate;
+                    // It is trusted, or one that is trusted has signed it.
+                    client.public_key.sha256 == first.certificate.public_key.sha256 || client.subject.der == first.certificate.issuer.der
+                });
+                if !trusted {
+                    let message = format!("{} signs for nodes, and {} does not trust it", first.certificate.subject, clients.file);
+                    tally.breach(on(signing, message));
+                }
+            }
+        })
+        .severity(Severity::Critical)
+        .label("role")
+        .alias("PKI-R23")
+        .page("Nodes that join get certificates that nobody accepts, and those that renew theirs fall off.", "Compares the CA of --cluster-signing-cert-file with those of --client-ca-file.")
+        .basis("PKI certificates and requirements: certificate paths", CERTIFICATES)
+        .remedy(Remedy::new("Name the same CA, or add it to --client-ca-file.")),
+        claim("pki.ca.signing-single", "the controller manager signs with one certificate, not a chain", Of::Certificates, "signing CAs", |view, tally| {
+            for signing in view.facts.bundles.iter().filter(|bundle| bundle.role == Role::SigningCa) {
+                // A cluster CA that is a chain is read by others as a bundle; kube-controller-manager takes the first.
+                let Some(flag) = view.facts.discovery.command(Component::ControllerManager) else { continue };
+                if flag.paths("cluster-signing-cert-file").contains(&signing.file) {
+                    tally.look();
+                    if signing.certificates.len() > 1 {
+                        let message = format!("{} holds {} certificates, and --cluster-signing-cert-file takes one", signing.file, signing.certificates.len());
+                        tally.breach(on(signing, message).found(signing.certificates.len().to_string()).wanted("1"));
+                    }
+                }
+            }
+        })
+        .severity(Severity::Medium)
+        .label("role")
+        .alias("PKI-C13")
+        .alias("client-ca.nochain.crt")
+        .page("The signer takes the first certificate of the file, so that nodes get leaves without the chain to a root that they know. k3s keeps a file without the chain for this flag.", "Counts the certificates in --cluster-signing-cert-file.")
+        .basis("kube-controller-manager: --cluster-signing-cert-file", "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-controller-manager/")
+        .remedy(Remedy::new("Put the issuing CA's certificate alone into a file of its own, and name that.")),
+    ]
+}
+
+fn sans() -> Vec<Check> {
+    vec![
+        claim("pki.san.present", "every certificate that is served names who serves it", Of::Certificates, "served certificates", |view, tally| {
+            use crate::pki::discover::Kind;
+            for one in view.facts.credentials.iter().filter(|one| matches!(one.role.kind(), Kind::Server | Kind::Both)) {
+                tally.look();
+                let sans = one.leaf().extensions.subject_alt_names.as_ref();
+                if sans.is_none_or(|sans| sans.dns.is_empty() && sans.ips.is_empty()) {
+                    let message = format!("{} names no host in its SANs, and nobody reads the common name any more", one.file);
+                    let found = one.leaf().subject.common_name().map_or("nothing".to_owned(), |name| format!("CN={name}"));
+                    tally.breach(Breach::new(&one.file, message).found(found).at(&one.file, one.line()));
+                }
+            }
+        })
+        .severity(Severity::Critical)
+        .label("san")
+        .alias("PKI-R01")
+        .alias("x509: certificate relies on legacy Common Name field, use SANs instead")
+        .page("Go has not looked at the common name since 1.17: every client refuses the certificate.", "Looks at the SANs of whatever is served.")
+        .basis("Go 1.17 release notes: crypto/x509", "https://go.dev/doc/go1.17")
+        .remedy(renew("apiserver")),
+        claim("pki.san.service-address", "the API server's certificate names the address of its own Service", Of::Certificates, "Service networks", |view, tally| {
+            // The Service kubernetes is of the first family alone.
+            let Some(address) = view.facts.settings.services.first().and_then(settings::first) else { return };
+            for one in serving(view.facts).into_iter().filter(|one| has_names(one)) {
+                lacking(one, [(Place::Address(address), "the address that pods reach the API server at")], tally);
+            }
+        })
+        .severity(Severity::Critical)
+        .label("san")
+        .alias("PKI-R02")
+        .alias("x509: certificate is valid for")
+        .page("Every pod that speaks to the API server dials this address: CoreDNS, the network plug-in, every operator.", "Takes the first address of --service-cluster-ip-range, or of kubeadm's serviceSubnet, and looks for it among the SANs. Where neither is known nothing is said.")
+        .basis(SANS, CERTIFICATES)
+        .remedy(renew("apiserver")),
+        claim("pki.san.service-name", "the API server's certificate names its own Service", Of::Certificates, "API servers", |view, tally| {
+            for one in serving(view.facts).into_iter().filter(|one| has_names(one)) {
+                let wanted = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+                lacking(one, wanted.map(|name| (Place::read(name), "a name of its Service")), tally);
+            }
+        })
+        .severity(Severity::Critical)
+        .label("san")
+        .alias("PKI-R02")
+        .page("Programs in pods dial kubernetes.default.svc.", "Looks for kubernetes, kubernetes.default and kubernetes.default.svc among the SANs.")
+        .basis(SANS, CERTIFICATES)
+        .remedy(renew("apiserver")),
+        claim("pki.san.service-domain", "the API server's certificate names its Service in the cluster's domain", Of::Certificates, "API servers", |view, tally| {
+            for one in serving(view.facts).into_iter().filter(|one| has_names(one)) {
+                let domain = view.facts.settings.domain.as_deref().unwrap_or("cluster.local");
+                lacking(one, [(Place::read(&format!("kubernetes.default.svc.{domain}")), "the full name of its Service")], tally);
+            }
+        })
+        .severity(Severity::Medium)
+        .label("san")
+        .alias("PKI-R02")
+        .page("Few programs dial the full name; k0s leaves it out.", "Takes the domain from --service-account-issuer, from the kubelet's clusterDomain or from kubeadm's dnsDomain; cluster.local where none is known.")
+        .basis(SANS, CERTIFICATES)
+        .remedy(renew("apiserver")),
+        claim("pki.san.advertise", "the API server's certificate names the address that it advertises", Of::Certificates, "advertised addresses", |view, tally| {
+            let Some(address) = view.facts.settings.advertise else { return };
+            for one in serving(view.facts).into_iter().filter(|one| has_names(one)) {
+                lacking(one, [(Place::Address(address), "which --advertise-address says")], tally);
+            }
+        })
+        .severity(Severity::Critical)
+        .label("san")
+        .alias("PKI-R02")
+        .page("The endpoints of the Service kubernetes are these addresses; components of the node dial it, too.", "Compares --advertise-address with the SANs.")
+        .basis(SANS, CERTIFICATES)
+        .remedy(renew("apiserver")),
+        claim("pki.san.endpoint", "the API server's certificate names the cluster's endpoint and what kubeadm was told", Of::Certificates, "endpoints", |view, tally| {
+            let settings = &view.facts.settings;
+            for one in serving(view.facts).into_iter().filter(|one| has_names(one)) {
+                lacking(one, settings.endpoint.clone().map(|place| (place, "which is controlPlaneEndpoint")), tally);
+                lacking(one, settings.wanted.iter().map(|place| (place.clone(), "which certSANs lists")), tally);
+            }
+        })
+        .severity(Severity::Critical)
+        .label("san")
+        .alias("PKI-R02")
+        .alias("PKI-K12")
+        .page("Everybody outside of the node comes by the endpoint. A name that was added to kubeadm's configuration later is not in the certificate until it is made again.", "Compares controlPlaneEndpoint and certSANs of kubeadm's ClusterConfiguration, where it lies on the node, with the SANs.")
+        .basis(SANS, CERTIFICATES)
+        .remedy(renew("apiserver")),
+        claim("pki.san.etcd-server", "etcd's serving certificate names the addresses that clients use", Of::Certificates, "etcd servers", |view, tally| {
+            for one in view.facts.of_role(Role::EtcdServer).filter(|one| has_names(one)) {
+                let wanted = view.facts.settings.etcd_clients.iter().map(|place| (place.clone(), "where etcd serves clients"));
+                lacking(one, wanted, tally);
+                let local = [(Place::read("127.0.0.1"), "which its own gateway and health checks dial")];
+                lacking(one, local.into_iter().filter(|_| view.facts.discovery.layouts.iter().any(|layout| layout.name == "kubeadm")), tally);
+            }
+        })
+        .label("san")
+        .alias("PKI-R10")
+        .page("The API server and etcdctl refuse a server that they dial by another name or address than it has.", "Takes the addresses from --listen-client-urls and --advertise-client-urls, and on kubeadm's clusters 127.0.0.1.")
+        .basis(SANS, CERTIFICATES)
+        .remedy(renew("etcd/server")),
+        claim("pki.san.etcd-peer", "etcd's peer certificate names the address that peers use", Of::Certificates, "advertised peers", |view, tally| {
+            for one in view.facts.of_role(Role::EtcdPeer).filter(|one| has_names(one)) {
+                let wanted = view.facts.settings.etcd_peers.iter().map(|place| (place.clone(), "which etcd advertises to its peers"));
+                lacking(one, wanted, tally);
+            }
+        })
+        .severity(Severity::Critical)
+        .label("san")
+        .alias("PKI-R09")
+        .page("Members verify each other by this address: without it one cannot join.", "Takes it from --initial-advertise-peer-urls.")
+        .basis(SANS, CERTIFICATES)
+        .remedy(renew("etcd/peer")),
+        claim("pki.san.kubelet", "the kubelet's serving certificate names its node", Of::Certificates, "kubelets", |view, tally| {
+            let Some(node) = view.facts.settings.node.as_deref() else { return };
+            for one in view.facts.of_role(Role::KubeletServing).filter(|one| has_names(one)) {
+                lacking(one, [(Place::read(node), "which is the node's name")], tally);
+            }
+        })
+        .label("san")
+        .alias("PKI-R14")
+        .page("The API server and metrics-server dial kubelets by what the Node object lists first, and verify that if they are told a CA.", "Compares the node's name (--hostname-override, or the host name) with the SANs.")
+        .basis("Certificate management with kubeadm: kubelet serving certificates", KUBEADM)
+        .remedy(Remedy::new("Remove it: the kubelet makes another when it starts.").command("rm /var/lib/kubelet/pki/kubelet.crt /var/lib/kubelet/pki/kubelet.key && systemctl restart kubelet")),
+    ]
+}
+
+/// Has it any SAN? One without is judged by `pki.san.present` alone.
+fn has_names(one: &Credential) -> bool {
+    one.leaf().extensions.subject_alt_names.as_ref().is_some_and(|sans| !sans.dns.is_empty() || !sans.ips.is_empty())
+}
+
+/// The family's checks.
+pub(super) fn checks() -> Vec<Check> {
+    [authorities(), sans()].into_iter().flatten().collect()
+}

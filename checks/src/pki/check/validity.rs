@@ -1,0 +1,183 @@
+//! Time: what has expired, what will, and what lasts too long.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::pki::store::Held;
+use crate::pki::x509::Certificate;
+
+const DAY: i64 = 86_400;
+/// kubeadm backdates by five minutes, so that clocks that lag a little accept a certificate.
+const SKEW: i64 = 300;
+
+fn days(seconds: i64) -> i64 {
+    seconds.div_euclid(DAY)
+}
+
+fn breach(file: &str, held: &Held, message: String) -> Breach {
+    Breach::new(file, message).at(file, Some(held.line).filter(|line| *line > 0))
+}
+
+fn left(certificate: &Certificate, now: Timestamp) -> i64 {
+    certificate.not_after.as_second() - now.as_second()
+}
+
+fn lasts(certificate: &Certificate) -> i64 {
+    certificate.not_after.as_second() - certificate.not_before.as_second()
+}
+
+fn renew() -> Remedy {
+    Remedy::new("Renew it, then start again what holds it; `seaworthy pki plan` says in which order.")
+        .command("kubeadm certs renew all")
+        .command("crictl pods --label tier=control-plane -q | xargs crictl stopp")
+}
+
+fn rotate() -> Remedy {
+    Remedy::new("Rotate the CA: add the new one to every bundle first, then issue, then take the old one out.")
+        .command("seaworthy pki plan")
+}
+
+/// A claim about every certificate with a role, those of leaves or those of CAs.
+fn each(
+    id: &str,
+    title: &str,
+    of_ca: Option<bool>,
+    judge: impl Fn(&Certificate, &View<'_>) -> Option<String> + Send + Sync + 'static,
+) -> Check {
+    claim(id, title, Of::Certificates, "certificates", move |view, tally| {
+        for (file, held) in view.facts.certificates() {
+            if of_ca.is_some_and(|wanted| wanted != held.certificate.is_ca()) {
+                continue;
+            }
+            tally.look();
+            if let Some(message) = judge(&held.certificate, view) {
+                let message = format!("{file}: {} {message}", held.certificate.subject);
+                let found = held.certificate.not_after.to_string();
+                tally.breach(breach(file, held, message).found(found));
+            }
+        }
+    })
+    .label("validity")
+}
+
+/// The family's checks.
+pub(super) fn checks() -> Vec<Check> {
+    vec![
+        each("pki.validity.expired", "no certificate has expired", Some(false), |one, view| {
+            let left = left(one, view.profile.now);
+            (left < 0).then(|| format!("expired {} days ago", days(-left)))
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-V01")
+        .alias("x509: certificate has expired or is not yet valid")
+        .page(
+            "With an expired certificate a component is refused by all others. kubeadm's are valid for a year.",
+            "Compares the end of every certificate with a role, those in kubeconfigs included, with the time of the audit. CAs are judged by pki.chain.ca-expired.",
+        )
+        .basis("Certificate management with kubeadm", KUBEADM)
+        .remedy(renew()),
+        each("pki.validity.soon", "no certificate expires within the days that --expiry-warn says", Some(false), |one, view| {
+            let left = left(one, view.profile.now);
+            let limit = (i64::from(view.profile.expiry_warn) * DAY).min(lasts(one) / 5);
+            (0..limit).contains(&left).then(|| format!("expires in {} days", days(left)))
+        })
+        .alias("PKI-V02")
+        .alias("check-expiration")
+        .page(
+            "What expires within 30 days expires before the next upgrade. Certificates that are meant to be short-lived are judged by what of their life is left: less than a fifth.",
+            "Compares the end of every certificate with a role with the time of the audit and --expiry-warn.",
+        )
+        .basis("Certificate management with kubeadm", KUBEADM)
+        .remedy(renew()),
+        each("pki.validity.later", "no certificate has used up most of its life without being renewed", Some(false), |one, view| {
+            let (left, limit) = (left(one, view.profile.now), i64::from(view.profile.expiry_warn) * DAY);
+            let most = left * 10 < lasts(one) * 3;
+            (most && lasts(one) > 90 * DAY && (limit..90 * DAY).contains(&left)).then(|| format!("expires in {} days, and most of its life is over", days(left)))
+        })
+        .severity(Severity::Medium)
+        .alias("PKI-V02")
+        .page(
+            "The kubelet renews its own after 70 to 90 % of their life. What is not renewed by then has nobody who does so.",
+            "Looks for certificates that end within 90 days and have less than three tenths of their life left.",
+        )
+        .basis("Certificate management with kubeadm", KUBEADM)
+        .remedy(renew()),
+        each("pki.validity.not-yet", "every certificate is valid already", None, |one, view| {
+            let ahead = one.not_before.as_second() - view.profile.now.as_second();
+            (ahead > SKEW).then(|| format!("is valid from {} on: is the clock right?", one.not_before))
+        })
+        .alias("PKI-V03")
+        .alias("current time is before")
+        .page(
+            "Everybody refuses a certificate of the future. A clock that was wrong when it was issued, or is wrong now, is the usual cause.",
+            "Compares the begin of every certificate with the time of the audit, with a margin of five minutes.",
+        )
+        .basis("RFC 5280 section 4.1.2.5: validity", RFC5280)
+        .remedy(Remedy::new("Set the clock, then issue it again.").command("timedatectl status")),
+        each("pki.validity.long", "no certificate lasts much longer than it must", Some(false), |one, _| {
+            // 13 months; k3s, minikube and Kubespray go beyond, and say so.
+            (lasts(one) > 398 * DAY).then(|| format!("lasts {} days", days(lasts(one))))
+        })
+        .severity(Severity::Low)
+        .alias("PKI-V04")
+        .page(
+            "No component of Kubernetes looks at revocation lists: a certificate that leaks is good until it expires, and that may be a century.",
+            "Looks for certificates that are no CA and last longer than 13 months.",
+        )
+        .basis("PKI certificates and requirements", CERTIFICATES)
+        .remedy(Remedy::new("Issue it for a year, and have it renewed by a machine.")),
+        each("pki.validity.ca-long", "no CA lasts longer than ten years", Some(true), |one, _| {
+            (lasts(one) > 3_660 * DAY).then(|| format!("lasts {} days", days(lasts(one))))
+        })
+        .severity(Severity::Low)
+        .alias("PKI-V04")
+        .page(
+            "A CA of a hundred years is never rotated, so that nobody knows how when they must. Its end has to be written as GeneralizedTime, which old parsers misread.",
+            "Looks for CAs that last longer than ten years.",
+        )
+        .basis("RFC 5280 section 4.1.2.5: validity", RFC5280)
+        .remedy(rotate()),
+        each("pki.validity.ca-soon", "no CA expires within a year", Some(true), |one, view| {
+            let left = left(one, view.profile.now);
+            (0..365 * DAY).contains(&left).then(|| format!("expires in {} days", days(left)))
+        })
+        .alias("PKI-V05")
+        .alias("kubeadm#1784")
+        .page(
+            "In its last year a CA issues certificates that outlive it, and its rotation takes every node and every kubeconfig.",
+            "Compares the end of every CA with the time of the audit.",
+        )
+        .basis("Certificate management with kubeadm", KUBEADM)
+        .remedy(rotate()),
+        claim("pki.validity.cliff", "not all CAs expire on the same day", Of::Certificates, "CAs", |view, tally| {
+            // One command makes all leaves of a node, so that those end together by design; that all CAs do is judged where
+            // the day is near enough to plan for.
+            let mut by_day: BTreeMap<i64, Vec<(&str, &Held)>> = BTreeMap::new();
+            let mut all = 0;
+            for (file, held) in view.facts.certificates().into_iter().filter(|(_, held)| held.certificate.is_ca()) {
+                tally.look();
+                all += 1;
+                let left = left(&held.certificate, view.profile.now);
+                if (0..2 * 365 * DAY).contains(&left) {
+                    by_day.entry(days(held.certificate.not_after.as_second())).or_default().push((file, held));
+                }
+            }
+            for group in by_day.values().filter(|group| group.len() == all && all > 1) {
+                let (file, held) = group[0];
+                let message = format!("all {all} CAs expire on {}", held.certificate.not_after.strftime("%Y-%m-%d"));
+                tally.breach(breach(file, held, message));
+            }
+        })
+        .severity(Severity::Medium)
+        .label("validity")
+        .alias("PKI-V06")
+        .page(
+            "On that day nothing is left to mend anything with. Rotating one after the other needs them to end apart.",
+            "Compares the days on which CAs end, where that is within two years.",
+        )
+        .basis("Certificate management with kubeadm", KUBEADM)
+        .remedy(rotate()),
+    ]
+}

@@ -1,0 +1,64 @@
+//! Which flag of which component names a file of which role.
+
+use super::role::{Component, Role};
+
+use Component::{Apiserver, ControllerManager, Etcd, Kubelet, Proxy, Scheduler};
+
+/// Flags that name the files of a role.
+pub(super) struct FlagRow {
+    pub(super) component: Component,
+    pub(super) role: Role,
+    /// The flag that names the certificate, the bundle or the bare key.
+    pub(super) file: &'static str,
+    /// The flag that names the private key of the certificate.
+    pub(super) key: Option<&'static str>,
+}
+
+const fn row(component: Component, role: Role, file: &'static str, key: Option<&'static str>) -> FlagRow {
+    FlagRow { component, role, file, key }
+}
+
+const TLS: (&str, Option<&str>) = ("tls-cert-file", Some("tls-private-key-file"));
+const CLIENT_CA: &str = "client-ca-file";
+const REQUESTHEADER: &str = "requestheader-client-ca-file";
+
+/// Every flag of a component that names a file of the PKI.
+pub(super) const FLAGS: &[FlagRow] = &[
+    row(Apiserver, Role::ClientCa, CLIENT_CA, None),
+    row(Apiserver, Role::FrontProxyCa, REQUESTHEADER, None),
+    row(Apiserver, Role::KubeletServingCa, "kubelet-certificate-authority", None),
+    row(Apiserver, Role::EtcdServerCa, "etcd-cafile", None),
+    row(Apiserver, Role::ApiserverServing, TLS.0, TLS.1),
+    row(Apiserver, Role::ApiserverKubeletClient, "kubelet-client-certificate", Some("kubelet-client-key")),
+    row(Apiserver, Role::ApiserverEtcdClient, "etcd-certfile", Some("etcd-keyfile")),
+    row(Apiserver, Role::FrontProxyClient, "proxy-client-cert-file", Some("proxy-client-key-file")),
+    row(Apiserver, Role::ServiceAccountKey, "service-account-signing-key-file", None),
+    row(Apiserver, Role::ServiceAccountPublicKeys, "service-account-key-file", None),
+    row(ControllerManager, Role::ClientCa, CLIENT_CA, None),
+    row(ControllerManager, Role::FrontProxyCa, REQUESTHEADER, None),
+    row(ControllerManager, Role::RootCa, "root-ca-file", None),
+    row(ControllerManager, Role::SigningCa, "cluster-signing-cert-file", Some("cluster-signing-key-file")),
+    row(ControllerManager, Role::ServiceAccountKey, "service-account-private-key-file", None),
+    row(ControllerManager, Role::ControllerManagerServing, TLS.0, TLS.1),
+    row(Scheduler, Role::ClientCa, CLIENT_CA, None),
+    row(Scheduler, Role::FrontProxyCa, REQUESTHEADER, None),
+    row(Scheduler, Role::SchedulerServing, TLS.0, TLS.1),
+    row(Etcd, Role::EtcdClientCa, "trusted-ca-file", None),
+    row(Etcd, Role::EtcdPeerCa, "peer-trusted-ca-file", None),
+    row(Etcd, Role::EtcdServer, "cert-file", Some("key-file")),
+    row(Etcd, Role::EtcdPeer, "peer-cert-file", Some("peer-key-file")),
+    row(Kubelet, Role::KubeletClientCa, CLIENT_CA, None),
+    row(Kubelet, Role::KubeletServing, TLS.0, TLS.1),
+];
+
+/// Flags that name a kubeconfig, and the role of the client certificate in it.
+pub(super) const KUBECONFIGS: &[(Component, &str, Role)] = &[
+    (ControllerManager, "kubeconfig", Role::ControllerManagerClient),
+    (ControllerManager, "authentication-kubeconfig", Role::ControllerManagerClient),
+    (ControllerManager, "authorization-kubeconfig", Role::ControllerManagerClient),
+    (Scheduler, "kubeconfig", Role::SchedulerClient),
+    (Scheduler, "authentication-kubeconfig", Role::SchedulerClient),
+    (Scheduler, "authorization-kubeconfig", Role::SchedulerClient),
+    (Kubelet, "kubeconfig", Role::KubeletClient),
+    (Proxy, "kubeconfig", Role::ProxyClient),
+];

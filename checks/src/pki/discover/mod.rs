@@ -1,0 +1,336 @@
+//! Discovery: which file is for what, by role and not by path.
+//!
+//! Flags count first (static pods, processes, units, the kubelet's configuration), then the layouts of distributions,
+//! then a bounded walk through the folders of the PKI, which finds what has no role. Nothing is matched by common name.
+
+mod command;
+mod flag;
+mod layout;
+mod role;
+mod walk;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+pub use command::CommandLine;
+pub use layout::{LAYOUTS, Layout};
+pub use role::{Component, Kind, Role};
+
+use crate::fact::Fact;
+use crate::host::{FileKind, Host};
+use layout::Part;
+
+/// Who says that a file has a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum From {
+    /// A flag, and the file or process that has it.
+    Flag {
+        /// The flag without dashes.
+        flag: &'static str,
+        /// Where it stands.
+        place: String,
+    },
+    /// The layout of a distribution.
+    Layout(&'static str),
+}
+
+impl fmt::Display for From {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag { flag, place } => write!(f, "--{flag} in {place}"),
+            Self::Layout(name) => write!(f, "the layout of {name}"),
+        }
+    }
+}
+
+/// A file, and what it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Use {
+    /// What it is for.
+    pub role: Role,
+    /// Who holds it.
+    pub holder: Component,
+    /// The file.
+    pub file: String,
+    /// The file of its private key.
+    pub key: Option<String>,
+    /// Who says so.
+    pub from: From,
+    /// Is something wrong if it is not there?
+    pub required: bool,
+}
+
+/// A kubeconfig, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KubeconfigUse {
+    /// The file.
+    pub file: String,
+    /// Who uses it.
+    pub holder: Component,
+    /// The role of the client certificate in it.
+    pub role: Role,
+    /// Who says so.
+    pub from: From,
+    /// Is something wrong if it is not there?
+    pub required: bool,
+}
+
+/// What was discovered.
+#[derive(Debug, Default)]
+pub struct Discovery {
+    /// How components are started.
+    pub commands: Vec<CommandLine>,
+    /// Files with a role, in the order of the tables.
+    pub uses: Vec<Use>,
+    /// Kubeconfigs with a role.
+    pub kubeconfigs: Vec<KubeconfigUse>,
+    /// The layouts that were recognised.
+    pub layouts: Vec<&'static Layout>,
+    /// Files in the PKI's folders that have no role.
+    pub others: Vec<String>,
+    /// Copies that somebody put aside.
+    pub backups: Vec<String>,
+    /// The PKI's folders.
+    pub folders: BTreeSet<String>,
+    /// What could not be looked at, with the reason.
+    pub unread: Vec<String>,
+    /// Is this a folder that was given alone, rather than a node?
+    pub bare: bool,
+}
+
+impl Discovery {
+    /// Looks for the PKI of a host.
+    #[must_use]
+    pub fn of(host: &dyn Host) -> Self {
+        let places = host.layout();
+        let mut found = Self { bare: places.bare, ..Self::default() };
+        if let (true, Some(place)) = (places.bare, &places.pki) {
+            found.bare_folder(host, place);
+            return found;
+        }
+        (found.commands, found.unread) = command::command_lines(host);
+        found.flags();
+        let mut known = BTreeSet::new();
+        for layout in LAYOUTS {
+            let base = match &places.pki {
+                Some(pki) if layout.name == "kubeadm" => pki.as_str(),
+                _ => layout.base,
+            };
+            found.layout(host, layout, base, &mut known);
+        }
+        if let Some(pki) = places.pki {
+            found.folders.insert(pki);
+        }
+        found.walk(host);
+        found
+    }
+
+    /// The command line of a component, if it is known.
+    #[must_use]
+    pub fn command(&self, component: Component) -> Option<&CommandLine> {
+        self.commands.iter().find(|line| line.component == component)
+    }
+
+    /// The files of a role.
+    pub fn of_role(&self, role: Role) -> impl Iterator<Item = &Use> {
+        self.uses.iter().filter(move |one| one.role == role)
+    }
+
+    /// Adds what the flags of components name.
+    fn flags(&mut self) {
+        let Self { commands, uses, kubeconfigs, .. } = self;
+        for line in commands.iter() {
+            let from = |flag| From::Flag { flag, place: line.place.clone() };
+            for row in flag::FLAGS.iter().filter(|row| row.component == line.component) {
+                let keys = row.key.map(|key| line.paths(key)).unwrap_or_default();
+                let files = line.paths(row.file);
+                // Of a flag that may be given once the last counts; that of keys may be given often.
+                let files = if row.role == Role::ServiceAccountPublicKeys { &files[..] } else { last(&files) };
+                for file in files {
+                    uses.push(Use {
+                        role: row.role,
+                        holder: line.component,
+                        file: file.clone(),
+                        key: keys.last().cloned(),
+                        from: from(row.file),
+                        required: true,
+                    });
+                }
+            }
+            for (component, flag, role) in flag::KUBECONFIGS.iter().filter(|(of, ..)| *of == line.component) {
+                for file in last(&line.paths(flag)) {
+                    if !kubeconfigs.iter().any(|one| one.file == *file) {
+                        kubeconfigs.push(KubeconfigUse {
+                            file: file.clone(),
+                            holder: *component,
+                            role: *role,
+                            from: from(flag),
+                            required: true,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does a flag that could name a file of this role and holder speak for itself?
+    fn spoken_for(&self, role: Role, holder: Component) -> bool {
+        self.command(holder).is_some() && flag::FLAGS.iter().any(|row| row.component == holder && row.role == role)
+    }
+
+    /// Adds what a layout has on this host. `known` holds the files that have been seen under another name.
+    fn layout(&mut self, host: &dyn Host, layout: &'static Layout, base: &str, known: &mut BTreeSet<(u64, u64)>) {
+        let mut recognised = false;
+        for part in layout.parts {
+            let there = |path: &str| !matches!(host.stat(path), Fact::Absent(_) | Fact::NotGathered(_));
+            let Some(anchor) = part.anchors.iter().map(|anchor| below(base, anchor)).find(|path| there(path)) else {
+                continue;
+            };
+            // A folder that is a link to one that was seen is the same PKI under another name.
+            if let Fact::Known(stat) = host.stat(&anchor)
+                && stat.ino > 1
+                && !known.insert((stat.dev, stat.ino))
+            {
+                continue;
+            }
+            recognised |= self.part(host, layout.name, part, base);
+        }
+        if recognised {
+            self.layouts.push(layout);
+            for folder in layout.folders {
+                let folder = if layout.base == *folder { base } else { folder };
+                if host.list(folder).known().is_some() {
+                    self.folders.insert(folder.to_owned());
+                }
+            }
+        }
+    }
+
+    /// Adds a part of a layout; says whether any file of it is there.
+    fn part(&mut self, host: &dyn Host, name: &'static str, part: &Part, base: &str) -> bool {
+        let absent = |path: &str| matches!(host.stat(path), Fact::Absent(_) | Fact::NotGathered(_));
+        let mut any = false;
+        for row in part.rows {
+            if self.spoken_for(row.role, row.holder) {
+                any |= row.required;
+                continue;
+            }
+            for (file, key) in expand(host, &below(base, row.file), row.key.map(|key| below(base, key)).as_deref()) {
+                let missing = absent(&file);
+                let optional = !row.required || file.contains('*');
+                if missing && optional {
+                    continue;
+                }
+                any |= !missing;
+                let same = |one: &Use| one.role == row.role && (one.holder == row.holder && one.file == file);
+                let filled = self.uses.iter().any(|one| one.role == row.role && one.holder == row.holder);
+                let several = file != below(base, row.file) || row.role == Role::OtherClient;
+                if self.uses.iter().any(same) || (filled && !several && row.role != Role::ApiserverServing) {
+                    continue;
+                }
+                let key = key.filter(|key| row.role.kind() != Kind::Bundle || !absent(key));
+                let from = From::Layout(name);
+                self.uses.push(Use { role: row.role, holder: row.holder, file, key, from, required: row.required });
+            }
+        }
+        for (file, holder, role) in part.kubeconfigs {
+            let file = below(base, file);
+            if absent(&file) || self.kubeconfigs.iter().any(|one| one.file == file) {
+                continue;
+            }
+            any = true;
+            let from = From::Layout(name);
+            self.kubeconfigs.push(KubeconfigUse { file, holder: *holder, role: *role, from, required: false });
+        }
+        any
+    }
+
+    /// A folder, or a file, that was given alone.
+    fn bare_folder(&mut self, host: &dyn Host, place: &str) {
+        if host.stat(place).known().is_some_and(|stat| stat.kind == FileKind::File) {
+            self.others.push(place.to_owned());
+            return;
+        }
+        self.folders.insert(place.to_owned());
+        // The folder is the PKI, or what is around it; of the layouts, the one that explains most.
+        let bases = ["", "pki", "ssl", "certs", "tls"].map(|name| below(place, name));
+        let score = |base: &str, layout: &Layout| {
+            let rows = layout.parts.iter().flat_map(|part| part.rows).filter(|row| !row.file.starts_with('/'));
+            rows.filter(|row| host.stat(&below(base, row.file)).known().is_some()).count()
+        };
+        let pairs = bases.iter().flat_map(|base| LAYOUTS.iter().map(move |layout| (base, layout)));
+        // The first of the best.
+        let best = pairs.map(|(base, layout)| (score(base, layout), base, layout)).rev().max_by_key(|(score, ..)| *score);
+        if let Some((1.., base, layout)) = best {
+            self.layout(host, layout, base, &mut BTreeSet::new());
+        }
+        self.walk(host);
+    }
+
+    /// Walks the folders for what has no role.
+    fn walk(&mut self, host: &dyn Host) {
+        let mut taken: BTreeSet<String> = BTreeSet::new();
+        for one in &self.uses {
+            taken.insert(one.file.clone());
+            taken.extend(one.key.clone());
+        }
+        taken.extend(self.kubeconfigs.iter().map(|one| one.file.clone()));
+        for folder in self.folders.clone() {
+            let walk = walk::walk(host, &folder);
+            self.folders.extend(walk.folders);
+            self.unread.extend(walk.unread);
+            for file in walk.files {
+                if walk::is_backup(&file) {
+                    self.backups.push(file);
+                } else if let (true, Some((holder, role))) = (self.bare, conf_role(&file)) {
+                    if !taken.contains(&file) {
+                        let from = From::Layout("kubeadm");
+                        self.kubeconfigs.push(KubeconfigUse { file, holder, role, from, required: false });
+                    }
+                } else if !taken.contains(&file) && !self.others.contains(&file) {
+                    self.others.push(file);
+                }
+            }
+        }
+    }
+}
+
+/// The role of a kubeconfig that has the name that kubeadm gives it.
+fn conf_role(file: &str) -> Option<(Component, Role)> {
+    let name = file.rsplit('/').next()?;
+    Some(match name {
+        "admin.conf" => (Component::People, Role::AdminClient),
+        "super-admin.conf" => (Component::People, Role::SuperAdminClient),
+        "kubelet.conf" => (Component::Kubelet, Role::KubeletClient),
+        "controller-manager.conf" => (Component::ControllerManager, Role::ControllerManagerClient),
+        "scheduler.conf" => (Component::Scheduler, Role::SchedulerClient),
+        _ => return None,
+    })
+}
+
+fn last(files: &[String]) -> &[String] {
+    files.get(files.len().saturating_sub(1)..).unwrap_or_default()
+}
+
+/// A name of a layout as a path: below the base unless it is absolute.
+fn below(base: &str, name: &str) -> String {
+    match name {
+        "" => base.to_owned(),
+        name if name.starts_with('/') => name.to_owned(),
+        name => format!("{}/{name}", base.trim_end_matches('/')),
+    }
+}
+
+/// The files that a name with a `*` stands for, each with its key; the name itself where it has none.
+fn expand(host: &dyn Host, file: &str, key: Option<&str>) -> Vec<(String, Option<String>)> {
+    let plain = || vec![(file.to_owned(), key.map(str::to_owned))];
+    let Some((folder, pattern)) = file.rsplit_once('/') else { return plain() };
+    let Some((head, tail)) = pattern.split_once('*') else { return plain() };
+    let Fact::Known(entries) = host.list(folder) else { return Vec::new() };
+    let names = entries.iter().filter_map(|entry| {
+        let middle = entry.name.strip_prefix(head)?.strip_suffix(tail)?;
+        // `member-*.pem` is not meant to be `member-n1-key.pem`.
+        (!middle.is_empty() && !middle.ends_with("-key")).then_some(middle)
+    });
+    names.map(|middle| (format!("{folder}/{head}{middle}{tail}"), key.map(|key| key.replace('*', middle)))).collect()
+}

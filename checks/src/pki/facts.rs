@@ -1,0 +1,309 @@
+//! All that is known of a node's PKI: what was discovered, what the files hold, and who shows what to whom.
+
+use std::sync::Arc;
+
+use super::discover::{Component, Discovery, From, Kind, KubeconfigUse, Role};
+use super::kubeconfig::{Cluster, User};
+use super::settings::Settings;
+use super::store::{Contents, File, Held, Store};
+use super::x509::{Certificate, PublicKey};
+use crate::conclusion::{Conclusion, Inconclusive};
+use crate::fact::Fact;
+use crate::host::{Host, Query, RefusalKind};
+
+/// A certificate that somebody shows, and its key.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// What it is for.
+    pub role: Role,
+    /// Who shows it.
+    pub holder: Component,
+    /// The file that it is in: a certificate's or a kubeconfig's.
+    pub file: String,
+    /// The kubeconfig that leads to it, if one does.
+    pub kubeconfig: Option<String>,
+    /// The certificate and what stands behind it in the file; never empty.
+    pub chain: Vec<Held>,
+    /// The file of its key.
+    pub key_file: Option<String>,
+    /// The public half of its key.
+    pub key: Option<PublicKey>,
+    /// Who says so.
+    pub from: From,
+}
+
+impl Credential {
+    /// The certificate itself.
+    #[must_use]
+    pub fn leaf(&self) -> &Arc<Certificate> {
+        &self.chain[0].certificate
+    }
+
+    /// The line where it begins in its file, if the file has lines.
+    #[must_use]
+    pub fn line(&self) -> Option<u32> {
+        Some(self.chain[0].line).filter(|line| *line > 0)
+    }
+}
+
+/// Certificates that somebody trusts.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// What they are trusted for.
+    pub role: Role,
+    /// By whom.
+    pub holder: Component,
+    /// The file.
+    pub file: String,
+    /// The certificates.
+    pub certificates: Vec<Held>,
+    /// The key of the first one, if it is here.
+    pub key: Option<PublicKey>,
+    /// The file of that key.
+    pub key_file: Option<String>,
+}
+
+/// A kubeconfig with what it leads to.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The kubeconfig.
+    pub of: KubeconfigUse,
+    /// The CAs that it trusts, and the file that they are in; none if it names none.
+    pub ca: Option<(String, Vec<Held>)>,
+    /// The cluster that counts.
+    pub cluster: Option<Cluster<Contents>>,
+    /// The user that counts.
+    pub user: Option<User<Contents>>,
+}
+
+/// All that is known of a node's PKI.
+#[derive(Debug)]
+pub struct Facts {
+    /// Why nobody looked, if nobody did.
+    unseen: Option<String>,
+    /// What was discovered.
+    pub discovery: Discovery,
+    /// The files.
+    pub store: Store,
+    /// What the cluster is told of itself.
+    pub settings: Settings,
+    /// The certificates that somebody shows.
+    pub credentials: Vec<Credential>,
+    /// The bundles that somebody trusts.
+    pub bundles: Vec<Bundle>,
+    /// The kubeconfigs.
+    pub clients: Vec<Client>,
+    /// Files that are there and could not be read, with the reason.
+    pub unread: Vec<Unread>,
+}
+
+/// A file that is there and could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Why not; names the file.
+    pub why: String,
+    /// What it would have told.
+    pub of: Of,
+}
+
+/// What a file tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// Certificates.
+    Certificates,
+    /// Keys.
+    Keys,
+    /// Something without a role.
+    Other,
+}
+
+impl Facts {
+    /// Asks a host for everything.
+    #[must_use]
+    pub fn read(host: &dyn Host) -> Self {
+        let unseen = match host.ask(&Query::Processes) {
+            Err(refusal) if refusal.kind == RefusalKind::NotAsked => {
+                Some("nobody looked at the PKI when this was recorded: record it again".to_owned())
+            }
+            _ => None,
+        };
+        let discovery = Discovery::of(host);
+        let mut store = Store::default();
+        for one in &discovery.uses {
+            store.read(host, &one.file);
+            one.key.iter().for_each(|key| store.read(host, key));
+        }
+        discovery.kubeconfigs.iter().for_each(|one| store.read(host, &one.file));
+        discovery.others.iter().chain(&discovery.backups).for_each(|file| store.read(host, file));
+        let named: Vec<_> = store.iter().flat_map(referred).collect();
+        named.iter().for_each(|file| store.read(host, file));
+        let settings = Settings::read(host, &discovery);
+        let mut facts = Self {
+            unseen,
+            discovery,
+            store,
+            settings,
+            credentials: Vec::new(),
+            bundles: Vec::new(),
+            clients: Vec::new(),
+            unread: Vec::new(),
+        };
+        facts.relate();
+        facts
+    }
+
+    /// Turns uses of files into certificates and bundles.
+    fn relate(&mut self) {
+        let Self { discovery, store, credentials, bundles, clients, unread, .. } = self;
+        let mut known = |path: &str, of: Of| {
+            let file = store.get(path)?;
+            if let Fact::Unreadable(why) = &file.contents
+                && !unread.iter().any(|one: &Unread| one.why == *why)
+            {
+                unread.push(Unread { why: why.clone(), of });
+            }
+            file.contents.known()
+        };
+        for one in &discovery.uses {
+            let of = if one.role.kind() == Kind::Key { Of::Keys } else { Of::Certificates };
+            let contents = known(&one.file, of);
+            let key = one.key.as_ref().and_then(|key| known(key, Of::Keys)).and_then(Contents::key).cloned();
+            let Some(contents) = contents.filter(|contents| !contents.certificates.is_empty()) else { continue };
+            let certificates = contents.certificates.clone();
+            let (role, holder, file) = (one.role, one.holder, one.file.clone());
+            match role.kind() {
+                Kind::Key => {}
+                Kind::Bundle => {
+                    bundles.push(Bundle { role, holder, file, certificates, key, key_file: one.key.clone() });
+                }
+                Kind::Server | Kind::Client | Kind::Both => credentials.push(Credential {
+                    role,
+                    holder,
+                    file,
+                    kubeconfig: None,
+                    chain: certificates,
+                    key_file: one.key.clone(),
+                    key,
+                    from: one.from.clone(),
+                }),
+            }
+        }
+        let others = discovery.others.iter().filter(|path| store.get(path).is_some_and(|file| file.kubeconfig.is_some()));
+        let others = others.map(|path| KubeconfigUse {
+            file: path.clone(),
+            holder: Component::People,
+            role: Role::OtherClient,
+            from: From::Layout("a kubeconfig"),
+            required: false,
+        });
+        for of in discovery.kubeconfigs.iter().cloned().chain(others) {
+            known(&of.file, Of::Certificates);
+            let Some(config) = store.get(&of.file).and_then(|file| file.kubeconfig.as_ref()) else { continue };
+            let (cluster, user) = (config.cluster().cloned(), config.user().cloned());
+            let held = |embedded: Option<&Contents>, named: Option<&String>| match (embedded, named) {
+                (Some(contents), _) => Some((of.file.clone(), contents.clone())),
+                (None, Some(name)) => {
+                    let path = beside(&of.file, name);
+                    Some((path.clone(), store.contents(&path)?.clone()))
+                }
+                (None, None) => None,
+            };
+            let ca = cluster.as_ref().and_then(|one| held(one.ca.as_ref(), one.ca_file.as_ref()));
+            let ca = ca.map(|(file, contents)| (file, contents.certificates));
+            if let Some(user) = &user
+                && let Some((file, contents)) = held(user.certificate.as_ref(), user.certificate_file.as_ref())
+                && let Some(first) = contents.certificates.first()
+            {
+                let key = held(user.key.as_ref(), user.key_file.as_ref());
+                // kubelet.conf leads to the file that the kubelet rotates: one certificate, two ways to it.
+                let twice = credentials.iter_mut().find(|one| {
+                    one.role == of.role && one.leaf().fingerprint == first.certificate.fingerprint
+                });
+                match twice {
+                    Some(one) => one.kubeconfig = Some(of.file.clone()),
+                    None => credentials.push(Credential {
+                        role: of.role,
+                        holder: of.holder,
+                        file,
+                        kubeconfig: Some(of.file.clone()),
+                        chain: contents.certificates,
+                        key_file: key.as_ref().map(|(file, _)| file.clone()),
+                        key: key.and_then(|(_, contents)| contents.key().cloned()),
+                        from: of.from.clone(),
+                    }),
+                }
+            }
+            clients.push(Client { of, ca, cluster, user });
+        }
+        for file in discovery.others.iter().chain(&discovery.backups) {
+            known(file, Of::Other);
+        }
+        unread.extend(discovery.unread.iter().map(|why| Unread { why: why.clone(), of: Of::Other }));
+    }
+
+    /// Is there anything to judge? Not applicable on a node without a PKI, undetermined where nobody looked.
+    ///
+    /// # Errors
+    /// If nobody looked.
+    pub(super) fn there(&self) -> Result<Option<Conclusion>, Inconclusive> {
+        if let Some(why) = &self.unseen {
+            return Err(Inconclusive::new(why.clone()));
+        }
+        let nothing = self.discovery.uses.is_empty()
+            && self.discovery.kubeconfigs.is_empty()
+            && self.discovery.others.is_empty()
+            && self.discovery.unread.is_empty();
+        Ok(nothing.then(|| Conclusion::not_applicable("there is no PKI: the node has not joined a cluster")))
+    }
+
+    /// Is it a node of the control plane, by what is there?
+    #[must_use]
+    pub fn is_control_plane(&self) -> bool {
+        self.discovery.uses.iter().any(|one| one.holder == Component::Apiserver && one.role == Role::ApiserverServing)
+    }
+
+    /// The bundle that counts for a role: the API server's, if it has one.
+    #[must_use]
+    pub fn bundle(&self, role: Role) -> Option<&Bundle> {
+        let all = || self.bundles.iter().filter(move |bundle| bundle.role == role);
+        all().find(|bundle| bundle.holder == Component::Apiserver).or_else(|| all().next())
+    }
+
+    /// The bundle by which whoever a certificate is shown to verifies it.
+    #[must_use]
+    pub fn verifier(&self, role: Role) -> Option<&Bundle> {
+        role.verified_by().iter().find_map(|&role| self.bundle(role))
+    }
+
+    /// The certificates of a role.
+    pub fn of_role(&self, role: Role) -> impl Iterator<Item = &Credential> {
+        self.credentials.iter().filter(move |one| one.role == role)
+    }
+
+    /// Every certificate with a role, each once with the file where it is met first: shown ones, then trusted ones.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<(&str, &Held)> {
+        let shown = self.credentials.iter().flat_map(|one| one.chain.iter().map(|held| (one.file.as_str(), held)));
+        let trusted = self.bundles.iter().flat_map(|one| one.certificates.iter().map(|held| (one.file.as_str(), held)));
+        let configs = self.clients.iter().filter_map(|client| client.ca.as_ref());
+        let configs = configs.flat_map(|(file, all)| all.iter().map(|held| (file.as_str(), held)));
+        let mut seen = std::collections::BTreeSet::new();
+        shown.chain(trusted).chain(configs).filter(|(_, held)| seen.insert(held.certificate.fingerprint)).collect()
+    }
+}
+
+/// The files that a kubeconfig names.
+fn referred(file: &File) -> Vec<String> {
+    let Some(config) = &file.kubeconfig else { return Vec::new() };
+    let clusters = config.clusters.iter().filter_map(|one| one.ca_file.as_ref());
+    let users = config.users.iter().flat_map(|one| [one.certificate_file.as_ref(), one.key_file.as_ref()]);
+    clusters.chain(users.flatten()).map(|name| beside(&file.path, name)).collect()
+}
+
+/// A path in a kubeconfig: what is relative is so to the kubeconfig's folder (client-go, clientcmd).
+pub(super) fn beside(kubeconfig: &str, name: &str) -> String {
+    match kubeconfig.rsplit_once('/') {
+        Some((folder, _)) if !name.starts_with('/') => format!("{folder}/{name}"),
+        _ => name.to_owned(),
+    }
+}

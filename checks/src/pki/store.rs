@@ -1,0 +1,228 @@
+//! The files of a PKI as they are known: type, mode, owner, who can reach them, and what they hold.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::kubeconfig::Kubeconfig;
+use super::x509::{Certificate, Fingerprint, Key, KeyForm, PublicKey};
+use crate::fact::Fact;
+use crate::host::{Block, Credentials, Form, Holds, Host, Oddity, Query, Stat};
+
+/// A certificate, where it stands.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The line in the file where it begins; 0 where there are no lines.
+    pub line: u32,
+    /// The certificate.
+    pub certificate: Arc<Certificate>,
+}
+
+/// A private key, of which only the public half is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldKey {
+    /// The line in the file where it begins; 0 where there are no lines.
+    pub line: u32,
+    /// Its public half.
+    pub public: PublicKey,
+}
+
+/// What a file, or an embedded text, holds.
+#[derive(Debug, Clone, Default)]
+pub struct Contents {
+    /// Certificates in order.
+    pub certificates: Vec<Held>,
+    /// Private keys in order.
+    pub keys: Vec<HeldKey>,
+    /// Public keys in order.
+    pub public_keys: Vec<PublicKey>,
+    /// Encrypted private keys: the lines where they begin.
+    pub encrypted: Vec<u32>,
+    /// What cannot be understood: line and reason.
+    pub malformed: Vec<(u32, String)>,
+    /// Blocks whose label says something else than what is in them: line, label, what it is.
+    pub mislabelled: Vec<(u32, String, &'static str)>,
+}
+
+impl Contents {
+    /// The key that signs, or that belongs to the certificate: the first one.
+    #[must_use]
+    pub fn key(&self) -> Option<&PublicKey> {
+        self.keys.first().map(|key| &key.public)
+    }
+
+    fn of(blocks: &[Block], pool: &mut Pool) -> Self {
+        let mut contents = Self::default();
+        for block in blocks {
+            let line = block.line;
+            let what = match &block.holds {
+                Holds::Certificate { der } => match pool.certificate(der) {
+                    Ok(certificate) => {
+                        contents.certificates.push(Held { line, certificate });
+                        "a certificate"
+                    }
+                    Err(why) => {
+                        contents.malformed.push((line, why));
+                        continue;
+                    }
+                },
+                Holds::PrivateKey { spki } | Holds::PublicKey { spki } => match Key::parse(KeyForm::PkixPublic, spki).map(|key| key.public) {
+                    Ok(public) if matches!(block.holds, Holds::PrivateKey { .. }) => {
+                        contents.keys.push(HeldKey { line, public });
+                        "a private key"
+                    }
+                    Ok(public) => {
+                        contents.public_keys.push(public);
+                        "a public key"
+                    }
+                    Err(why) => {
+                        contents.malformed.push((line, why.to_string()));
+                        continue;
+                    }
+                },
+                Holds::EncryptedKey => {
+                    contents.encrypted.push(line);
+                    continue;
+                }
+                Holds::Malformed { why } => {
+                    contents.malformed.push((line, why.clone()));
+                    continue;
+                }
+                Holds::Other => continue,
+            };
+            if let Some(label) = &block.mislabelled {
+                contents.mislabelled.push((line, label.clone(), what));
+            }
+        }
+        contents
+    }
+}
+
+/// A file of the PKI.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// Its path on the node.
+    pub path: String,
+    /// Where it leads to, if it is a link.
+    pub link: Option<String>,
+    /// Its type, mode and owner; those of what a link leads to.
+    pub stat: Fact<Stat>,
+    /// Type, mode and owner of the folders above it, the nearest first.
+    pub above: Vec<Stat>,
+    /// What it holds.
+    pub contents: Fact<Contents>,
+    /// Is it PEM, DER, a kubeconfig?
+    pub form: Form,
+    /// The kubeconfig that it is, with what is embedded in it.
+    pub kubeconfig: Option<Kubeconfig<Contents>>,
+    /// What is odd about its text.
+    pub oddities: Vec<Oddity>,
+}
+
+impl File {
+    /// The bits of its mode that let others than its owner do something, after what the folders above it let them do.
+    ///
+    /// The bits are those of a mode: 0o040 is reading by the group, 0o004 by anyone. Access lists show in them, too: the
+    /// group's bits of a file with one are its mask, the most that any entry gives (acl(5)).
+    #[must_use]
+    pub fn open_to(&self) -> u32 {
+        let Some(stat) = self.stat.known() else { return 0 };
+        // Somebody of the group must pass each folder as its group or as anyone; as which group is not compared, so that
+        // what is in doubt counts as open.
+        let group = self.above.iter().all(|folder| folder.mode & 0o011 != 0);
+        let others = self.above.iter().all(|folder| folder.mode & 0o001 != 0);
+        let group_bits = if group { stat.mode & 0o070 } else { 0 };
+        let other_bits = if others { stat.mode & 0o007 } else { 0 };
+        group_bits | other_bits
+    }
+
+    /// Has it a private key in it?
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        let holds = |contents: &Contents| !contents.keys.is_empty() || !contents.encrypted.is_empty();
+        self.contents.known().is_some_and(holds)
+            || self.kubeconfig.iter().flat_map(|config| &config.users).any(|user| user.key.as_ref().is_some_and(holds))
+    }
+}
+
+/// Every certificate once, however many files it is in.
+#[derive(Default)]
+struct Pool(BTreeMap<Fingerprint, Arc<Certificate>>);
+
+impl Pool {
+    fn certificate(&mut self, der: &[u8]) -> Result<Arc<Certificate>, String> {
+        let known = self.0.get(&Fingerprint::of(der));
+        if let Some(certificate) = known {
+            return Ok(Arc::clone(certificate));
+        }
+        let certificate = Arc::new(Certificate::parse(der).map_err(|error| error.to_string())?);
+        self.0.insert(certificate.fingerprint, Arc::clone(&certificate));
+        Ok(certificate)
+    }
+}
+
+/// The files of a PKI, each read once.
+#[derive(Default)]
+pub struct Store {
+    files: BTreeMap<String, File>,
+    folders: BTreeMap<String, Fact<Stat>>,
+    pool: Pool,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.files.keys()).finish()
+    }
+}
+
+impl Store {
+    /// Reads a file, unless it is known.
+    pub(super) fn read(&mut self, host: &dyn Host, path: &str) {
+        if self.files.contains_key(path) {
+            return;
+        }
+        let (stat, link) = (host.stat(path), host.link(path).known().cloned());
+        let mut above = Vec::new();
+        let mut folder = path;
+        while let Some((parent, _)) = folder.rsplit_once('/') {
+            let name = if parent.is_empty() { "/" } else { parent };
+            let stat = self.folders.entry(name.to_owned()).or_insert_with(|| host.stat(name));
+            above.extend(stat.known());
+            folder = parent;
+        }
+        let answer = host.value(&Query::Credentials { path: path.to_owned() });
+        let said = answer.parse(|value| serde_json::from_value::<Credentials>(value));
+        let (mut form, mut kubeconfig, mut oddities) = (Form::Nothing, None, Vec::new());
+        let pool = &mut self.pool;
+        let contents = said.map(|said| {
+            form = said.form;
+            oddities = said.oddities;
+            kubeconfig = said.kubeconfig.map(|config| config.map(|blocks| Contents::of(&blocks, pool)));
+            Contents::of(&said.blocks, pool)
+        });
+        let file = File { path: path.to_owned(), link, stat, above, contents, form, kubeconfig, oddities };
+        self.files.insert(path.to_owned(), file);
+    }
+
+    /// A file, if it was read.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&File> {
+        self.files.get(path)
+    }
+
+    /// What a file holds.
+    #[must_use]
+    pub fn contents(&self, path: &str) -> Option<&Contents> {
+        self.get(path)?.contents.known()
+    }
+
+    /// All files, by path.
+    pub fn iter(&self) -> impl Iterator<Item = &File> {
+        self.files.values()
+    }
+
+    /// Type, mode and owner of a folder above a file.
+    #[must_use]
+    pub fn folder(&self, path: &str) -> Option<&Stat> {
+        self.folders.get(path)?.known()
+    }
+}

@@ -1,0 +1,49 @@
+//! Counting while a judge goes through a PKI: what does not hold, what could not be told, how much was looked at.
+
+use crate::check::Judgement;
+use crate::conclusion::{Breach, Conclusion, Inconclusive};
+
+/// What a judge has seen so far.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    breaches: Vec<Breach>,
+    unknown: Vec<String>,
+    looked: usize,
+}
+
+impl Tally {
+    /// One more thing was looked at.
+    pub(super) fn look(&mut self) {
+        self.looked += 1;
+    }
+
+    /// Something does not hold.
+    pub(super) fn breach(&mut self, breach: Breach) {
+        if !self.breaches.contains(&breach) {
+            self.breaches.push(breach);
+        }
+    }
+
+    /// Something could not be told.
+    pub(super) fn unknown(&mut self, why: impl Into<String>) {
+        let why = why.into();
+        if !self.unknown.contains(&why) {
+            self.unknown.push(why);
+        }
+    }
+
+    /// A breach counts before what could not be told, and that before nothing; where there was nothing to look at the claim
+    /// says nothing, and `nothing` says why.
+    pub(super) fn conclude(self, what: &str, nothing: &str) -> Judgement {
+        if !self.breaches.is_empty() {
+            return Ok(Conclusion::from_breaches(self.breaches).because(what, self.looked.to_string()));
+        }
+        if !self.unknown.is_empty() {
+            return Err(Inconclusive::new(self.unknown.join("; ")));
+        }
+        if self.looked == 0 {
+            return Ok(Conclusion::not_applicable(nothing));
+        }
+        Ok(Conclusion::holds().because(what, self.looked.to_string()))
+    }
+}
