@@ -6,7 +6,7 @@ use crate::assets::AssetsCommand;
 use crate::cluster::ClusterCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use seaworthy_checks::host::Layout;
-use seaworthy_checks::{KubernetesVersion, Profile, Role, Runtime};
+use seaworthy_checks::{KubernetesVersion, PkiProfile, Profile, Role, Runtime};
 use seaworthy_reports::{Format, Severity};
 
 /// Puts Kubernetes nodes on sea trials and says whether they are seaworthy.
@@ -59,7 +59,7 @@ pub(crate) enum Command {
 /// Which trials.
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
-    /// Suite to run; several allowed
+    /// Suite to run: node, which is the default, or pki; several allowed
     #[arg(long = "suite", value_name = "NAME")]
     pub(crate) suites: Vec<String>,
     /// Only trials whose id, title or alias matches this regular expression; several allowed [env: FOCUS]
@@ -88,6 +88,12 @@ pub(crate) struct ProfileOptions {
     /// The cluster's IP families
     #[arg(long, value_enum, default_value_t = Families::V4)]
     pub(crate) ip_family: Families,
+    /// By whose measure a PKI is judged
+    #[arg(long, value_enum, default_value_t = PkiProfileName::Kubeadm)]
+    pub(crate) pki_profile: PkiProfileName,
+    /// A certificate that expires within so many days fails
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    pub(crate) expiry_warn: u16,
 }
 
 impl ProfileOptions {
@@ -106,6 +112,13 @@ impl ProfileOptions {
             }),
             ipv4: self.ip_family != Families::V6,
             ipv6: self.ip_family != Families::V4,
+            pki: match self.pki_profile {
+                PkiProfileName::Kubeadm => PkiProfile::Kubeadm,
+                PkiProfileName::Cis => PkiProfile::Cis,
+                PkiProfileName::Bsi => PkiProfile::Bsi,
+                PkiProfileName::Strict => PkiProfile::Strict,
+            },
+            expiry_warn: self.expiry_warn,
             now,
         }
     }
@@ -130,6 +143,18 @@ pub(crate) enum Families {
     V4,
     V6,
     Dual,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PkiProfileName {
+    /// What kubeadm makes is right
+    Kubeadm,
+    /// The CIS benchmark
+    Cis,
+    /// BSI TR-02102
+    Bsi,
+    /// All of them
+    Strict,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -162,12 +187,20 @@ pub(crate) struct LayoutOptions {
     /// The folder of static pods
     #[arg(long, env = "CONFIG_DIR", value_name = "PATH")]
     pub(crate) config_dir: Option<String>,
+    /// The folder of the PKI, kubeadm's certificatesDir
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pki_dir: Option<String>,
 }
 
 impl LayoutOptions {
     pub(crate) fn layout(&self) -> Layout {
         let given = |path: &Option<String>| path.clone().filter(|path| !path.is_empty());
-        Layout { kubelet_config: given(&self.kubelet_config), manifests: given(&self.config_dir) }
+        Layout {
+            kubelet_config: given(&self.kubelet_config),
+            manifests: given(&self.config_dir),
+            pki: given(&self.pki_dir),
+            bare: false,
+        }
     }
 }
 
@@ -177,7 +210,8 @@ pub(crate) struct RunOptions {
     pub(crate) selection: Selection,
     #[command(flatten)]
     pub(crate) profile: ProfileOptions,
-    /// The node: / for this machine, a folder that a node's root is mounted at, or a recording; several allowed
+    /// The node: / for this machine, a folder that a node's root is mounted at, or a recording; for the PKI suite also a
+    /// folder that holds a PKI, or a kubeconfig; several allowed
     #[arg(long = "host", visible_alias = "rootfs", value_name = "PATH", default_value = "/")]
     pub(crate) hosts: Vec<PathBuf>,
     #[command(flatten)]

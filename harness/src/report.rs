@@ -6,7 +6,7 @@ use std::path::Path;
 use anstream::eprintln;
 use seaworthy_checks::host::write_recording;
 use seaworthy_reports::{Difference, Format, Run, read_journal, run_schema, write_all};
-use seaworthy_suites::Source;
+use seaworthy_suites::{Source, suites};
 
 use crate::answer;
 use crate::cli::{DiffOptions, Output, RecordOptions, ReportOptions};
@@ -24,7 +24,8 @@ pub(crate) fn record(options: &RecordOptions) -> Result<i32, Fault> {
     if !source.is_live() {
         return Err(Fault::usage(format!("{} is a recording already", options.host.display())));
     }
-    let node = source.gather(options.passive);
+    let suites: Vec<_> = suites().iter().map(|suite| suite.name).collect();
+    let node = source.gather(options.passive, &suites);
     let failed = |error: std::io::Error| Fault::usage(format!("{}: {error}", path.display()));
     let mut bytes = Vec::new();
     write_recording(&node.meta, &node.transcript, &mut bytes).map_err(|error| Fault::ours(error.to_string()))?;

@@ -107,7 +107,9 @@ fn gather(
 ) -> Result<Arc<Node>, Fault> {
     deck.progress.phase(format!("asking {name}"));
     let began = Instant::now();
-    let mut node = source.gather(options.passive);
+    let mut suites: Vec<_> = deck.trials.iter().map(|trial| trial.info.suite.as_str()).collect();
+    suites.dedup();
+    let mut node = source.gather(options.passive, &suites);
     name.clone_into(&mut node.name);
     timings.gather += began.elapsed();
     let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -324,6 +326,7 @@ fn profile_facts(profile: &Profile) -> Vec<Evidence> {
         ("role", profile.role.name().to_owned()),
         ("runtime", runtime.to_owned()),
         ("IP families", families.to_owned()),
+        ("PKI profile", profile.pki.name().to_owned()),
     ]
     .map(|(label, value)| Evidence { label: label.to_owned(), value })
     .to_vec()

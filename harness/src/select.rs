@@ -38,7 +38,10 @@ fn select_from(
             );
         }
     }
-    let chosen = suites.into_iter().filter(|suite| names.is_empty() || names.iter().any(|name| name == suite.name));
+    // Without a name it is the node suite: a node is ready or not, whatever its PKI is.
+    let default = ["node".to_owned()];
+    let names = if names.is_empty() { &default[..] } else { names };
+    let chosen = suites.into_iter().filter(|suite| names.iter().any(|name| name == suite.name));
     let mut trials: Vec<_> = chosen.flat_map(|suite| suite.trials).collect();
     for label in labels {
         if !trials.iter().any(|trial| trial.info.labels.contains(label)) {

@@ -87,7 +87,7 @@ fn main() {
     if let Some(root) = std::env::var_os("SEAWORTHY_HOST") {
         let source = Source::open(Path::new(&root), &Layout::default()).unwrap();
         // No probes: they start the program seaworthy, which this is not.
-        let node = Arc::new(source.gather(true));
+        let node = Arc::new(source.gather(true, &["node"]));
         let profile = Arc::new(Profile::new(jiff::Timestamp::now()));
         for trial in suites().into_iter().flat_map(|suite| suite.trials) {
             let (node, profile) = (node.clone(), profile.clone());

@@ -5,15 +5,17 @@
 
 mod convert;
 mod node;
+mod pki;
 mod trial;
 mod workload;
 
 pub use node::{Node, NodeError, Source, node_suite};
+pub use pki::pki_suite;
 pub use trial::{Suite, Trial};
 pub use workload::workload_main;
 
 /// Every suite, in order.
 #[must_use]
 pub fn suites() -> Vec<Suite> {
-    vec![node_suite()]
+    vec![node_suite(), pki_suite()]
 }

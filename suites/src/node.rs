@@ -1,12 +1,15 @@
 //! The node suite: every check of the registry, over the facts of one node.
 
+use std::io::{Read as _, Seek as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use seaworthy_checks::host::{
     BadRecording, Host, Layout, LiveHost, Meta, Query, Recorder, Refusal, Reply, Transcript, read_recording,
 };
 use seaworthy_checks::node::{Facts, Peer, View, checks};
+use seaworthy_checks::pki;
 use seaworthy_reports::{Evidence, Subject};
 
 use crate::convert;
@@ -21,8 +24,8 @@ pub struct Node {
     pub meta: Meta,
     /// What it said.
     pub transcript: Transcript,
-    /// What that means.
-    pub facts: Facts,
+    facts: OnceLock<Facts>,
+    pki: OnceLock<pki::Facts>,
 }
 
 /// Why a node cannot be put on trial.
@@ -68,7 +71,8 @@ pub enum Source {
 }
 
 impl Source {
-    /// Opens a node: a folder is a live node's root, of which `layout` says what lies elsewhere; a file is a recording.
+    /// Opens a node: a folder is a live node's root, of which `layout` says what lies elsewhere, or a folder with a PKI and
+    /// nothing else; a file is a recording, a kubeconfig or a file of PEM.
     ///
     /// Probes of a live node start this very program again, which must call [`probe_main`] first.
     ///
@@ -78,7 +82,13 @@ impl Source {
     /// [`NodeError`] that names the path and what is wrong with it.
     pub fn open(path: &Path, layout: &Layout) -> Result<Self, NodeError> {
         if !path.is_file() {
-            let host = LiveHost::open(path)?.with_probes("/proc/self/exe").with_layout(layout.clone());
+            let host = match LiveHost::open(path) {
+                Ok(host) => host.with_probes("/proc/self/exe").with_layout(layout.clone()),
+                Err(refusal) => match holds_pki(path).then(|| LiveHost::open_pki(path)) {
+                    Some(host) => return Ok(Self::Live { name: path.display().to_string(), host: host? }),
+                    None => return Err(NodeError::Root(refusal)),
+                },
+            };
             let name = match host.ask(&Query::System) {
                 Ok(Reply::System(system)) => system.nodename,
                 _ => "unknown".to_owned(),
@@ -86,7 +96,17 @@ impl Source {
             return Ok(Self::Live { name, host });
         }
         let open = |source| NodeError::Open { path: path.to_owned(), source };
-        let file = std::fs::File::open(path).map_err(open)?;
+        let mut file = std::fs::File::open(path).map_err(open)?;
+        let mut head = [0; 4];
+        // A recording begins as every zstd frame does; a PKI's file is text.
+        let zstd = file.read_exact(&mut head).is_ok() && head == [0x28, 0xb5, 0x2f, 0xfd];
+        if !zstd && is_credential(path) {
+            let absolute = std::fs::canonicalize(path).map_err(open)?;
+            let place = absolute.display().to_string();
+            let bare = Layout { pki: Some(place.clone()), bare: true, ..Layout::default() };
+            return Ok(Self::Live { name: place, host: LiveHost::open(Path::new("/"))?.with_layout(bare) });
+        }
+        file.rewind().map_err(open)?;
         let recording = read_recording(std::io::BufReader::new(file));
         let (meta, transcript) = recording.map_err(|source| NodeError::Recording { path: path.to_owned(), source })?;
         Ok(Self::Recorded { meta, transcript })
@@ -107,14 +127,19 @@ impl Source {
         matches!(self, Self::Live { .. })
     }
 
-    /// Asks the node everything; `passive` leaves out all that does more than look.
+    /// Asks the node everything that these suites need; `passive` leaves out all that does more than look.
     #[must_use]
-    pub fn gather(&self, passive: bool) -> Node {
+    pub fn gather(&self, passive: bool, suites: &[&str]) -> Node {
         match self {
             Self::Recorded { meta, transcript } => Node::of(meta.clone(), transcript.clone()),
             Self::Live { name, host } => {
                 let recorder = Recorder::new(host, passive);
-                let facts = Facts::read(&recorder);
+                if suites.contains(&"node") {
+                    drop(Facts::read(&recorder));
+                }
+                if suites.contains(&"pki") {
+                    drop(pki::Facts::read(&recorder));
+                }
                 // For the head of the report, whether or not a judge needs it.
                 recorder.ask(&Query::System).ok();
                 recorder.ask(&Query::Read { path: "/etc/os-release".to_owned() }).ok();
@@ -124,17 +149,43 @@ impl Source {
                     version: env!("CARGO_PKG_VERSION").to_owned(),
                     constructed: None,
                 };
-                Node { name: name.clone(), meta, transcript: recorder.finish(), facts }
+                Node::of(meta, recorder.finish())
             }
         }
     }
+}
+
+/// By its name, is it a file of a PKI?
+fn is_credential(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    name == "config"
+        || [".crt", ".cer", ".pem", ".key", ".pub", ".conf", ".kubeconfig", ".der"]
+            .iter()
+            .any(|end| name.ends_with(end))
+}
+
+/// Does a folder, or one in it, hold a file of a PKI?
+fn holds_pki(folder: &Path) -> bool {
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = |folder: &Path| entries(folder).take(10_000).any(|path| is_credential(&path) && path.is_file());
+    files(folder) || entries(folder).take(1_000).any(|path| path.is_dir() && files(&path))
 }
 
 impl Node {
     /// A node of a transcript.
     #[must_use]
     pub fn of(meta: Meta, transcript: Transcript) -> Self {
-        Self { name: meta.hostname.clone(), facts: Facts::read(&transcript), meta, transcript }
+        Self { name: meta.hostname.clone(), meta, transcript, facts: OnceLock::new(), pki: OnceLock::new() }
+    }
+
+    /// What it said, as the node suite understands it.
+    pub fn facts(&self) -> &Facts {
+        self.facts.get_or_init(|| Facts::read(&self.transcript))
+    }
+
+    /// What it said, as the PKI suite understands it.
+    pub fn pki(&self) -> &pki::Facts {
+        self.pki.get_or_init(|| pki::Facts::read(&self.transcript))
     }
 
     /// The node as a report's subject.
@@ -173,8 +224,8 @@ pub fn node_suite() -> Suite {
         // What node-test's users select by.
         info.aliases.push("[NodeConformance]".to_owned());
         Trial::new(info, Duration::from_secs(1), move |node, others, profile| {
-            let peers: Vec<_> = others.iter().map(|other| Peer { name: &other.name, facts: &other.facts }).collect();
-            convert::verdict(check.judge(&View { facts: &node.facts, profile, peers: &peers }))
+            let peers: Vec<_> = others.iter().map(|other| Peer { name: &other.name, facts: other.facts() }).collect();
+            convert::verdict(check.judge(&View { facts: node.facts(), profile, peers: &peers }))
         })
     });
     Suite { name: "node", title: "Is this node ready for Kubernetes?", trials: trials.collect() }

@@ -142,7 +142,8 @@ fn line(line: usize) -> u32 {
 
 /// The blocks of a document, and what is so wrong that a block never came to be.
 fn blocks(document: &Document) -> Vec<Block> {
-    let remarks_at = |line| document.remarks.iter().filter(move |remark| remark.line == line).map(|remark| &remark.kind);
+    let remarks_at =
+        |line| document.remarks.iter().filter(move |remark| remark.line == line).map(|remark| &remark.kind);
     let mut all: Vec<_> = document
         .blocks
         .iter()
@@ -168,14 +169,17 @@ fn blocks(document: &Document) -> Vec<Block> {
                 }
             }
             if block.skipped_by_go && block.label.is_some() && !matches!(holds, Holds::Malformed { .. }) {
-                holds = malformed("Go passes over the block: its BEGIN or END does not stand alone on its line".to_owned());
+                holds =
+                    malformed("Go passes over the block: its BEGIN or END does not stand alone on its line".to_owned());
             }
             Block { line: line(block.line), holds, mislabelled }
         })
         .collect();
     let cut = document.remarks.iter().filter(|remark| remark.kind == RemarkKind::NoEnd).map(|remark| Block {
         line: line(remark.line),
-        holds: Holds::Malformed { why: "BEGIN and END do not belong together: it is cut off, or was put together badly".to_owned() },
+        holds: Holds::Malformed {
+            why: "BEGIN and END do not belong together: it is cut off, or was put together badly".to_owned(),
+        },
         mislabelled: None,
     });
     all.extend(cut);

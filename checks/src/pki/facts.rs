@@ -188,7 +188,8 @@ impl Facts {
                 }),
             }
         }
-        let others = discovery.others.iter().filter(|path| store.get(path).is_some_and(|file| file.kubeconfig.is_some()));
+        let others =
+            discovery.others.iter().filter(|path| store.get(path).is_some_and(|file| file.kubeconfig.is_some()));
         let others = others.map(|path| KubeconfigUse {
             file: path.clone(),
             holder: Component::People,
@@ -216,9 +217,9 @@ impl Facts {
             {
                 let key = held(user.key.as_ref(), user.key_file.as_ref());
                 // kubelet.conf leads to the file that the kubelet rotates: one certificate, two ways to it.
-                let twice = credentials.iter_mut().find(|one| {
-                    one.role == of.role && one.leaf().fingerprint == first.certificate.fingerprint
-                });
+                let twice = credentials
+                    .iter_mut()
+                    .find(|one| one.role == of.role && one.leaf().fingerprint == first.certificate.fingerprint);
                 match twice {
                     Some(one) => one.kubeconfig = Some(of.file.clone()),
                     None => credentials.push(Credential {

@@ -126,9 +126,8 @@ impl Settings {
             if value.get("kind").and_then(Value::as_str) != Some("ClusterConfiguration") {
                 continue;
             }
-            let get = |path: &str| {
-                path.split('.').try_fold(&value, |value, key| value.get(key)).and_then(Value::as_str)
-            };
+            let get =
+                |path: &str| path.split('.').try_fold(&value, |value, key| value.get(key)).and_then(Value::as_str);
             if self.services.is_empty() {
                 self.services = get("networking.serviceSubnet").map(networks).unwrap_or_default();
             }

@@ -65,20 +65,22 @@ impl Contents {
                         continue;
                     }
                 },
-                Holds::PrivateKey { spki } | Holds::PublicKey { spki } => match Key::parse(KeyForm::PkixPublic, spki).map(|key| key.public) {
-                    Ok(public) if matches!(block.holds, Holds::PrivateKey { .. }) => {
-                        contents.keys.push(HeldKey { line, public });
-                        "a private key"
+                Holds::PrivateKey { spki } | Holds::PublicKey { spki } => {
+                    match Key::parse(KeyForm::PkixPublic, spki).map(|key| key.public) {
+                        Ok(public) if matches!(block.holds, Holds::PrivateKey { .. }) => {
+                            contents.keys.push(HeldKey { line, public });
+                            "a private key"
+                        }
+                        Ok(public) => {
+                            contents.public_keys.push(public);
+                            "a public key"
+                        }
+                        Err(why) => {
+                            contents.malformed.push((line, why.to_string()));
+                            continue;
+                        }
                     }
-                    Ok(public) => {
-                        contents.public_keys.push(public);
-                        "a public key"
-                    }
-                    Err(why) => {
-                        contents.malformed.push((line, why.to_string()));
-                        continue;
-                    }
-                },
+                }
                 Holds::EncryptedKey => {
                     contents.encrypted.push(line);
                     continue;

@@ -1,3 +1,5 @@
 //! .
 use super::*;
-pub(super) fn checks() -> Vec<Check> { Vec::new() }
+pub(super) fn checks() -> Vec<Check> {
+    Vec::new()
+}

@@ -1,3 +1,204 @@
-//! .
+//! The cluster: what must be the same on all of its control-plane nodes, and what must not.
+
 use super::*;
-pub(super) fn checks() -> Vec<Check> { Vec::new() }
+use crate::check::Judgement;
+use crate::conclusion::{Conclusion, Inconclusive};
+use crate::pki::discover::{Component, Role};
+use crate::pki::x509::Fingerprint;
+
+const HA: &str =
+    "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/high-availability/#manual-certs";
+
+/// The keys of a role: of CAs, or of service accounts.
+fn keys(facts: &Facts, role: Role) -> Vec<Fingerprint> {
+    let mut keys: Vec<_> = facts
+        .discovery
+        .of_role(role)
+        .filter_map(|one| facts.store.contents(&one.file))
+        .flat_map(|contents| {
+            let certificates = contents.certificates.iter().map(|held| held.certificate.public_key.sha256);
+            let private = contents.keys.iter().map(|key| key.public.sha256);
+            certificates.chain(private).chain(contents.public_keys.iter().map(|key| key.sha256)).collect::<Vec<_>>()
+        })
+        .collect();
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+/// A judge that needs other nodes of the control plane.
+fn beside(view: &View<'_>, judge: impl Fn(&Facts, &str, &mut Tally)) -> Judgement {
+    if let Some(nothing) = view.facts.there()? {
+        return Ok(nothing);
+    }
+    if view.peers.is_empty() {
+        return Ok(Conclusion::not_applicable("one node was given; --host may be given several times"));
+    }
+    let mut tally = Tally::default();
+    for peer in view.peers {
+        match peer.facts.there() {
+            Ok(None) => judge(peer.facts, peer.name, &mut tally),
+            Ok(Some(_)) => {}
+            Err(why) => tally.unknown(Inconclusive::to_string(&why)),
+        }
+    }
+    tally.conclude("nodes", "no other node that was given has a part in this")
+}
+
+/// What must be the same on all control-plane nodes.
+struct Same {
+    id: &'static str,
+    title: &'static str,
+    role: Role,
+    what: &'static str,
+    alias: &'static str,
+    why: &'static str,
+}
+
+const SAME: [Same; 5] = [
+    Same {
+        id: "pki.cluster.ca",
+        title: "all nodes have the same CA of the cluster",
+        role: Role::ClientCa,
+        what: "CA of the cluster",
+        alias: "x509: certificate signed by unknown authority",
+        why: "A client whose CA one API server knows and another does not works every other time, as the load balancer has it.",
+    },
+    Same {
+        id: "pki.cluster.front-proxy-ca",
+        title: "all nodes have the same CA of the front proxy",
+        role: Role::FrontProxyCa,
+        what: "CA of the front proxy",
+        alias: "requestheader-client-ca-file differs",
+        why: "The CA is published once for the cluster; requests that another API server passes on are refused.",
+    },
+    Same {
+        id: "pki.cluster.etcd-ca",
+        title: "all nodes have the same CA of etcd",
+        role: Role::EtcdClientCa,
+        what: "CA of etcd",
+        alias: "remote error: tls: bad certificate",
+        why: "Members with different CAs refuse each other: the cluster loses its quorum as soon as they start again.",
+    },
+    Same {
+        id: "pki.cluster.service-account-key",
+        title: "all nodes sign tokens of service accounts with the same key",
+        role: Role::ServiceAccountKey,
+        what: "key of service accounts",
+        alias: "invalid bearer token",
+        why: "Tokens of the controller manager that leads now are refused by the API servers of other nodes.",
+    },
+    Same {
+        id: "pki.cluster.service-account-public-key",
+        title: "all nodes verify tokens of service accounts by the same keys",
+        role: Role::ServiceAccountPublicKeys,
+        what: "public keys of service accounts",
+        alias: "service-account-key-file differs",
+        why: "A token that one API server takes is refused by another.",
+    },
+];
+
+/// The family's checks.
+pub(super) fn checks() -> Vec<Check> {
+    let mut all: Vec<_> = SAME
+        .iter()
+        .map(|row| {
+            Check::new(row.id, row.title, move |view| {
+                let own = keys(view.facts, row.role);
+                beside(view, |peer, name, tally| {
+                    let theirs = keys(peer, row.role);
+                    if own.is_empty() || theirs.is_empty() {
+                        return;
+                    }
+                    tally.look();
+                    if own != theirs {
+                        let list = |keys: &[Fingerprint]| {
+                            keys.iter().map(|key| format!("sha256:{key}")).collect::<Vec<_>>().join(", ")
+                        };
+                        let message = format!("{name} has another {}", row.what);
+                        tally.breach(Breach::new(name, message).found(list(&theirs)).wanted(list(&own)));
+                    }
+                })
+            })
+            .severity(Severity::Critical)
+            .label("pki")
+            .label("cluster")
+            .alias("PKI-W01")
+            .alias(row.alias)
+            .page(row.why, "Compares the SHA-256 of the public keys on all nodes that were given.")
+            .basis("Creating highly available clusters with kubeadm: manual certificate distribution", HA)
+            .remedy(
+                Remedy::new("Copy it from the node that has the right one, then start the components again.")
+                    .command("scp /etc/kubernetes/pki/{ca,sa,front-proxy-ca}.* NODE:/etc/kubernetes/pki/"),
+            )
+        })
+        .collect();
+    all.extend([
+        Check::new("pki.cluster.super-admin", "one node at most has super-admin.conf", |view| {
+            let has = |facts: &Facts| facts.discovery.kubeconfigs.iter().any(|one| one.role == Role::SuperAdminClient);
+            let own = has(view.facts);
+            beside(view, |peer, name, tally| {
+                tally.look();
+                if own && has(peer) {
+                    tally.breach(Breach::new(name, format!("{name} has a super-admin.conf, too")));
+                }
+            })
+        })
+        .severity(Severity::Medium)
+        .label("pki")
+        .label("cluster")
+        .alias("PKI-R18")
+        .page("kubeadm writes it on the first node alone. It goes past RBAC: it belongs into a safe.", "Looks for super-admin.conf on all nodes that were given.")
+        .basis("Certificate management with kubeadm", KUBEADM)
+        .remedy(Remedy::new("Move it off the nodes.").command("rm /etc/kubernetes/super-admin.conf")),
+        Check::new("pki.cluster.kubelet-user", "no two nodes have the same kubelet user", |view| {
+            let user = |facts: &Facts| facts.of_role(Role::KubeletClient).filter_map(|one| one.leaf().subject.common_name().map(str::to_owned)).next();
+            let own = user(view.facts);
+            beside(view, |peer, name, tally| {
+                let theirs = user(peer);
+                tally.look();
+                if let (Some(own), Some(theirs)) = (&own, &theirs)
+                    && own == theirs
+                {
+                    tally.breach(Breach::new(name, format!("the kubelet of {name} is the user {theirs}, too")).found(theirs));
+                }
+            })
+        })
+        .severity(Severity::Critical)
+        .label("pki")
+        .label("cluster")
+        .alias("PKI-W02")
+        .page("Each takes the other's Node for its own: pods move between them as they write their status.", "Compares the common names of the kubelets' client certificates on all nodes that were given.")
+        .basis("PKI certificates and requirements: certificates for user accounts", CERTIFICATES)
+        .remedy(Remedy::new("Give the copy a name of its own, and let it join again.").command("kubeadm reset && kubeadm join")),
+        Check::new("pki.cluster.private-keys", "no two nodes have the same private key of their own", |view| {
+            let own: Vec<_> = leaves(view.facts);
+            beside(view, |peer, name, tally| {
+                for (key, file) in leaves(peer) {
+                    tally.look();
+                    if let Some((_, ours)) = own.iter().find(|(known, _)| *known == key) {
+                        tally.breach(Breach::new(name, format!("{name} has the key of {ours} in {file}")).found(format!("sha256:{key}")));
+                    }
+                }
+            })
+        })
+        .label("pki")
+        .label("cluster")
+        .alias("PKI-F07")
+        .page("One node that is broken into is all nodes then. Keys of serving, peer and kubelet certificates are made on each node.", "Compares the public keys of certificates that each node has of its own.")
+        .basis("PKI certificates and requirements", CERTIFICATES)
+        .remedy(Remedy::new("Make them again on the copy.").command("kubeadm certs renew all")),
+    ]);
+    all
+}
+
+/// Keys that a node has of its own: not those of CAs and service accounts, and not those that some distributions share.
+fn leaves(facts: &Facts) -> Vec<(Fingerprint, String)> {
+    let own = |one: &&crate::pki::facts::Credential| {
+        matches!(
+            one.role,
+            Role::ApiserverServing | Role::EtcdServer | Role::EtcdPeer | Role::KubeletClient | Role::KubeletServing
+        ) && one.holder != Component::People
+    };
+    facts.credentials.iter().filter(own).map(|one| (one.leaf().public_key.sha256, one.file.clone())).collect()
+}

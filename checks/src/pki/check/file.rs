@@ -27,7 +27,12 @@ fn needed(facts: &Facts) -> Vec<(&str, String, Need)> {
     for client in &facts.clients {
         let place = format!("named in {}", client.of.file);
         if let Some(file) = client.cluster.as_ref().and_then(|cluster| cluster.ca_file.as_ref()) {
-            all.extend(facts.store.get(&beside(&client.of.file, file)).map(|one| (one.path.as_str(), place.clone(), Need::Certificate)));
+            all.extend(
+                facts
+                    .store
+                    .get(&beside(&client.of.file, file))
+                    .map(|one| (one.path.as_str(), place.clone(), Need::Certificate)),
+            );
         }
         let user = client.user.as_ref();
         for (file, need) in [

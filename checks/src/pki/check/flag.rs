@@ -37,7 +37,12 @@ const TABLES: [Table; 3] = [
         id: "pki.flag.controller-manager",
         title: "kube-controller-manager is told every certificate and key that it needs",
         component: Component::ControllerManager,
-        flags: &["root-ca-file", "service-account-private-key-file", "cluster-signing-cert-file", "cluster-signing-key-file"],
+        flags: &[
+            "root-ca-file",
+            "service-account-private-key-file",
+            "cluster-signing-cert-file",
+            "cluster-signing-key-file",
+        ],
         aliases: &["CIS 1.3.4", "CIS 1.3.5"],
         why: "Without --root-ca-file pods get no CA to verify the API server by, without the signing pair no node gets a certificate, without the key no service account a token.",
     },
@@ -45,14 +50,7 @@ const TABLES: [Table; 3] = [
         id: "pki.flag.etcd",
         title: "etcd is told every certificate that it needs",
         component: Component::Etcd,
-        flags: &[
-            "cert-file",
-            "key-file",
-            "trusted-ca-file",
-            "peer-cert-file",
-            "peer-key-file",
-            "peer-trusted-ca-file",
-        ],
+        flags: &["cert-file", "key-file", "trusted-ca-file", "peer-cert-file", "peer-key-file", "peer-trusted-ca-file"],
         aliases: &["CIS 2.1", "CIS 2.4"],
         why: "Without them etcd speaks in the clear, to anyone.",
     },
@@ -66,7 +64,12 @@ fn on(line: &CommandLine, message: String) -> Breach {
 }
 
 /// A claim about how one component is started.
-fn started(id: &str, title: &str, component: Component, judge: impl Fn(&CommandLine, &View<'_>, &mut Tally) + Send + Sync + 'static) -> Check {
+fn started(
+    id: &str,
+    title: &str,
+    component: Component,
+    judge: impl Fn(&CommandLine, &View<'_>, &mut Tally) + Send + Sync + 'static,
+) -> Check {
     claim(id, title, Of::Other, "command lines of it", move |view, tally| {
         if let Some(line) = view.facts.discovery.command(component) {
             tally.look();
@@ -83,17 +86,27 @@ pub(super) fn checks() -> Vec<Check> {
         .map(|table| {
             let check = started(table.id, table.title, table.component, |line, view, tally| {
                 // A cluster CA whose key is elsewhere signs nothing here, and needs no flag to do so.
-                let external = view.facts.bundle(crate::pki::discover::Role::ClientCa).is_some_and(|ca| ca.key.is_none());
+                let external =
+                    view.facts.bundle(crate::pki::discover::Role::ClientCa).is_some_and(|ca| ca.key.is_none());
                 for flag in table.flags {
                     let signs = flag.starts_with("cluster-signing") && external;
                     if line.get(flag).is_none_or(str::is_empty) && !signs {
-                        tally.breach(on(line, format!("{} is not told --{flag}", line.component)).wanted(format!("--{flag}=FILE")));
+                        tally.breach(
+                            on(line, format!("{} is not told --{flag}", line.component))
+                                .wanted(format!("--{flag}=FILE")),
+                        );
                     }
                 }
             });
             let check = table.aliases.iter().fold(check, |check, alias| check.alias(*alias));
             check
-                .page(table.why, format!("Looks for {} in its manifest, its process or its unit.", table.flags.iter().map(|flag| format!("--{flag}")).collect::<Vec<_>>().join(", ")))
+                .page(
+                    table.why,
+                    format!(
+                        "Looks for {} in its manifest, its process or its unit.",
+                        table.flags.iter().map(|flag| format!("--{flag}")).collect::<Vec<_>>().join(", ")
+                    ),
+                )
                 .basis(PATHS, CERTIFICATES)
                 .remedy(Remedy::new(MANIFEST))
         })

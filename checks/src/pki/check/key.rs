@@ -27,7 +27,12 @@ fn keys(facts: &Facts) -> Vec<Seen<'_>> {
         let Some(contents) = facts.store.contents(&one.file) else { continue };
         if matches!(one.role, Role::ServiceAccountKey | Role::ServiceAccountPublicKeys) {
             let keys = contents.keys.iter().map(|key| &key.public).chain(&contents.public_keys);
-            all.extend(keys.map(|key| Seen { key, file: &one.file, line: None, what: "a key of service accounts".to_owned() }));
+            all.extend(keys.map(|key| Seen {
+                key,
+                file: &one.file,
+                line: None,
+                what: "a key of service accounts".to_owned(),
+            }));
         }
     }
     let mut seen = std::collections::BTreeSet::new();
@@ -308,7 +313,9 @@ mod arithmetic {
     /// A prime below 1000 that divides the number.
     pub(super) fn small_factor(number: &[u8]) -> Option<u32> {
         let remainder = |prime: u32| number.iter().fold(0, |rest: u32, byte| (rest * 256 + u32::from(*byte)) % prime);
-        (2..1000).filter(|n| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0)).find(|&prime| remainder(prime) == 0)
+        (2..1000)
+            .filter(|n| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0))
+            .find(|&prime| remainder(prime) == 0)
     }
 
     /// Is their greatest common divisor more than 1? By halving and subtracting, so that nothing is divided.
@@ -330,10 +337,8 @@ mod arithmetic {
     }
 
     fn limbs(bytes: &[u8]) -> Vec<u64> {
-        let mut limbs: Vec<u64> = bytes
-            .rchunks(8)
-            .map(|chunk| chunk.iter().fold(0, |limb, byte| limb << 8 | u64::from(*byte)))
-            .collect();
+        let mut limbs: Vec<u64> =
+            bytes.rchunks(8).map(|chunk| chunk.iter().fold(0, |limb, byte| limb << 8 | u64::from(*byte))).collect();
         trim(&mut limbs);
         limbs
     }

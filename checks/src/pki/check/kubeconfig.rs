@@ -1,3 +1,182 @@
-//! .
+//! kubeconfigs: that they lead to this cluster's API server, trust its CA, and hold nothing that they should not.
+
 use super::*;
-pub(super) fn checks() -> Vec<Check> { Vec::new() }
+use crate::fact::Fact;
+use crate::host::Form;
+use crate::pki::discover::{Component, Role};
+use crate::pki::facts::{Client, Credential};
+use crate::pki::settings::Place;
+
+const ACCOUNTS: &str = "PKI certificates and requirements: certificates for user accounts";
+
+fn on(client: &Client, message: String) -> Breach {
+    Breach::new(&client.of.file, format!("{}: {message}", client.of.file)).at(&client.of.file, None)
+}
+
+/// A claim about every kubeconfig.
+fn each(id: &str, title: &str, judge: impl Fn(&Client, &View<'_>, &mut Tally) + Send + Sync + 'static) -> Check {
+    claim(id, title, Of::Certificates, "kubeconfigs", move |view, tally| {
+        for client in &view.facts.clients {
+            tally.look();
+            judge(client, view, tally);
+        }
+    })
+    .label("kubeconfig")
+}
+
+/// What the API server of this node serves; of several nobody knows which a name gets.
+fn serving<'f>(view: &View<'f>) -> Option<&'f Credential> {
+    let mut all = view.facts.of_role(Role::ApiserverServing);
+    all.next().filter(|_| all.next().is_none())
+}
+
+fn again() -> Remedy {
+    Remedy::new("Have it made again, then start again what uses it.")
+        .command("rm /etc/kubernetes/controller-manager.conf")
+        .command("kubeadm init phase kubeconfig controller-manager")
+}
+
+/// The family's checks.
+pub(super) fn checks() -> Vec<Check> {
+    vec![
+        claim("pki.kubeconfig.parses", "every kubeconfig can be read, and its current context leads somewhere", Of::Certificates, "kubeconfigs", |view, tally| {
+            for one in &view.facts.discovery.kubeconfigs {
+                let Some(file) = view.facts.store.get(&one.file) else { continue };
+                if !matches!(file.contents, Fact::Known(_)) {
+                    continue;
+                }
+                tally.look();
+                let breach = |message: &str| Breach::new(&one.file, format!("{} {message}", one.file)).at(&one.file, None);
+                match &file.kubeconfig {
+                    None if file.form != Form::Kubeconfig => tally.breach(breach("is no kubeconfig")),
+                    None => {}
+                    Some(config) if config.cluster().is_none() || config.user().is_none() => {
+                        tally.breach(breach("has a current context that leads to no cluster or to no user"));
+                    }
+                    Some(_) => {}
+                }
+            }
+        })
+        .severity(Severity::Critical)
+        .label("kubeconfig")
+        .alias("error loading config file")
+        .page("The component does not start, or runs as nobody.", "Parses the file as YAML and follows current-context to its cluster and user.")
+        .basis(ACCOUNTS, CERTIFICATES)
+        .remedy(again()),
+        each("pki.kubeconfig.ca", "every kubeconfig trusts the CA of the API server that it leads to", |client, view, tally| {
+            let (Some((file, trusted)), Some(serving)) = (&client.ca, serving(view)) else { return };
+            // A kubeconfig that was given beside the PKI may be of another cluster.
+            let own = client.of.role != Role::OtherClient || view.facts.settings.endpoint.is_some();
+            let signs = |authority: &crate::pki::x509::Certificate| {
+                serving.chain.iter().any(|held| held.certificate.issuer.der == authority.subject.der) || serving.leaf().fingerprint == authority.fingerprint
+            };
+            // The CA that is on disk under the same role: the same key is the same CA.
+            let authority = view.facts.verifier(Role::ApiserverServing);
+            let keys: Vec<_> = authority.iter().flat_map(|bundle| &bundle.certificates).map(|held| held.certificate.public_key.sha256).collect();
+            let shared = trusted.iter().any(|held| keys.contains(&held.certificate.public_key.sha256));
+            if own && !keys.is_empty() && !shared && !trusted.iter().any(|held| signs(&held.certificate) && keys.is_empty()) {
+                let found = trusted.first().map_or_else(|| "nothing".to_owned(), |held| format!("{} sha256:{}", held.certificate.subject, held.certificate.public_key.sha256));
+                let wanted = authority.map_or("", |bundle| bundle.file.as_str());
+                let message = format!("it trusts another CA than {wanted}: whoever uses it refuses the API server");
+                tally.breach(on(client, message).found(found).wanted(format!("the CA of {wanted}")).at(file, None));
+            }
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-K01")
+        .alias("kubeadm#2027")
+        .alias("x509: certificate signed by unknown authority")
+        .page("kubeadm renews the certificate in a kubeconfig and leaves the CA beside it as it was: after a rotation it is the old one.", "Compares the keys of the CAs in every kubeconfig with those of the CA that the API server's certificate is verified by.")
+        .basis(ACCOUNTS, CERTIFICATES)
+        .remedy(again()),
+        each("pki.kubeconfig.server", "every kubeconfig dials a name that the API server's certificate has", |client, view, tally| {
+            let (Some(cluster), Some(serving)) = (&client.cluster, serving(view)) else { return };
+            if cluster.insecure || client.of.role == Role::OtherClient {
+                return;
+            }
+            let dialled = cluster.server_name.as_deref().map(Place::read).or_else(|| Place::of_url(&cluster.server));
+            let Some(place) = dialled else { return };
+            let sans = serving.leaf().extensions.subject_alt_names.as_ref();
+            if sans.is_some() && !super::role::names(serving, &place) {
+                tally.breach(on(client, format!("it dials {place}, which {} does not name", serving.file)).found(place.to_string()));
+            }
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-K04")
+        .page("Whoever uses the kubeconfig refuses the API server.", "Compares the host of the server's URL, or tls-server-name, with the SANs of the API server's certificate on this node.")
+        .basis(ACCOUNTS, CERTIFICATES)
+        .remedy(Remedy::new("Correct the server's URL, or add the name to the certificate (certSANs).").command("kubectl config set-cluster kubernetes --server https://NAME:6443 --kubeconfig FILE")),
+        each("pki.kubeconfig.verifies", "every kubeconfig verifies the API server", |client, _, tally| {
+            let Some(cluster) = &client.cluster else { return };
+            if cluster.insecure {
+                tally.breach(on(client, "insecure-skip-tls-verify is on: it believes whoever answers".to_owned()));
+            } else if cluster.server.starts_with("http://") {
+                tally.breach(on(client, format!("it speaks to {} in the clear", cluster.server)).found(&cluster.server));
+            }
+        })
+        .alias("PKI-K03")
+        .alias("insecure-skip-tls-verify")
+        .page("Whoever stands in between gets the token or answers as the cluster.", "Looks at insecure-skip-tls-verify and the scheme of the server's URL.")
+        .basis("Organizing cluster access using kubeconfig files", "https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/")
+        .remedy(Remedy::new("Put the CA in, and take the switch out.").command("kubectl config set-cluster NAME --certificate-authority /etc/kubernetes/pki/ca.crt --embed-certs --kubeconfig FILE")),
+        each("pki.kubeconfig.token", "no component's kubeconfig holds a token or a password", |client, _, tally| {
+            let component = client.of.holder != Component::People;
+            if let (true, Some(user)) = (component, &client.user)
+                && (user.has_token || user.has_login)
+            {
+                let what = if user.has_token { "a token" } else { "a password" };
+                tally.breach(on(client, format!("it holds {what}, which never expires and is not bound to a key")));
+            }
+        })
+        .severity(Severity::Medium)
+        .alias("PKI-K03")
+        .page("Who copies a token is its user; a client certificate can be used by whoever has the key alone. MicroK8s had tokens for its components for years.", "Looks for a token or a password in the user that counts; that it is there is all that is read.")
+        .basis(ACCOUNTS, CERTIFICATES)
+        .remedy(again()),
+        each("pki.kubeconfig.stale", "no kubeconfig has contexts that lead nowhere", |client, view, tally| {
+            let Some(config) = view.facts.store.get(&client.of.file).and_then(|file| file.kubeconfig.as_ref()) else { return };
+            for context in &config.contexts {
+                let whole = config.clusters.iter().any(|cluster| cluster.name == context.cluster) && config.users.iter().any(|user| user.name == context.user);
+                // The current one is judged by pki.kubeconfig.parses.
+                if !whole && config.current.as_ref() != Some(&context.name) {
+                    tally.breach(on(client, format!("the context {} leads to no cluster or to no user", context.name)));
+                }
+            }
+        })
+        .severity(Severity::Low)
+        .alias("PKI-K03")
+        .page("It fails when somebody switches to it.", "Looks up the cluster and the user of every context.")
+        .basis("Organizing cluster access using kubeconfig files", "https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/")
+        .remedy(Remedy::new("Remove it.").command("kubectl config delete-context NAME --kubeconfig FILE")),
+        each("pki.kubeconfig.rotates", "kubelet.conf leads to the certificate that the kubelet renews", |client, view, tally| {
+            if client.of.role != Role::KubeletClient {
+                return;
+            }
+            // What kubeadm's init writes first is replaced as soon as the kubelet has renewed once.
+            let current = view.facts.store.get("/var/lib/kubelet/pki/kubelet-client-current.pem").is_some_and(|file| file.stat.known().is_some());
+            if client.user.as_ref().is_some_and(|user| user.certificate.is_some()) && current {
+                tally.breach(on(client, "it holds a certificate of its own, although the kubelet renews /var/lib/kubelet/pki/kubelet-client-current.pem".to_owned()));
+            }
+        })
+        .alias("PKI-K05")
+        .alias("kubeadm#1361")
+        .page("The kubelet renews one certificate and shows another, until the other expires and the node is gone.", "Looks whether kubelet.conf embeds a certificate while kubelet-client-current.pem is there.")
+        .basis("Troubleshooting kubeadm: kubelet client certificate rotation fails", "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/troubleshooting-kubeadm/")
+        .remedy(Remedy::new("Let kubelet.conf name the file for client-certificate and client-key.").command("kubectl config set-credentials default-auth --client-certificate /var/lib/kubelet/pki/kubelet-client-current.pem --client-key /var/lib/kubelet/pki/kubelet-client-current.pem --kubeconfig /etc/kubernetes/kubelet.conf")),
+        each("pki.kubeconfig.credential", "every kubeconfig's user has a way to say who it is", |client, _, tally| {
+            let Some(user) = &client.user else { return };
+            let certificate = user.certificate.is_some() || user.certificate_file.is_some();
+            let key = user.key.is_some() || user.key_file.is_some();
+            if certificate != key {
+                let lacks = if key { "certificate" } else { "key" };
+                tally.breach(on(client, format!("its user has no {lacks}")).wanted(lacks));
+            } else if !certificate && !user.has_token && !user.has_login && !user.elsewhere {
+                tally.breach(on(client, "its user has no credentials: the API server takes it for system:anonymous".to_owned()));
+            }
+        })
+        .alias("PKI-K02")
+        .alias("system:anonymous")
+        .page("Whoever uses it may do what anybody may.", "Looks for a client certificate with its key, a token, a password, or a program that gets one.")
+        .basis(ACCOUNTS, CERTIFICATES)
+        .remedy(again()),
+    ]
+}

@@ -1,7 +1,7 @@
 //! The claims of the PKI suite, a file a family.
 
-mod chain;
 mod certificate;
+mod chain;
 mod cluster;
 mod file;
 mod flag;

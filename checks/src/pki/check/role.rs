@@ -41,7 +41,9 @@ fn lacking(one: &Credential, wanted: impl IntoIterator<Item = (Place, &'static s
         tally.look();
         if !names(one, &place) {
             let message = format!("{} does not name {place}, {why}", one.file);
-            tally.breach(Breach::new(&one.file, message).found(named(one)).wanted(place.to_string()).at(&one.file, one.line()));
+            tally.breach(
+                Breach::new(&one.file, message).found(named(one)).wanted(place.to_string()).at(&one.file, one.line()),
+            );
         }
     }
 }
@@ -62,14 +64,19 @@ fn renew(name: &str) -> Remedy {
 fn authorities() -> Vec<Check> {
     let required = |id, title, roles: &'static [Role], holder: Component, what: &'static str| {
         claim(id, title, Of::Certificates, "control planes", move |view, tally| {
-            let asked = view.facts.is_control_plane() && (view.facts.discovery.command(holder).is_some() || view.facts.discovery.layouts.iter().any(|layout| layout.name == "kubeadm"));
+            let asked = view.facts.is_control_plane()
+                && (view.facts.discovery.command(holder).is_some()
+                    || view.facts.discovery.layouts.iter().any(|layout| layout.name == "kubeadm"));
             if !asked {
                 return;
             }
             tally.look();
             let there = roles.iter().any(|&role| view.facts.discovery.of_role(role).next().is_some());
             if !there {
-                tally.breach(Breach::new(holder.name(), format!("there is no {what}: neither a flag nor a file names one")));
+                tally.breach(Breach::new(
+                    holder.name(),
+                    format!("there is no {what}: neither a flag nor a file names one"),
+                ));
             }
         })
         .label("role")

@@ -341,7 +341,10 @@ mod tests {
     #[test]
     fn flags_are_read_in_every_form() {
         let line = CommandLine::new(Component::Etcd, &words("--a=1 --b 2 -c=3 --d --e x --e=y"), "");
-        assert_eq!(["a", "b", "c", "d", "e"].map(|flag| line.get(flag).unwrap().to_owned()), ["1", "2", "3", "true", "y"]);
+        assert_eq!(
+            ["a", "b", "c", "d", "e"].map(|flag| line.get(flag).unwrap().to_owned()),
+            ["1", "2", "3", "true", "y"]
+        );
         assert_eq!(line.all("e").collect::<Vec<_>>(), ["x", "y"]);
     }
 

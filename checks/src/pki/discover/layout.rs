@@ -169,7 +169,12 @@ const K3S: Part = Part {
         maybe(Role::SigningCa, ControllerManager, "server/tls/client-ca.nochain.crt", Some("server/tls/client-ca.key")),
         row(Role::RootCa, ControllerManager, "server/tls/server-ca.crt", Some("server/tls/server-ca.key")),
         row(Role::KubeletServingCa, Apiserver, "server/tls/server-ca.crt", Some("server/tls/server-ca.key")),
-        row(Role::FrontProxyCa, Apiserver, "server/tls/request-header-ca.crt", Some("server/tls/request-header-ca.key")),
+        row(
+            Role::FrontProxyCa,
+            Apiserver,
+            "server/tls/request-header-ca.crt",
+            Some("server/tls/request-header-ca.key"),
+        ),
         row(
             Role::ApiserverServing,
             Apiserver,
@@ -194,7 +199,12 @@ const K3S: Part = Part {
             "server/tls/client-controller.crt",
             Some("server/tls/client-controller.key"),
         ),
-        row(Role::SchedulerClient, Scheduler, "server/tls/client-scheduler.crt", Some("server/tls/client-scheduler.key")),
+        row(
+            Role::SchedulerClient,
+            Scheduler,
+            "server/tls/client-scheduler.crt",
+            Some("server/tls/client-scheduler.key"),
+        ),
         row(Role::AdminClient, People, "server/tls/client-admin.crt", Some("server/tls/client-admin.key")),
         maybe(Role::ProxyClient, Proxy, "server/tls/client-kube-proxy.crt", Some("server/tls/client-kube-proxy.key")),
         maybe(Role::OtherClient, People, "server/tls/client-supervisor.crt", Some("server/tls/client-supervisor.key")),
@@ -405,12 +415,27 @@ const RKE1: Part = Part {
         row(Role::KubeletClientCa, Kubelet, "kube-ca.pem", None),
         maybe(Role::ApiserverServing, Apiserver, "kube-apiserver.pem", Some("kube-apiserver-key.pem")),
         maybe(Role::ApiserverKubeletClient, Apiserver, "kube-apiserver.pem", Some("kube-apiserver-key.pem")),
-        maybe(Role::ControllerManagerClient, ControllerManager, "kube-controller-manager.pem", Some("kube-controller-manager-key.pem")),
+        maybe(
+            Role::ControllerManagerClient,
+            ControllerManager,
+            "kube-controller-manager.pem",
+            Some("kube-controller-manager-key.pem"),
+        ),
         maybe(Role::SchedulerClient, Scheduler, "kube-scheduler.pem", Some("kube-scheduler-key.pem")),
         maybe(Role::ProxyClient, Proxy, "kube-proxy.pem", Some("kube-proxy-key.pem")),
         maybe(Role::KubeletClient, Kubelet, "kube-node.pem", Some("kube-node-key.pem")),
-        maybe(Role::FrontProxyCa, Apiserver, "kube-apiserver-requestheader-ca.pem", Some("kube-apiserver-requestheader-ca-key.pem")),
-        maybe(Role::FrontProxyClient, Apiserver, "kube-apiserver-proxy-client.pem", Some("kube-apiserver-proxy-client-key.pem")),
+        maybe(
+            Role::FrontProxyCa,
+            Apiserver,
+            "kube-apiserver-requestheader-ca.pem",
+            Some("kube-apiserver-requestheader-ca-key.pem"),
+        ),
+        maybe(
+            Role::FrontProxyClient,
+            Apiserver,
+            "kube-apiserver-proxy-client.pem",
+            Some("kube-apiserver-proxy-client-key.pem"),
+        ),
         maybe(Role::ServiceAccountKey, ControllerManager, "kube-service-account-token-key.pem", None),
         maybe(Role::ServiceAccountPublicKeys, Apiserver, "kube-service-account-token-key.pem", None),
         maybe(Role::EtcdServer, Etcd, "kube-etcd-*.pem", Some("kube-etcd-*-key.pem")),
@@ -430,15 +455,45 @@ const TALOS: Part = Part {
     anchors: &["kubernetes/kube-apiserver", "etcd/ca.crt"],
     rows: &[
         maybe(Role::ClientCa, Apiserver, "kubernetes/kube-apiserver/ca.crt", Some("kubernetes/kube-apiserver/ca.key")),
-        maybe(Role::ApiserverServing, Apiserver, "kubernetes/kube-apiserver/apiserver.crt", Some("kubernetes/kube-apiserver/apiserver.key")),
-        maybe(Role::ApiserverKubeletClient, Apiserver, "kubernetes/kube-apiserver/apiserver-kubelet-client.crt", Some("kubernetes/kube-apiserver/apiserver-kubelet-client.key")),
+        maybe(
+            Role::ApiserverServing,
+            Apiserver,
+            "kubernetes/kube-apiserver/apiserver.crt",
+            Some("kubernetes/kube-apiserver/apiserver.key"),
+        ),
+        maybe(
+            Role::ApiserverKubeletClient,
+            Apiserver,
+            "kubernetes/kube-apiserver/apiserver-kubelet-client.crt",
+            Some("kubernetes/kube-apiserver/apiserver-kubelet-client.key"),
+        ),
         maybe(Role::FrontProxyCa, Apiserver, "kubernetes/kube-apiserver/aggregator-ca.crt", None),
-        maybe(Role::FrontProxyClient, Apiserver, "kubernetes/kube-apiserver/front-proxy-client.crt", Some("kubernetes/kube-apiserver/front-proxy-client.key")),
+        maybe(
+            Role::FrontProxyClient,
+            Apiserver,
+            "kubernetes/kube-apiserver/front-proxy-client.crt",
+            Some("kubernetes/kube-apiserver/front-proxy-client.key"),
+        ),
         maybe(Role::EtcdServerCa, Apiserver, "kubernetes/kube-apiserver/etcd-client-ca.crt", None),
-        maybe(Role::ApiserverEtcdClient, Apiserver, "kubernetes/kube-apiserver/etcd-client.crt", Some("kubernetes/kube-apiserver/etcd-client.key")),
+        maybe(
+            Role::ApiserverEtcdClient,
+            Apiserver,
+            "kubernetes/kube-apiserver/etcd-client.crt",
+            Some("kubernetes/kube-apiserver/etcd-client.key"),
+        ),
         maybe(Role::ServiceAccountPublicKeys, Apiserver, "kubernetes/kube-apiserver/service-account.pub", None),
-        maybe(Role::ServiceAccountKey, ControllerManager, "kubernetes/kube-controller-manager/service-account.key", None),
-        maybe(Role::SigningCa, ControllerManager, "kubernetes/kube-controller-manager/ca.crt", Some("kubernetes/kube-controller-manager/ca.key")),
+        maybe(
+            Role::ServiceAccountKey,
+            ControllerManager,
+            "kubernetes/kube-controller-manager/service-account.key",
+            None,
+        ),
+        maybe(
+            Role::SigningCa,
+            ControllerManager,
+            "kubernetes/kube-controller-manager/ca.crt",
+            Some("kubernetes/kube-controller-manager/ca.key"),
+        ),
         maybe(Role::EtcdClientCa, Etcd, "etcd/ca.crt", Some("etcd/ca.key")),
         maybe(Role::EtcdServer, Etcd, "etcd/server.crt", Some("etcd/server.key")),
         maybe(Role::EtcdPeer, Etcd, "etcd/peer.crt", Some("etcd/peer.key")),
@@ -454,13 +509,43 @@ const TALOS: Part = Part {
 const OPENSHIFT: Part = Part {
     anchors: &["kube-apiserver-certs", "etcd-certs"],
     rows: &[
-        maybe(Role::ApiserverServing, Apiserver, "kube-apiserver-certs/secrets/service-network-serving-certkey/tls.crt", Some("kube-apiserver-certs/secrets/service-network-serving-certkey/tls.key")),
-        maybe(Role::ApiserverServing, Apiserver, "kube-apiserver-certs/secrets/localhost-serving-cert-certkey/tls.crt", Some("kube-apiserver-certs/secrets/localhost-serving-cert-certkey/tls.key")),
-        maybe(Role::ApiserverServing, Apiserver, "kube-apiserver-certs/secrets/internal-loadbalancer-serving-certkey/tls.crt", Some("kube-apiserver-certs/secrets/internal-loadbalancer-serving-certkey/tls.key")),
-        maybe(Role::FrontProxyClient, Apiserver, "kube-apiserver-certs/secrets/aggregator-client/tls.crt", Some("kube-apiserver-certs/secrets/aggregator-client/tls.key")),
-        maybe(Role::FrontProxyCa, Apiserver, "kube-apiserver-certs/configmaps/aggregator-client-ca/ca-bundle.crt", None),
+        maybe(
+            Role::ApiserverServing,
+            Apiserver,
+            "kube-apiserver-certs/secrets/service-network-serving-certkey/tls.crt",
+            Some("kube-apiserver-certs/secrets/service-network-serving-certkey/tls.key"),
+        ),
+        maybe(
+            Role::ApiserverServing,
+            Apiserver,
+            "kube-apiserver-certs/secrets/localhost-serving-cert-certkey/tls.crt",
+            Some("kube-apiserver-certs/secrets/localhost-serving-cert-certkey/tls.key"),
+        ),
+        maybe(
+            Role::ApiserverServing,
+            Apiserver,
+            "kube-apiserver-certs/secrets/internal-loadbalancer-serving-certkey/tls.crt",
+            Some("kube-apiserver-certs/secrets/internal-loadbalancer-serving-certkey/tls.key"),
+        ),
+        maybe(
+            Role::FrontProxyClient,
+            Apiserver,
+            "kube-apiserver-certs/secrets/aggregator-client/tls.crt",
+            Some("kube-apiserver-certs/secrets/aggregator-client/tls.key"),
+        ),
+        maybe(
+            Role::FrontProxyCa,
+            Apiserver,
+            "kube-apiserver-certs/configmaps/aggregator-client-ca/ca-bundle.crt",
+            None,
+        ),
         maybe(Role::ClientCa, Apiserver, "kube-apiserver-certs/configmaps/client-ca/ca-bundle.crt", None),
-        maybe(Role::SigningCa, ControllerManager, "kube-controller-manager-certs/secrets/csr-signer/tls.crt", Some("kube-controller-manager-certs/secrets/csr-signer/tls.key")),
+        maybe(
+            Role::SigningCa,
+            ControllerManager,
+            "kube-controller-manager-certs/secrets/csr-signer/tls.crt",
+            Some("kube-controller-manager-certs/secrets/csr-signer/tls.key"),
+        ),
     ],
     kubeconfigs: &[
         ("kube-apiserver-certs/secrets/node-kubeconfigs/lb-ext.kubeconfig", People, Role::OtherClient),
@@ -501,10 +586,19 @@ const ETCDADM: Part = Part {
 
 /// Nodes of managed control planes: the provider keeps the CA's key.
 const MANAGED: Part = Part {
-    anchors: &["/etc/kubernetes/certs/ca.crt", "/etc/srv/kubernetes/pki/ca-certificates.crt", "/var/lib/kubelet/kubeconfig"],
+    anchors: &[
+        "/etc/kubernetes/certs/ca.crt",
+        "/etc/srv/kubernetes/pki/ca-certificates.crt",
+        "/var/lib/kubelet/kubeconfig",
+    ],
     rows: &[
         maybe(Role::KubeletClientCa, Kubelet, "/etc/kubernetes/certs/ca.crt", None),
-        maybe(Role::KubeletServing, Kubelet, "/etc/kubernetes/certs/kubeletserver.crt", Some("/etc/kubernetes/certs/kubeletserver.key")),
+        maybe(
+            Role::KubeletServing,
+            Kubelet,
+            "/etc/kubernetes/certs/kubeletserver.crt",
+            Some("/etc/kubernetes/certs/kubeletserver.key"),
+        ),
         maybe(Role::KubeletClientCa, Kubelet, "/etc/srv/kubernetes/pki/ca-certificates.crt", None),
     ],
     kubeconfigs: &[("/var/lib/kubelet/kubeconfig", Kubelet, Role::KubeletClient)],
@@ -520,21 +614,41 @@ const MINIKUBE: Part = Part {
         row(Role::ApiserverServing, Apiserver, "apiserver.crt", Some("apiserver.key")),
         row(Role::FrontProxyCa, Apiserver, "proxy-client-ca.crt", Some("proxy-client-ca.key")),
         row(Role::FrontProxyClient, Apiserver, "proxy-client.crt", Some("proxy-client.key")),
-        maybe(Role::ApiserverKubeletClient, Apiserver, "apiserver-kubelet-client.crt", Some("apiserver-kubelet-client.key")),
+        maybe(
+            Role::ApiserverKubeletClient,
+            Apiserver,
+            "apiserver-kubelet-client.crt",
+            Some("apiserver-kubelet-client.key"),
+        ),
         maybe(Role::ServiceAccountKey, ControllerManager, "sa.key", None),
         maybe(Role::ServiceAccountPublicKeys, Apiserver, "sa.pub", None),
     ],
     kubeconfigs: &[("/var/lib/minikube/kubeconfig", People, Role::AdminClient)],
 };
 
-const fn layout(name: &'static str, base: &'static str, parts: &'static [&'static Part], folders: &'static [&'static str]) -> Layout {
+const fn layout(
+    name: &'static str,
+    base: &'static str,
+    parts: &'static [&'static Part],
+    folders: &'static [&'static str],
+) -> Layout {
     Layout { name, base, parts, folders, owners: &[], component_users: false }
 }
 
 /// Every layout that is known. The first whose part holds a role's file fills the role.
 pub static LAYOUTS: &[Layout] = &[
-    layout("kubeadm", "/etc/kubernetes/pki", &[&KUBEADM, &KUBEADM_ETCD, &KUBEADM_CONFS, &KUBELET], &["/etc/kubernetes/pki"]),
-    layout("Kubespray", "/etc/kubernetes/ssl", &[&KUBEADM, &KUBEADM_ETCD, &KUBESPRAY_ETCD], &["/etc/kubernetes/ssl", "/etc/ssl/etcd/ssl"]),
+    layout(
+        "kubeadm",
+        "/etc/kubernetes/pki",
+        &[&KUBEADM, &KUBEADM_ETCD, &KUBEADM_CONFS, &KUBELET],
+        &["/etc/kubernetes/pki"],
+    ),
+    layout(
+        "Kubespray",
+        "/etc/kubernetes/ssl",
+        &[&KUBEADM, &KUBEADM_ETCD, &KUBESPRAY_ETCD],
+        &["/etc/kubernetes/ssl", "/etc/ssl/etcd/ssl"],
+    ),
     layout("minikube", "/var/lib/minikube/certs", &[&MINIKUBE, &KUBEADM_ETCD], &["/var/lib/minikube/certs"]),
     layout("Bottlerocket", "/var/lib/kubeadm/pki", &[&BOTTLEROCKET, &KUBEADM], &["/var/lib/kubeadm/pki"]),
     Layout { owners: &[0, 1000], ..layout("kops", "/srv/kubernetes", &[&KOPS, &KOPS_ETCD], &["/srv/kubernetes"]) },
@@ -542,13 +656,21 @@ pub static LAYOUTS: &[Layout] = &[
     layout("RKE2", "/var/lib/rancher/rke2", &[&K3S, &K3S_ETCD, &K3S_AGENT], &["/var/lib/rancher/rke2/server/tls"]),
     layout("RKE1", "/etc/kubernetes/ssl", &[&RKE1], &["/etc/kubernetes/ssl"]),
     Layout { component_users: true, ..layout("k0s", "/var/lib/k0s/pki", &[&K0S, &K0S_ETCD], &["/var/lib/k0s/pki"]) },
-    Layout { component_users: true, ..layout("MicroK8s", "/var/snap/microk8s/current/certs", &[&MICROK8S], &["/var/snap/microk8s/current/certs"]) },
+    Layout {
+        component_users: true,
+        ..layout("MicroK8s", "/var/snap/microk8s/current/certs", &[&MICROK8S], &["/var/snap/microk8s/current/certs"])
+    },
     Layout {
         // kube-apiserver, kube-controller-manager, kube-scheduler and etcd (machinery/constants).
         owners: &[65534, 65535, 65536, 60],
         ..layout("Talos", "/system/secrets", &[&TALOS], &["/system/secrets"])
     },
-    layout("OpenShift", "/etc/kubernetes/static-pod-resources", &[&OPENSHIFT], &["/etc/kubernetes/static-pod-resources"]),
+    layout(
+        "OpenShift",
+        "/etc/kubernetes/static-pod-resources",
+        &[&OPENSHIFT],
+        &["/etc/kubernetes/static-pod-resources"],
+    ),
     layout("etcdadm", "/etc/etcd/pki", &[&ETCDADM], &["/etc/etcd/pki"]),
     layout("managed", "/etc/kubernetes/certs", &[&MANAGED], &[]),
 ];

@@ -260,7 +260,8 @@ impl Discovery {
         };
         let pairs = bases.iter().flat_map(|base| LAYOUTS.iter().map(move |layout| (base, layout)));
         // The first of the best.
-        let best = pairs.map(|(base, layout)| (score(base, layout), base, layout)).rev().max_by_key(|(score, ..)| *score);
+        let best =
+            pairs.map(|(base, layout)| (score(base, layout), base, layout)).rev().max_by_key(|(score, ..)| *score);
         if let Some((1.., base, layout)) = best {
             self.layout(host, layout, base, &mut BTreeSet::new());
         }

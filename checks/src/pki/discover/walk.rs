@@ -68,7 +68,19 @@ fn target(host: &dyn Host, path: &str) -> Option<FileKind> {
 /// By its name, is it worth reading?
 fn may_hold_credentials(name: &str) -> bool {
     const ENDINGS: [&str; 13] = [
-        ".crt", ".cer", ".cert", ".pem", ".key", ".pub", ".der", ".conf", ".kubeconfig", ".config", ".p12", ".pfx", ".bak",
+        ".crt",
+        ".cer",
+        ".cert",
+        ".pem",
+        ".key",
+        ".pub",
+        ".der",
+        ".conf",
+        ".kubeconfig",
+        ".config",
+        ".p12",
+        ".pfx",
+        ".bak",
     ];
     let name = name.to_lowercase();
     name == "config" || ENDINGS.iter().any(|ending| name.ends_with(ending)) || is_backup(&name)
@@ -80,7 +92,8 @@ fn may_hold_credentials(name: &str) -> bool {
 pub(super) fn is_backup(path: &str) -> bool {
     path.split('/').any(|part| {
         let part = part.to_lowercase();
-        let stamped = part.strip_prefix("tls-").is_some_and(|rest| rest.len() >= 8 && rest.bytes().all(|b| b.is_ascii_digit()));
+        let stamped =
+            part.strip_prefix("tls-").is_some_and(|rest| rest.len() >= 8 && rest.bytes().all(|b| b.is_ascii_digit()));
         stamped
             || part == "expired"
             || part.ends_with('~')
@@ -95,7 +108,14 @@ mod tests {
 
     #[test]
     fn backups_are_known_by_their_names() {
-        for path in ["/p/expired/a.crt", "/p/pki.bak_2024/a.key", "/p/a.key.old", "/p/tls-1700000000/x", "/p/ca.crt~", "/p/backup-1/a"] {
+        for path in [
+            "/p/expired/a.crt",
+            "/p/pki.bak_2024/a.key",
+            "/p/a.key.old",
+            "/p/tls-1700000000/x",
+            "/p/ca.crt~",
+            "/p/backup-1/a",
+        ] {
             assert!(is_backup(path), "{path}");
         }
         for path in ["/p/apiserver.crt", "/p/tls/x", "/p/threshold.key", "/p/etcd/ca.crt"] {
