@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::pki::discover::{CommandLine, Component};
+use crate::profile::PkiProfile;
 
 /// Flags that a component must have.
 struct Table {
@@ -133,7 +134,8 @@ pub(super) fn checks() -> Vec<Check> {
                 tally.breach(on(line, "kube-apiserver is not told --kubelet-certificate-authority: it believes whoever answers on port 10250".to_owned()));
             }
         })
-        .severity(Severity::Info)
+        .severity(Severity::Medium)
+        .only(&[PkiProfile::Cis, PkiProfile::Strict])
         .alias("CIS 1.2.5")
         .page("kubeadm leaves it out, since kubelets serve certificates of their own making. With serverTLSBootstrap they do not need to.", "Looks for --kubelet-certificate-authority.")
         .basis("CIS Kubernetes Benchmark 1.2.5", CIS)

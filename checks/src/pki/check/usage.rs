@@ -4,6 +4,7 @@ use super::*;
 use crate::pki::discover::Role;
 use crate::pki::facts::Credential;
 use crate::pki::x509::{Certificate, KeyKind, KeyUsage, known};
+use crate::profile::PkiProfile;
 
 fn breach(one: &Credential, message: String) -> Breach {
     Breach::new(&one.file, format!("{}: {message}", one.file)).at(&one.file, one.line())
@@ -154,7 +155,8 @@ fn purposes() -> Vec<Check> {
             let own = one.leaf().is_self_issued() || one.leaf().issuer.common_name().is_some_and(|name| name.contains("-ca@"));
             own.then(|| breach(one, "the kubelet serves a certificate that it signed itself".to_owned()))
         })
-        .severity(Severity::Low)
+        .severity(Severity::Medium)
+        .only(&[PkiProfile::Cis, PkiProfile::Strict])
         .label("usage")
         .alias("PKI-R14")
         .alias("--kubelet-insecure-tls")

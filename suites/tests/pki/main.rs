@@ -1,0 +1,153 @@
+//! The proof of the PKI suite: PKIs that are right audit clean, and each of many defects, one at a time, is found by its own
+//! name and by no other.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "test code")]
+
+mod forge;
+mod mutations;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use seaworthy_checks::host::{Host, LiveHost, Recorder, Transcript};
+use seaworthy_checks::pki::{Facts, Peer, View, checks};
+use seaworthy_checks::{Profile, Verdict};
+
+use tree::{Base, Tree};
+
+/// What an audit found: breaches by the claim's id, and what could not be told.
+#[derive(Debug, Default)]
+struct Audit {
+    breached: BTreeMap<String, Vec<String>>,
+    undetermined: BTreeMap<String, String>,
+    held: BTreeSet<String>,
+}
+
+fn profile() -> Profile {
+    Profile::new(jiff::Timestamp::now())
+}
+
+/// Audits a host as a run does: what it says is recorded, and the recording is judged.
+fn audit(host: &dyn Host, peer: Option<&dyn Host>, profile: &Profile) -> Audit {
+    let record = |host: &dyn Host| -> Transcript {
+        let recorder = Recorder::new(host, true);
+        drop(Facts::read(&recorder));
+        recorder.finish()
+    };
+    let facts = Facts::read(&record(host));
+    let peer = peer.map(|peer| Facts::read(&record(peer)));
+    let peers: Vec<_> = peer.iter().map(|facts| Peer { name: "other", facts }).collect();
+    let mut audit = Audit::default();
+    for check in checks() {
+        match check.judge(&View { facts: &facts, profile, peers: &peers }).verdict {
+            Verdict::Breached(breaches) => {
+                audit.breached.insert(check.id, breaches.into_iter().map(|breach| breach.message).collect());
+            }
+            Verdict::Undetermined(why) => {
+                audit.undetermined.insert(check.id, why);
+            }
+            Verdict::Holds => {
+                audit.held.insert(check.id);
+            }
+            Verdict::NotApplicable(_) => {}
+        }
+    }
+    audit
+}
+
+fn audit_tree(tree: &Tree) -> Audit {
+    audit(&LiveHost::open(tree.root()).unwrap(), None, &profile())
+}
+
+/// What is right audits clean, and is looked at.
+fn clean(base: Base) {
+    let Some(tree) = Tree::new(base) else { return };
+    let audit = audit_tree(&tree);
+    assert!(audit.breached.is_empty() && audit.undetermined.is_empty(), "{base:?}: {audit:#?}");
+    assert!(audit.held.len() > 50, "{base:?}: only {} claims were judged: {:?}", audit.held.len(), audit.held);
+}
+
+#[test]
+fn our_pki_audits_clean() {
+    [Base::Rsa, Base::Ecdsa, Base::ExternalCa, Base::Intermediate].into_iter().for_each(clean);
+}
+
+#[test]
+fn the_pki_of_the_real_kubeadm_audits_clean() {
+    [Base::Kubeadm, Base::KubeadmEcdsa, Base::KubeadmExternalCa].into_iter().for_each(clean);
+}
+
+#[test]
+fn each_defect_is_found_by_its_name_and_by_no_other() {
+    let rows = mutations::all();
+    assert!(rows.len() >= 80, "{} mutations", rows.len());
+    let (next, faults) = (std::sync::atomic::AtomicUsize::new(0), std::sync::Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(row) = rows.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                    let found = mutations::run(row);
+                    let ids: BTreeSet<_> = found.breached.keys().map(String::as_str).collect();
+                    let wanted: BTreeSet<_> = row.finds.iter().copied().collect();
+                    if ids != wanted {
+                        faults.lock().unwrap().push(format!("{}: wanted {wanted:?}, found {:#?}", row.name, found.breached));
+                    }
+                }
+            });
+        }
+    });
+    let faults = faults.into_inner().unwrap();
+    assert!(faults.is_empty(), "{} of {}:\n{}", faults.len(), rows.len(), faults.join("\n"));
+}
+
+#[test]
+fn every_claim_is_seen_to_fail_and_to_hold() {
+    let caught: BTreeSet<_> = mutations::all().iter().flat_map(|row| row.finds).copied().collect();
+    let all: BTreeSet<_> = checks().into_iter().map(|check| check.id).collect();
+    let never: Vec<_> = all.iter().filter(|id| !caught.contains(id.as_str())).collect();
+    assert!(never.is_empty(), "no mutation makes these fail: {never:#?}");
+}
+
+#[test]
+fn claims_have_pages() {
+    let mut seen = BTreeSet::new();
+    let mut faults = Vec::new();
+    for check in checks() {
+        let mut fault = |what: &str| faults.push(format!("{}: {what}", check.id));
+        let segments: Vec<_> = check.id.split('.').collect();
+        let plain = |segment: &&str| {
+            !segment.is_empty() && segment.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        };
+        if segments.len() != 3 || segments[0] != "pki" || !segments.iter().all(plain) {
+            fault("the id is not pki.family.name in lower case");
+        }
+        if check.title.ends_with('.') || check.title.len() > 95 {
+            fault("the title is no short claim without a full stop");
+        }
+        for (what, empty) in [
+            ("page", check.why.is_empty() || check.how.is_empty()),
+            ("basis", check.basis.is_empty()),
+            ("remedy", check.remedy.is_empty()),
+            ("alias", check.aliases.is_empty()),
+            ("label", check.labels.len() < 2),
+        ] {
+            if empty {
+                fault(&format!("no {what}"));
+            }
+        }
+        if !seen.insert(check.id.clone()) {
+            fault("registered twice");
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn nothing_is_concluded_of_a_recording_in_which_nobody_looked() {
+    let facts = Facts::read(&Transcript::default());
+    let profile = profile();
+    for check in checks() {
+        let verdict = check.judge(&View::alone(&facts, &profile)).verdict;
+        assert!(matches!(verdict, Verdict::Undetermined(_) | Verdict::NotApplicable(_)), "{}: {verdict:?}", check.id);
+    }
+}

@@ -1,0 +1,149 @@
+//! Chains: the wrong CA, the old CA, CAs that may not, bundles that hold too much.
+
+use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyIdMethod, NameConstraints};
+
+use super::{Row, row};
+use crate::forge::{self, Authority};
+use crate::tree::{Base, PKI, Tree};
+
+fn by(base: &'static str, ca: &'static str) -> impl Fn(&Tree) {
+    move |tree| tree.reissue_by(base, &tree.authority(ca), |_| {})
+}
+
+/// The front proxy's CA as a root with an intermediate below it, which signs the client.
+fn below(tree: &Tree, root: impl FnOnce(&mut rcgen::CertificateParams), intermediate: impl FnOnce(&mut rcgen::CertificateParams)) {
+    let authority = tree.new_ca("front-proxy-ca", root);
+    let mut params = forge::leaf("front-proxy-intermediate", None, None);
+    params.use_authority_key_identifier_extension = true;
+    params.not_after = forge::days(3000);
+    intermediate(&mut params);
+    let (issuer, _) = authority.intermediate(&params);
+    tree.reissue_by("front-proxy-client", &issuer, |_| {});
+    let leaf = tree.read(&format!("{PKI}/front-proxy-client.crt"));
+    tree.write(&format!("{PKI}/front-proxy-client.crt"), format!("{leaf}{}", issuer.pem));
+}
+
+fn add(tree: &Tree, base: &str, more: &str) {
+    let path = format!("{PKI}/{base}.crt");
+    let text = tree.read(&path);
+    tree.write(&path, format!("{text}{more}"));
+}
+
+pub(super) fn rows() -> Vec<Row> {
+    vec![
+        row("the API server's certificate is of the front proxy's CA", &["pki.chain.wrong-ca"], |tree| by("apiserver", "front-proxy-ca")(tree)),
+        row("the front proxy's client is of the cluster's CA", &["pki.chain.wrong-ca"], |tree| by("front-proxy-client", "ca")(tree)),
+        row("the client for etcd is of the cluster's CA", &["pki.chain.wrong-ca"], |tree| by("apiserver-etcd-client", "ca")(tree)),
+        row("the client for kubelets is of etcd's CA", &["pki.chain.wrong-ca"], |tree| by("apiserver-kubelet-client", "etcd/ca")(tree)),
+        row("etcd's certificate is of the cluster's CA", &["pki.chain.wrong-ca"], |tree| by("etcd/server", "ca")(tree)),
+        row("etcd's peer certificate is of the cluster's CA", &["pki.chain.wrong-ca"], |tree| by("etcd/peer", "ca")(tree)),
+        row("the API server's certificate is of nobody's CA", &["pki.chain.wrong-ca"], |tree| {
+            let (unknown, _) = Authority::new(&forge::leaf("unknown-ca", None, None));
+            tree.reissue_by("apiserver", &unknown, |params| params.not_after = forge::days(300));
+        }),
+        row("the front proxy's CA was rotated", &["pki.chain.ca-rotated"], |tree| {
+            tree.new_ca("front-proxy-ca", |_| {});
+        }),
+        row("etcd's CA was rotated", &["pki.chain.ca-rotated"], |tree| {
+            tree.new_ca("etcd/ca", |_| {});
+        }),
+        row("the cluster's CA was rotated, and nothing else", &["pki.chain.ca-rotated", "pki.kubeconfig.ca"], |tree| {
+            tree.new_ca("ca", |_| {});
+        }),
+        row("a certificate was changed", &["pki.chain.signature"], |tree| {
+            let path = "etc/kubernetes/pki/front-proxy-client.crt";
+            tree.write(path, forge::edit(&tree.read(path), |members| members[1] = forge::wrap(0x02, &[0x11, 0x22])));
+        }),
+        row("the intermediate CA is missing behind the certificate", &["pki.chain.intermediate"], |tree| {
+            let chain = tree.read("etc/kubernetes/pki/ca.crt");
+            let root = &chain[chain.rfind("-----BEGIN").unwrap()..];
+            tree.write("etc/kubernetes/pki/root.crt", root);
+            tree.replace("etc/kubernetes/manifests/kube-controller-manager.yaml", "--root-ca-file=/etc/kubernetes/pki/ca.crt", "--root-ca-file=/etc/kubernetes/pki/root.crt");
+            let text = tree.read("etc/kubernetes/pki/apiserver.crt");
+            tree.write("etc/kubernetes/pki/apiserver.crt", &text[..text.rfind("-----BEGIN").unwrap()]);
+        })
+        .of(Base::Intermediate),
+        row("a chain in the wrong order", &["pki.chain.order"], |tree| {
+            let chain = tree.read("etc/kubernetes/pki/ca.crt");
+            let at = chain.rfind("-----BEGIN").unwrap();
+            let leaf = tree.read("etc/kubernetes/pki/apiserver.crt");
+            let leaf = &leaf[..leaf.rfind("-----BEGIN").unwrap()];
+            tree.write("etc/kubernetes/pki/apiserver.crt", format!("{leaf}{}{}", &chain[at..], &chain[..at]));
+        })
+        .of(Base::Intermediate),
+        row("an issuer that is no CA", &["pki.chain.issuer-not-ca"], |tree| below(tree, |_| {}, |params| {
+            params.is_ca = IsCa::ExplicitNoCa;
+            params.key_usages.retain(|usage| *usage != rcgen::KeyUsagePurpose::KeyCertSign);
+        })),
+        row("a CA below one that allows none", &["pki.chain.path-length"], |tree| {
+            below(tree, |params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)), |_| {});
+        }),
+        row("names outside of the CA's constraints", &["pki.chain.name-constraints"], |tree| {
+            tree.recertify("etcd/ca", |params| {
+                params.name_constraints = Some(NameConstraints {
+                    permitted_subtrees: vec![GeneralSubtree::DnsName("example.test".to_owned())],
+                    excluded_subtrees: Vec::new(),
+                });
+            });
+        }),
+        row("a CA for servers that signs a client", &["pki.chain.usage"], |tree| {
+            tree.recertify("front-proxy-ca", |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+        }),
+        row("a CA with another key identifier", &["pki.chain.key-id"], |tree| {
+            tree.recertify("front-proxy-ca", |params| params.key_identifier_method = KeyIdMethod::PreSpecified(vec![7; 20]));
+        }),
+        row("a certificate that outlives its CA", &["pki.chain.outlives-ca"], |tree| {
+            tree.recertify("front-proxy-ca", |params| params.not_after = forge::days(370));
+            tree.reissue("front-proxy-client", |params| params.not_after = forge::days(390));
+        }),
+        row("a purpose that only Go takes for any", &["pki.chain.engines"], |tree| {
+            // A list of purposes without a member.
+            tree.reissue("front-proxy-client", |params| {
+                params.extended_key_usages.clear();
+                params.custom_extensions.push(rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 37], vec![0x30, 0]));
+            });
+        }),
+        row("the front proxy's CA has expired", &["pki.chain.ca-expired"], |tree| {
+            tree.recertify("front-proxy-ca", |params| (params.not_before, params.not_after) = (forge::days(-3650), forge::days(-1)));
+        }),
+        row("an intermediate CA has expired", &["pki.chain.ca-expired"], |tree| {
+            below(tree, |_| {}, |params| (params.not_before, params.not_after) = (forge::days(-300), forge::days(-1)));
+        }),
+        row("a server's certificate among the CAs", &["pki.chain.bundle-not-ca"], |tree| {
+            add(tree, "front-proxy-ca", &tree.read("etc/kubernetes/pki/apiserver.crt"));
+        }),
+        row("an old CA is still trusted", &["pki.chain.bundle-expired"], |tree| {
+            let mut params = forge::leaf("front-proxy-ca-of-old", None, None);
+            (params.not_before, params.not_after) = (forge::days(-3650), forge::days(-1));
+            add(tree, "front-proxy-ca", &Authority::new(&params).0.pem);
+        }),
+        row("the world is trusted", &["pki.chain.bundle-crowded"], |tree| {
+            for name in ["a", "b", "c", "d", "e", "f"] {
+                add(tree, "front-proxy-ca", &Authority::new(&forge::leaf(name, None, None)).0.pem);
+            }
+        }),
+        row("one CA for the front proxy and for clients", &["pki.ca.front-proxy-own"], |tree| {
+            for end in ["crt", "key"] {
+                tree.write(&format!("{PKI}/front-proxy-ca.{end}"), tree.read(&format!("{PKI}/ca.{end}")));
+            }
+            tree.reissue("front-proxy-client", |_| {});
+        }),
+        row("one CA for etcd and for clients", &["pki.ca.etcd-own"], |tree| {
+            for end in ["crt", "key"] {
+                tree.write(&format!("{PKI}/etcd/ca.{end}"), tree.read(&format!("{PKI}/ca.{end}")));
+            }
+            for base in ["etcd/server", "etcd/peer", "etcd/healthcheck-client", "apiserver-etcd-client"] {
+                tree.reissue(base, |_| {});
+            }
+        }),
+        row("a signer that nobody trusts", &["pki.ca.signing-trusted"], |tree| {
+            let mut params = forge::leaf("other-signer", None, None);
+            params.not_after = forge::days(3000);
+            let (authority, key) = Authority::new(&params);
+            tree.write("etc/kubernetes/pki/signer.crt", authority.pem);
+            tree.write("etc/kubernetes/pki/signer.key", key);
+            tree.replace("etc/kubernetes/manifests/kube-controller-manager.yaml", "cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt", "cluster-signing-cert-file=/etc/kubernetes/pki/signer.crt");
+            tree.replace("etc/kubernetes/manifests/kube-controller-manager.yaml", "cluster-signing-key-file=/etc/kubernetes/pki/ca.key", "cluster-signing-key-file=/etc/kubernetes/pki/signer.key");
+        }),
+    ]
+}

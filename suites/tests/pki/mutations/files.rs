@@ -1,0 +1,181 @@
+//! Files: missing, open, odd.
+
+use std::os::unix::fs::symlink;
+
+use seaworthy_checks::PkiProfile;
+
+use super::{Row, row};
+use crate::forge::{self, Authority};
+use crate::tree::{Base, PKI, Tree};
+
+const APISERVER: &str = "etc/kubernetes/manifests/kube-apiserver.yaml";
+const MANAGER: &str = "etc/kubernetes/manifests/kube-controller-manager.yaml";
+const ETCD: &str = "etc/kubernetes/manifests/etcd.yaml";
+
+fn append(tree: &Tree, path: &str, text: &str) {
+    tree.write(path, format!("{}{text}", tree.read(path)));
+}
+
+/// Takes a flag out of a manifest.
+fn without(tree: &Tree, manifest: &str, flag: &str) {
+    let text = tree.read(manifest);
+    let lines: Vec<_> = text.lines().filter(|line| !line.contains(&format!("- --{flag}="))).collect();
+    assert!(lines.len() < text.lines().count(), "{manifest} has no --{flag}");
+    tree.write(manifest, lines.join("\n") + "\n");
+}
+
+/// A running API server that started long before its files were written.
+fn running(tree: &Tree) {
+    tree.write("proc/stat", "cpu 0\nbtime 1000000000\n");
+    tree.write("proc/77/cmdline", "kube-apiserver\0--advertise-address=10.0.0.11\0");
+    tree.write("proc/77/stat", format!("77 (kube-apiserver) {}", vec!["0"; 50].join(" ")));
+}
+
+/// A node that runs pods and nothing of the control plane.
+fn worker(tree: &Tree) {
+    std::fs::remove_dir_all(tree.path("etc/kubernetes/manifests")).unwrap();
+    for name in ["admin", "super-admin", "controller-manager", "scheduler"] {
+        tree.remove(&format!("etc/kubernetes/{name}.conf"));
+    }
+    let (ca, key) = (tree.read(&format!("{PKI}/ca.crt")), tree.read(&format!("{PKI}/ca.key")));
+    std::fs::remove_dir_all(tree.path(PKI)).unwrap();
+    tree.write(&format!("{PKI}/ca.crt"), ca);
+    tree.write(&format!("{PKI}/ca.key"), key);
+}
+
+pub(super) fn rows() -> Vec<Row> {
+    vec![
+        row("a certificate is missing", &["pki.file.present"], |tree| tree.remove("etc/kubernetes/pki/apiserver.crt")),
+        row("a key is missing", &["pki.file.present"], |tree| tree.remove("etc/kubernetes/pki/front-proxy-client.key")),
+        row("etcd's CA is missing", &["pki.file.present"], |tree| tree.remove("etc/kubernetes/pki/etcd/ca.crt")),
+        row("a component's kubeconfig is missing", &["pki.file.present"], |tree| tree.remove("etc/kubernetes/scheduler.conf")),
+        row("a folder stands where a certificate should", &["pki.file.readable"], |tree| {
+            tree.remove("etc/kubernetes/pki/apiserver.crt");
+            std::fs::create_dir(tree.pki("apiserver.crt")).unwrap();
+        }),
+        row("a certificate is cut off", &["pki.file.parses"], |tree| {
+            let text = tree.read("etc/kubernetes/pki/apiserver.crt");
+            tree.write("etc/kubernetes/pki/apiserver.crt", &text[..text.len() / 2]);
+        }),
+        row("a certificate is garbage", &["pki.file.parses"], |tree| tree.write("etc/kubernetes/pki/apiserver.crt", "garbage\n")),
+        row("a certificate is in DER", &["pki.file.parses"], |tree| {
+            use base64::Engine as _;
+            let text = tree.read("etc/kubernetes/pki/front-proxy-ca.crt");
+            let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+            let der = base64::engine::general_purpose::STANDARD.decode(body).unwrap();
+            tree.write("etc/kubernetes/pki/front-proxy-ca.crt", der);
+        }),
+        row("a key stands where a certificate should", &["pki.file.key-in-certificate", "pki.file.parses"], |tree| {
+            let key = tree.read("etc/kubernetes/pki/apiserver.key");
+            tree.write("etc/kubernetes/pki/apiserver.crt", key);
+            tree.mode("etc/kubernetes/pki/apiserver.crt", 0o600);
+        }),
+        row("the kubelet's link leads nowhere", &["pki.file.link"], |tree| {
+            tree.remove("var/lib/kubelet/pki/kubelet-client-2026-01-01-00-00-00.pem");
+        }),
+        row("the kubelet's link leads to itself", &["pki.file.link"], |tree| {
+            tree.remove("var/lib/kubelet/pki/kubelet-client-current.pem");
+            symlink("kubelet-client-current.pem", tree.path("var/lib/kubelet/pki/kubelet-client-current.pem")).unwrap();
+        }),
+        row("anyone can read a CA's key", &["pki.file.key-mode"], |tree| tree.mode("etc/kubernetes/pki/ca.key", 0o644)),
+        row("the group can read a key", &["pki.file.key-mode"], |tree| tree.mode("etc/kubernetes/pki/etcd/peer.key", 0o640)),
+        row("nobody reaches a key that is open", &[], |tree| {
+            tree.mode("etc/kubernetes/pki/etcd/ca.key", 0o644);
+            tree.mode("etc/kubernetes/pki/etcd", 0o700);
+        }),
+        row("a key belongs to a user", &["pki.file.key-owner"], |tree| {
+            nix::unistd::chown(&tree.pki("sa.key"), Some(1234.into()), None).unwrap();
+        }),
+        row("anyone can change a CA bundle", &["pki.file.certificate-mode"], |tree| tree.mode("etc/kubernetes/pki/ca.crt", 0o666)),
+        row("certificates are open to read, by CIS", &["pki.file.certificate-mode-cis", "pki.flag.apiserver-kubelet-ca", "pki.usage.self-signed-kubelet"], |_| {})
+            .by(|profile| profile.pki = PkiProfile::Cis),
+        row("anyone can read admin.conf", &["pki.file.kubeconfig-mode"], |tree| tree.mode("etc/kubernetes/admin.conf", 0o644)),
+        row("anyone can write the PKI's folder", &["pki.file.folder-mode"], |tree| tree.mode(PKI, 0o777)),
+        row("the PKI's folder belongs to a user", &["pki.file.folder-owner"], |tree| {
+            nix::unistd::chown(&tree.path(PKI), Some(1234.into()), None).unwrap();
+        }),
+        row("the CA's key lies on a worker", &["pki.file.ca-key-on-worker"], worker),
+        row("an old copy holds a key", &["pki.file.backup"], |tree| {
+            let key = tree.read("etc/kubernetes/pki/apiserver.key");
+            tree.write("etc/kubernetes/pki/expired/apiserver.key", key);
+        }),
+        row("a copy beside the original holds a key", &["pki.file.backup"], |tree| {
+            let key = tree.read("etc/kubernetes/pki/ca.key");
+            tree.write("etc/kubernetes/pki/ca.key.bak", key);
+        }),
+        row("an unknown certificate lies in the PKI", &["pki.file.extra"], |tree| {
+            let (authority, _) = Authority::new(&forge::leaf("unknown", None, None));
+            tree.write("etc/kubernetes/pki/unknown.crt", authority.pem);
+        }),
+        row("the API server runs with older keys", &["pki.file.process-older"], running),
+        row("a certificate has CR LF", &["pki.file.text"], |tree| {
+            let text = tree.read("etc/kubernetes/pki/apiserver.crt");
+            tree.write("etc/kubernetes/pki/apiserver.crt", text.replace('\n', "\r\n"));
+        }),
+        row("text stands behind a CA", &["pki.file.text"], |tree| append(tree, "etc/kubernetes/pki/ca.crt", "# the end\n")),
+        row("a public key has the label of kops", &["pki.file.label"], |tree| {
+            tree.replace("etc/kubernetes/pki/sa.pub", "BEGIN PUBLIC KEY", "BEGIN RSA PUBLIC KEY");
+            tree.replace("etc/kubernetes/pki/sa.pub", "END PUBLIC KEY", "END RSA PUBLIC KEY");
+        }),
+        row("a CA's file holds its key", &["pki.file.key-in-certificate"], |tree| {
+            append(tree, "etc/kubernetes/pki/front-proxy-ca.crt", &tree.read("etc/kubernetes/pki/front-proxy-ca.key"));
+            tree.mode("etc/kubernetes/pki/front-proxy-ca.crt", 0o600);
+        }),
+        row("a CA stands twice in its file", &["pki.file.repeated"], |tree| {
+            append(tree, "etc/kubernetes/pki/front-proxy-ca.crt", &tree.read("etc/kubernetes/pki/front-proxy-ca.crt"));
+        }),
+        row("a key is encrypted", &["pki.file.encrypted"], |tree| {
+            let encrypted = include_str!("../keys/encrypted.txt");
+            tree.write("etc/kubernetes/pki/apiserver.key", encrypted);
+        }),
+        row("two keys were swapped", &["pki.key.pair"], |tree| {
+            let (one, other) = (tree.read("etc/kubernetes/pki/apiserver.key"), tree.read("etc/kubernetes/pki/etcd/server.key"));
+            tree.write("etc/kubernetes/pki/apiserver.key", other);
+            tree.write("etc/kubernetes/pki/etcd/server.key", one);
+        }),
+        row("a key serves two certificates", &["pki.key.shared"], |tree| {
+            let key = rcgen::KeyPair::from_pem(&tree.read("etc/kubernetes/pki/apiserver.key")).unwrap();
+            let params = forge::parameters(&tree.spec, &forge::planned(&tree.spec, "front-proxy-client"));
+            tree.write("etc/kubernetes/pki/front-proxy-client.crt", tree.authority("front-proxy-ca").sign(&params, &key));
+            tree.write("etc/kubernetes/pki/front-proxy-client.key", key.serialize_pem());
+        }),
+        row("sa.pub is of another key", &["pki.key.service-account-pair"], |tree| {
+            use rcgen::PublicKeyData as _;
+            let public = forge::pem("PUBLIC KEY", &forge::key().subject_public_key_info());
+            tree.write("etc/kubernetes/pki/sa.pub", public);
+        }),
+        row("tokens are signed with the API server's key", &["pki.key.service-account-own"], |tree| {
+            use rcgen::PublicKeyData as _;
+            let key = rcgen::KeyPair::from_pem(&tree.read("etc/kubernetes/pki/apiserver.key")).unwrap();
+            tree.write("etc/kubernetes/pki/sa.key", key.serialize_pem());
+            tree.write("etc/kubernetes/pki/sa.pub", forge::pem("PUBLIC KEY", &key.subject_public_key_info()));
+        }),
+        row("keys are of another algorithm than configured", &["pki.key.mixed"], |tree| {
+            tree.write("etc/kubernetes/kubeadm-config.yaml", "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nencryptionAlgorithm: RSA-2048\n");
+        }),
+        row("a key of 512 bits", &["pki.key.rsa-refused"], |tree| append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/rsa-512.pub"))),
+        row("a key of 1024 bits", &["pki.key.rsa-short"], |tree| append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/rsa-1024.pub"))),
+        row("a key of 8704 bits", &["pki.key.rsa-long"], |tree| append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/rsa-8704.pub"))),
+        row("keys of 2048 bits, by the BSI", &["pki.key.rsa-bsi"], |_| {}).of(Base::Rsa).by(|profile| profile.pki = PkiProfile::Bsi),
+        row("a key with the exponent 3", &["pki.key.rsa-exponent"], |tree| append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/rsa-exponent-3.pub"))),
+        row("two keys share a prime", &["pki.key.common-factor"], |tree| append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/shared-factor.pub"))),
+        row("a key on P-224", &["pki.key.curve"], |tree| append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/p-224.pub"))),
+        row("a key of Ed25519", &["pki.key.algorithm"], |tree| append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/ed25519.pub"))),
+        row("the API server is told no CA of clients", &["pki.flag.apiserver"], |tree| without(tree, APISERVER, "client-ca-file")),
+        row("the controller manager is told no root CA", &["pki.flag.controller-manager"], |tree| without(tree, MANAGER, "root-ca-file")),
+        row("etcd is told no peer CA", &["pki.flag.etcd"], |tree| without(tree, ETCD, "peer-trusted-ca-file")),
+        row("the API server does not verify etcd", &["pki.flag.apiserver-etcd"], |tree| without(tree, APISERVER, "etcd-cafile")),
+        row("etcd asks clients for nothing", &["pki.flag.etcd-clients"], |tree| tree.replace(ETCD, "--client-cert-auth=true", "--client-cert-auth=false")),
+        row("etcd makes its own certificates", &["pki.flag.etcd-auto-tls"], |tree| tree.replace(ETCD, "- --client-cert-auth=true", "- --client-cert-auth=true\n    - --peer-auto-tls=true")),
+        row("the API server takes tokens from a file", &["pki.flag.token-file"], |tree| {
+            tree.replace(APISERVER, "- --advertise-address", "- --token-auth-file=/etc/kubernetes/tokens.csv\n    - --advertise-address");
+        }),
+        row("any certificate may be the front proxy", &["pki.flag.requestheader-names"], |tree| without(tree, APISERVER, "requestheader-allowed-names")),
+        row("the kubelet does not rotate", &["pki.flag.kubelet-rotation"], |tree| tree.replace("var/lib/kubelet/config.yaml", "rotateCertificates: true", "rotateCertificates: false")),
+        row("the signer is told a chain", &["pki.ca.signing-single"], |tree| {
+            tree.replace(MANAGER, "--cluster-signing-cert-file=/etc/kubernetes/pki/signing-ca.crt", "--cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt");
+            tree.remove("etc/kubernetes/pki/signing-ca.crt");
+        })
+        .of(Base::Intermediate),
+    ]
+}
