@@ -6,6 +6,7 @@ use super::discover::{Component, Discovery, From, Kind, KubeconfigUse, Role};
 use super::kubeconfig::{Cluster, User};
 use super::settings::Settings;
 use super::store::{Contents, File, Held, Store};
+use super::x509::path::Signatures;
 use super::x509::{Certificate, PublicKey};
 use crate::conclusion::{Conclusion, Inconclusive};
 use crate::fact::Fact;
@@ -95,6 +96,8 @@ pub struct Facts {
     pub clients: Vec<Client>,
     /// Files that are there and could not be read, with the reason.
     pub unread: Vec<Unread>,
+    /// Signatures that were verified, each once.
+    pub signatures: Signatures,
 }
 
 /// A file that is there and could not be read.
@@ -147,6 +150,7 @@ impl Facts {
             bundles: Vec::new(),
             clients: Vec::new(),
             unread: Vec::new(),
+            signatures: Signatures::default(),
         };
         facts.relate();
         facts

@@ -1,5 +1,393 @@
-//! .
+//! Chains: that each certificate leads to a CA by which whoever it is shown to verifies it, and why not.
+//!
+//! The verifier explains: every problem of the path that comes nearest is mapped to one claim, so that one defect is one
+//! finding. What a problem is and who refuses for it is the verifier's to say.
+
+use std::sync::Arc;
+
 use super::*;
+use crate::pki::discover::Kind;
+use crate::pki::facts::{Bundle, Credential};
+use crate::pki::x509::path::{self, Mode, Outcome, Pool, Problem, ProblemKind, Request, Usage};
+use crate::pki::x509::{Certificate, GoVersion};
+
+/// A certificate, by which bundle it is verified, and the path that counts: the accepted one, or the one that comes nearest.
+pub(super) struct Verified<'f> {
+    pub(super) credential: &'f Credential,
+    pub(super) bundle: &'f Bundle,
+    pub(super) path: path::Path,
+    pub(super) accepted: bool,
+}
+
+impl Verified<'_> {
+    /// The problems for which Kubernetes refuses it.
+    fn refusals(&self, view: &View<'_>) -> impl Iterator<Item = &Problem> {
+        self.path.refusals(Mode::Go(GoVersion::of_kubernetes(view.profile.kubernetes)))
+    }
+
+    fn breach(&self, message: String) -> Breach {
+        let one = self.credential;
+        Breach::new(&one.file, format!("{}: {message}", one.file)).at(&one.file, one.line())
+    }
+
+    /// The certificate on the path that a problem is about.
+    fn at(&self, problem: &Problem) -> &Certificate {
+        &self.path.certificates[problem.at.min(self.path.certificates.len() - 1)]
+    }
+}
+
+/// Verifies every certificate that somebody verifies.
+pub(super) fn verified<'f>(view: &View<'f>) -> Vec<Verified<'f>> {
+    let mode = Mode::Go(GoVersion::of_kubernetes(view.profile.kubernetes));
+    let mut all = Vec::new();
+    for credential in &view.facts.credentials {
+        let Some(bundle) = view.facts.verifier(credential.role) else { continue };
+        let pool = |held: &[crate::pki::store::Held]| Pool::new(held.iter().map(|held| Arc::clone(&held.certificate)));
+        let (intermediates, roots) = (pool(&credential.chain[1..]), pool(&bundle.certificates));
+        let request = request(credential, &intermediates, &roots, view);
+        let outcome = request.verify(mode, &view.facts.signatures);
+        let accepted = outcome.is_accepted();
+        let path = match outcome {
+            Outcome::Accepted(path) => Some(path),
+            Outcome::Refused(refused) => refused.paths.into_iter().next(),
+        };
+        all.extend(path.map(|path| Verified { credential, bundle, path, accepted }));
+    }
+    all
+}
+
+fn request<'a>(credential: &'a Credential, intermediates: &'a Pool, roots: &'a Pool, view: &View<'_>) -> Request<'a> {
+    let usage = match credential.role.kind() {
+        Kind::Client => Usage::Client,
+        _ => Usage::Server,
+    };
+    Request { leaf: credential.leaf(), intermediates, roots, usage, names: &[], time: view.profile.now }
+}
+
+/// A claim about every certificate that somebody verifies.
+fn each(
+    id: &str,
+    title: &str,
+    judge: impl Fn(&Verified<'_>, &View<'_>) -> Option<Breach> + Send + Sync + 'static,
+) -> Check {
+    claim(id, title, Of::Certificates, "certificates that somebody verifies", move |view, tally| {
+        for one in verified(view) {
+            tally.look();
+            if let Some(breach) = judge(&one, view) {
+                tally.breach(breach);
+            }
+        }
+    })
+    .label("chain")
+}
+
+/// Why a certificate does not lead to the CA that it must lead to.
+#[derive(Debug)]
+enum Astray<'f> {
+    /// Another CA that is known here has signed it.
+    Other(&'f Bundle),
+    /// A CA that is not known here has.
+    Unknown,
+    /// A CA of the same name with another key has.
+    Rotated,
+    /// What lies between it and the CA is missing.
+    Intermediate(&'f Bundle),
+    /// It was changed after it was signed.
+    Changed,
+}
+
+fn astray<'f>(one: &Verified<'_>, view: &View<'f>) -> Option<Astray<'f>> {
+    let problem = one.refusals(view).find(|problem| {
+        matches!(
+            problem.kind,
+            ProblemKind::NoIssuer(_)
+                | ProblemKind::UntrustedRoot
+                | ProblemKind::WrongSignature
+                | ProblemKind::SameSubjectOtherKey
+                | ProblemKind::IssuerName
+        )
+    })?;
+    let last = one.at(problem);
+    // Which CA has really signed it?
+    let signed = |authority: &Arc<Certificate>| {
+        authority.subject.der == last.issuer.der
+            && authority.is_ca()
+            && matches!(view.facts.signatures.check(last, &authority.public_key), path::Signature::Good)
+    };
+    let signer =
+        view.facts.bundles.iter().find(|bundle| bundle.certificates.iter().any(|held| signed(&held.certificate)));
+    Some(match (&problem.kind, signer) {
+        (_, Some(bundle)) => {
+            // An intermediate CA that leads to what is trusted, and does not stand where it must.
+            let trusted = &one.bundle.certificates;
+            let leads = bundle.certificates.iter().filter(|held| signed(&held.certificate)).any(|held| {
+                let issuer = &held.certificate.issuer.der;
+                !held.certificate.is_self_issued() && trusted.iter().any(|root| root.certificate.subject.der == *issuer)
+            });
+            if leads { Astray::Intermediate(bundle) } else { Astray::Other(bundle) }
+        }
+        (ProblemKind::SameSubjectOtherKey, None) => Astray::Rotated,
+        (ProblemKind::WrongSignature, None) => Astray::Changed,
+        _ => Astray::Unknown,
+    })
+}
+
+fn reissue() -> Remedy {
+    Remedy::new("Have it made again by the CA that is trusted.")
+        .command("rm FILE.crt FILE.key")
+        .command("kubeadm init phase certs NAME")
+}
+
+const X509: &str = "https://pkg.go.dev/crypto/x509#Certificate.Verify";
+const VERIFY: &str = "Go: crypto/x509, Certificate.Verify";
+
+fn leading() -> Vec<Check> {
+    vec![
+        each("pki.chain.wrong-ca", "every certificate is signed by the CA that its role asks for", |one, view| {
+            let (why, found) = match astray(one, view)? {
+                Astray::Other(bundle) => (format!("it is signed by the CA of {}", bundle.file), bundle.file.clone()),
+                Astray::Unknown => ("it is signed by a CA that is not known here".to_owned(), one.credential.leaf().issuer.to_string()),
+                _ => return None,
+            };
+            let role = one.credential.role;
+            Some(one.breach(format!("{why}, and {role} is verified by {}", one.bundle.file)).found(found).wanted(&one.bundle.file))
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-C01")
+        .alias("PKI-R07")
+        .alias("PKI-R12")
+        .alias("PKI-R22")
+        .alias("x509: certificate signed by unknown authority")
+        .page(
+            "Whoever it is shown to refuses it.",
+            "For each role it is known who verifies it, and by which bundle: the API server's serving certificate by --root-ca-file, its client certificate for etcd by etcd's --trusted-ca-file. Go's rules of the Kubernetes version decide.",
+        )
+        .basis("PKI certificates and requirements: all certificates", CERTIFICATES)
+        .remedy(reissue()),
+        each("pki.chain.ca-rotated", "no certificate is of a CA that was replaced by one of the same name", |one, view| {
+            let Astray::Rotated = astray(one, view)? else { return None };
+            let leaf = one.credential.leaf();
+            let id = |id: Option<&[u8]>| id.map_or("none".to_owned(), |id| id.iter().map(|byte| format!("{byte:02x}")).collect());
+            let signer = leaf.extensions.authority_key_id.as_ref().and_then(|id| id.key_id.as_deref());
+            let now = one.bundle.certificates.iter().find(|held| held.certificate.subject.der == leaf.issuer.der)?;
+            let message = format!(
+                "{} has the name of its CA and another key: the CA was replaced, and this was not made again",
+                one.bundle.file
+            );
+            Some(one.breach(message).found(format!("key {}", id(signer))).wanted(format!("key {}", id(now.certificate.extensions.subject_key_id.as_deref()))))
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-C02")
+        .alias("crypto/rsa: verification error")
+        .alias("while trying to verify candidate authority certificate \"kubernetes\"")
+        .page(
+            "The names agree and the signature does not, which makes for the most puzzling of Go's messages.",
+            "Compares the CA of the same name with the one that signed: its signature, and the key identifiers.",
+        )
+        .basis(VERIFY, X509)
+        .remedy(reissue()),
+        each("pki.chain.signature", "no certificate was changed after it was signed", |one, view| {
+            matches!(astray(one, view)?, Astray::Changed).then(|| one.breach("its signature is not by the CA that its key identifier names: it was changed".to_owned()))
+        })
+        .severity(Severity::Critical)
+        .alias("x509: ECDSA verification failure")
+        .page("It is refused. A bad disk or a bad editor does this; so does somebody who should not.", "Verifies the signature of every certificate on the path.")
+        .basis(VERIFY, X509)
+        .remedy(reissue()),
+        each("pki.chain.intermediate", "every certificate comes with the CAs between it and the trusted one", |one, view| {
+            let Astray::Intermediate(bundle) = astray(one, view)? else { return None };
+            Some(one.breach(format!("what signed it is in {} and not behind it in its own file: {} alone does not verify it", bundle.file, one.bundle.file)))
+        })
+        .alias("PKI-C08")
+        .alias("k/k#60713")
+        .page("Whoever knows the root alone refuses it. That it works with kubectl says nothing: the kubeconfig may hold the intermediate.", "Looks for the CA that signed it behind it in its file and in the bundle that verifies it.")
+        .basis(VERIFY, X509)
+        .remedy(Remedy::new("Add the intermediate CA behind it.").command("cat apiserver.crt intermediate.crt > apiserver-chain.crt")),
+        claim("pki.chain.order", "certificates stand in files in the order of their chain", Of::Certificates, "files with a chain", |view, tally| {
+            for one in view.facts.credentials.iter().filter(|one| one.chain.len() > 1) {
+                tally.look();
+                let broken = one.chain.windows(2).find(|pair| {
+                    let (lower, upper) = (&pair[0].certificate, &pair[1].certificate);
+                    lower.issuer.der != upper.subject.der && lower.fingerprint != upper.fingerprint
+                });
+                if let Some([lower, upper]) = broken {
+                    let message = format!("{}: {} is followed by {}, which did not sign it", one.file, lower.certificate.subject, upper.certificate.subject);
+                    tally.breach(Breach::new(&one.file, message).at(&one.file, Some(upper.line)));
+                }
+            }
+        })
+        .severity(Severity::Medium)
+        .label("chain")
+        .alias("PKI-C08")
+        .page("TLS 1.2 asks for the order, and Go takes the first certificate for the server's own. Some clients sort, some refuse.", "Compares the issuer of each certificate in a file with the subject of the next.")
+        .basis("RFC 5246 section 7.4.2: the certificate chain", "https://www.rfc-editor.org/rfc/rfc5246#section-7.4.2")
+        .remedy(Remedy::new("Put the certificate first, then what signed it, and so on.").command("cat leaf.crt intermediate.crt > chain.crt")),
+    ]
+}
+
+/// A claim that is one kind of problem on the path.
+fn problem(id: &str, title: &str, kind: fn(&Problem) -> bool) -> Check {
+    each(id, title, move |one, view| {
+        let problem = one.refusals(view).find(|problem| kind(problem))?;
+        let authority = one.at(problem);
+        Some(
+            one.breach(format!("{} on its path {}", authority.subject, problem.kind))
+                .found(authority.subject.to_string()),
+        )
+    })
+}
+
+fn constraints() -> Vec<Check> {
+    let rotate =
+        || Remedy::new("Issue the CA anew with what is missing, keep its key, and put it in the place of the old one.");
+    vec![
+        problem("pki.chain.issuer-not-ca", "whoever signs is a CA and may sign", |problem| matches!(problem.kind, ProblemKind::NotACa | ProblemKind::NoCertSign))
+            .severity(Severity::Critical)
+            .alias("PKI-C04")
+            .alias("x509: issuer has name that is no CA")
+            .alias("parent certificate cannot sign this kind of certificate")
+            .page("What is signed by a certificate that is no CA is refused.", "Looks at the basic constraints of every certificate above the first on the path. Go asks that of intermediate CAs; of trusted ones see pki.chain.bundle-not-ca.")
+            .basis("RFC 5280 section 4.2.1.9: basic constraints", RFC5280)
+            .remedy(rotate()),
+        problem("pki.chain.path-length", "no CA has more CAs below it than it allows", |problem| matches!(problem.kind, ProblemKind::PathLen { .. }))
+            .severity(Severity::Critical)
+            .alias("PKI-C05")
+            .alias("x509: too many intermediates for path length constraint")
+            .page("A company's CA that allows none below it cannot sign the cluster's.", "Counts the CAs below each on the path and compares with its path length constraint.")
+            .basis("RFC 5280 section 4.2.1.9: basic constraints", RFC5280)
+            .remedy(rotate()),
+        problem("pki.chain.name-constraints", "no name is outside of what a CA on the path may sign for", |problem| matches!(problem.kind, ProblemKind::NameConstraint { .. } | ProblemKind::TooManyConstraints))
+            .severity(Severity::Critical)
+            .alias("PKI-C06")
+            .alias("x509: a root or intermediate certificate is not authorized to sign for this name")
+            .page("Go refuses the certificate for every name, if a single one is not permitted: 10.96.0.1 or cluster.local under a company's CA is the usual one.", "Compares every SAN with the name constraints of every CA on the path.")
+            .basis("RFC 5280 section 4.2.1.10: name constraints", RFC5280)
+            .remedy(Remedy::new("Have the constraints widened, or use a CA of the cluster's own.")),
+        problem("pki.chain.usage", "every CA on the path may sign for the purpose", |problem| problem.at > 0 && matches!(problem.kind, ProblemKind::Eku(_)))
+            .severity(Severity::Critical)
+            .alias("PKI-C07")
+            .page("A CA that lists purposes limits all that is below it: one for servers alone signs no clients.", "Compares the extended key usages of the CAs on the path with what the certificate is used for.")
+            .basis("RFC 5280 section 4.2.1.12: extended key usage", RFC5280)
+            .remedy(rotate()),
+        each("pki.chain.key-id", "key identifiers on the path agree", |one, _| {
+            let problem = one.path.problems.iter().find(|problem| matches!(problem.kind, ProblemKind::AkiMismatch))?;
+            // With a wrong key they must differ, and that is the finding.
+            one.accepted.then(|| one.breach(format!("{} on its path {}: Go accepts it, OpenSSL and what is built on it do not", one.at(problem).subject, problem.kind)))
+        })
+        .severity(Severity::Medium)
+        .alias("PKI-C03")
+        .alias("authority and subject key identifier mismatch")
+        .page("kubectl works, and curl, Python and others say that the issuer cannot be found. A CA that was issued anew with the same key and another identifier does this; k3s makes such certificates again.", "Compares the authority key identifier of each certificate on the path with the subject key identifier of the next.")
+        .basis("RFC 5280 section 4.2.1.1: authority key identifier", RFC5280)
+        .remedy(reissue()),
+        each("pki.chain.outlives-ca", "no certificate is valid longer than the CA that signed it", |one, view| {
+            let leaf = one.credential.leaf();
+            let authority = one.path.certificates.get(1)?;
+            // Of a CA that has ended another claim tells.
+            (leaf.not_after > authority.not_after && authority.not_after >= view.profile.now).then(|| {
+                one.breach(format!("it is valid until {}, and {} ends before that", leaf.not_after, authority.subject)).found(leaf.not_after.to_string()).wanted(format!("before {}", authority.not_after))
+            })
+        })
+        .alias("PKI-C10")
+        .page("It ends with its CA, whatever it says itself, and whoever watches its end is surprised. kubeadm makes such in the last year of a CA.", "Compares the ends.")
+        .basis("Certificate management with kubeadm", KUBEADM)
+        .remedy(Remedy::new("Rotate the CA, then renew.").command("seaworthy pki plan")),
+        each("pki.chain.engines", "what Kubernetes accepts is accepted by others, too", |one, _| {
+            if !one.accepted {
+                return None;
+            }
+            // What has a claim of its own is not said twice.
+            let own = |problem: &&Problem| !matches!(problem.kind, ProblemKind::AkiMismatch | ProblemKind::Malformed(_) | ProblemKind::Expired | ProblemKind::NotYetValid | ProblemKind::Sha1 | ProblemKind::Md5 | ProblemKind::WeakRsa(_) | ProblemKind::NotACa | ProblemKind::NoCertSign | ProblemKind::NoSan | ProblemKind::Eku(_));
+            let problem = one.path.refusals(Mode::Rfc5280).find(own)?;
+            Some(one.breach(format!("{} on its path {}: Go accepts it, RFC 5280 does not", one.at(problem).subject, problem.kind)))
+        })
+        .severity(Severity::Medium)
+        .alias("PKI-C12")
+        .page("kubectl works, while clients in Rust, Java, Python or C refuse the cluster: Go's verifier is lenient in places.", "Verifies the path that Go accepts by RFC 5280, too.")
+        .basis("RFC 5280 section 6: certification path validation", RFC5280)
+        .remedy(reissue()),
+    ]
+}
+
+fn bundles() -> Vec<Check> {
+    let trusted = |id, title, judge: fn(&Bundle, &View<'_>, &mut Tally)| {
+        claim(id, title, Of::Certificates, "bundles", move |view, tally| {
+            for bundle in &view.facts.bundles {
+                tally.look();
+                judge(bundle, view, tally);
+            }
+        })
+        .label("chain")
+    };
+    let breach = |bundle: &Bundle, held: &crate::pki::store::Held, message: &str| {
+        let message = format!("{}: {} {message}", bundle.file, held.certificate.subject);
+        Breach::new(&bundle.file, message).at(&bundle.file, Some(held.line).filter(|line| *line > 0))
+    };
+    let expired = |held: &crate::pki::store::Held, view: &View<'_>| held.certificate.not_after < view.profile.now;
+    vec![
+        claim("pki.chain.ca-expired", "no CA that certificates need has expired", Of::Certificates, "CAs", move |view, tally| {
+            for bundle in &view.facts.bundles {
+                tally.look();
+                if bundle.certificates.iter().all(|held| expired(held, view)) {
+                    let held = &bundle.certificates[0];
+                    tally.breach(breach(bundle, held, "has expired, and all that it has signed with it").found(held.certificate.not_after.to_string()));
+                }
+            }
+            for one in &view.facts.credentials {
+                for held in one.chain[1..].iter().filter(|held| expired(held, view) && held.certificate.is_ca()) {
+                    let message = format!("{}: {} behind the certificate has expired", one.file, held.certificate.subject);
+                    tally.breach(Breach::new(&one.file, message).found(held.certificate.not_after.to_string()).at(&one.file, Some(held.line)));
+                }
+            }
+        })
+        .severity(Severity::Critical)
+        .label("chain")
+        .alias("PKI-C09")
+        .page("A whole tree of certificates is refused at once: nothing is left to mend it by.", "Compares the end of every CA in bundles and behind certificates with the time of the audit.")
+        .basis("RFC 5280 section 6: certification path validation", RFC5280)
+        .remedy(Remedy::new("Issue the CA anew with the same key, so that what it has signed is good again, put it into every bundle, then rotate it.")),
+        trusted("pki.chain.bundle-not-ca", "bundles hold CAs alone", |bundle, _, tally| {
+            for held in bundle.certificates.iter().filter(|held| !held.certificate.is_ca()) {
+                let message = format!("{}: {} is no CA", bundle.file, held.certificate.subject);
+                tally.breach(Breach::new(&bundle.file, message).at(&bundle.file, Some(held.line).filter(|line| *line > 0)));
+            }
+        })
+        .alias("PKI-C11")
+        .alias("PKI-C04")
+        .page("Go takes whatever is trusted for a CA, others do not. A certificate of a server in a bundle of CAs is a mistake of whoever copied it.", "Looks at the basic constraints of all that is in the files of CAs.")
+        .basis("RFC 5280 section 4.2.1.9: basic constraints", RFC5280)
+        .remedy(Remedy::new("Put the CA's certificate there.")),
+        trusted("pki.chain.bundle-expired", "no bundle keeps a CA that has expired", |bundle, view, tally| {
+            let old: Vec<_> = bundle.certificates.iter().filter(|held| held.certificate.not_after < view.profile.now).collect();
+            if old.len() < bundle.certificates.len() {
+                for held in old {
+                    let message = format!("{}: {} has expired", bundle.file, held.certificate.subject);
+                    tally.breach(Breach::new(&bundle.file, message).found(held.certificate.not_after.to_string()).at(&bundle.file, Some(held.line)));
+                }
+            }
+        })
+        .severity(Severity::Medium)
+        .alias("PKI-C11")
+        .page("It is left over from a rotation. Some clients stop at the first CA of the right name and find that it has expired.", "Compares the ends of the CAs in bundles of several.")
+        .basis("Manual rotation of CA certificates", "https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/")
+        .remedy(Remedy::new("Take it out.")),
+        trusted("pki.chain.bundle-crowded", "bundles trust the cluster's CAs, not the world's", |bundle, _, tally| {
+            // A rotation has two, with intermediates a few more; a system's bundle has more than a hundred.
+            let roots = bundle.certificates.iter().filter(|held| held.certificate.is_self_issued()).count();
+            if roots > 5 {
+                let message = format!("{} trusts {roots} roots: {} is what {} would be verified by", bundle.file, bundle.holder, bundle.role);
+                tally.breach(Breach::new(&bundle.file, message).found(roots.to_string()).wanted("the cluster's own").at(&bundle.file, None));
+            }
+        })
+        .alias("PKI-C11")
+        .alias("PKI-R19")
+        .page("With a system's bundle for --client-ca-file any company that sells certificates decides who is a client.", "Counts the roots in each bundle.")
+        .basis("PKI certificates and requirements: required CAs", CERTIFICATES)
+        .remedy(Remedy::new("Name a file that holds the cluster's CA alone.")),
+    ]
+}
+
+/// The family's checks.
 pub(super) fn checks() -> Vec<Check> {
-    Vec::new()
+    [leading(), constraints(), bundles()].into_iter().flatten().collect()
 }

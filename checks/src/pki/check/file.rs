@@ -107,11 +107,14 @@ fn presence() -> Vec<Check> {
         .label("file")
         .alias("PKI-F11")
         .alias("!MISSING!")
+        .alias("kubernetes-ca")
+        .alias("kubernetes-front-proxy-ca")
+        .alias("etcd-ca")
         .page(
             "A component whose certificate or key is not there does not start, or starts and is refused. kubeadm lists a missing file and says no more of it.",
             "Takes the files that flags of static pods, processes and units, kubeconfigs and the distribution's layout name, and looks whether they are there. The key of a CA may be elsewhere.",
         )
-        .basis("PKI certificates and requirements: certificate paths", CERTIFICATES)
+        .basis("PKI certificates and requirements: required CAs, certificate paths", CERTIFICATES)
         .remedy(Remedy::new("Have kubeadm make what is missing.").command("kubeadm init phase certs all")),
         claim("pki.file.readable", "every file of the PKI is a file, and can be read", Of::Other, "files", |view, tally| {
             for (path, what, _) in needed(view.facts) {

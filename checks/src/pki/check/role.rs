@@ -7,7 +7,6 @@ use crate::pki::discover::{Component, Role};
 use crate::pki::facts::{Bundle, Credential};
 use crate::pki::settings::{self, Place};
 
-const GUIDE: &str = "PKI certificates and requirements: required CAs";
 const SANS: &str = "PKI certificates and requirements: all certificates";
 const AGGREGATION: &str = "https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/";
 
@@ -62,43 +61,7 @@ fn renew(name: &str) -> Remedy {
 }
 
 fn authorities() -> Vec<Check> {
-    let required = |id, title, roles: &'static [Role], holder: Component, what: &'static str| {
-        claim(id, title, Of::Certificates, "control planes", move |view, tally| {
-            let asked = view.facts.is_control_plane()
-                && (view.facts.discovery.command(holder).is_some()
-                    || view.facts.discovery.layouts.iter().any(|layout| layout.name == "kubeadm"));
-            if !asked {
-                return;
-            }
-            tally.look();
-            let there = roles.iter().any(|&role| view.facts.discovery.of_role(role).next().is_some());
-            if !there {
-                tally.breach(Breach::new(
-                    holder.name(),
-                    format!("there is no {what}: neither a flag nor a file names one"),
-                ));
-            }
-        })
-        .label("role")
-        .basis(GUIDE, CERTIFICATES)
-    };
     vec![
-        required("pki.ca.cluster", "there is a CA for the cluster's clients", &[Role::ClientCa], Component::Apiserver, "CA of the cluster (--client-ca-file)")
-            .severity(Severity::Critical)
-            .alias("kubernetes-ca")
-            .alias("CIS 1.2.25")
-            .page("Without it no client certificate is worth anything: not the kubelets', not the components'.", "Looks for --client-ca-file of the API server, else for the layout's file.")
-            .remedy(Remedy::new("Make it.").command("kubeadm init phase certs ca")),
-        required("pki.ca.front-proxy", "there is a CA for the front proxy", &[Role::FrontProxyCa], Component::Apiserver, "CA of the front proxy (--requestheader-client-ca-file)")
-            .alias("kubernetes-front-proxy-ca")
-            .page("Without it the API server cannot speak for its users to extension API servers: metrics-server among them.", "Looks for --requestheader-client-ca-file of the API server, else for the layout's file.")
-            .remedy(Remedy::new("Make it.").command("kubeadm init phase certs front-proxy-ca")),
-        required("pki.ca.etcd", "there is a CA that etcd is verified by", &[Role::EtcdServerCa], Component::Apiserver, "CA of etcd (--etcd-cafile)")
-            .severity(Severity::Critical)
-            .alias("etcd-ca")
-            .alias("CIS 1.2.26")
-            .page("Without it the API server tells everything to whoever answers on etcd's port.", "Looks for --etcd-cafile of the API server, else for the layout's file.")
-            .remedy(Remedy::new("Make it.").command("kubeadm init phase certs etcd-ca")),
         claim("pki.ca.front-proxy-own", "the front proxy's CA is not a CA of clients", Of::Certificates, "front-proxy CAs", |view, tally| {
             let Some(proxy) = view.facts.bundle(Role::FrontProxyCa) else { return };
             let Some(clients) = view.facts.bundle(Role::ClientCa) else { return };

@@ -156,7 +156,12 @@ pub(super) fn checks() -> Vec<Check> {
             // the day is near enough to plan for.
             let mut by_day: BTreeMap<i64, Vec<(&str, &Held)>> = BTreeMap::new();
             let mut all = 0;
-            for (file, held) in view.facts.certificates().into_iter().filter(|(_, held)| held.certificate.is_ca()) {
+            let trusted = view.facts.bundles.iter().flat_map(|bundle| bundle.certificates.iter().map(|held| (bundle.file.as_str(), held)));
+            let mut seen = std::collections::BTreeSet::new();
+            for (file, held) in trusted.filter(|(_, held)| held.certificate.is_ca()) {
+                if !seen.insert(held.certificate.public_key.sha256) {
+                    continue;
+                }
                 tally.look();
                 all += 1;
                 let left = left(&held.certificate, view.profile.now);

@@ -60,7 +60,7 @@ const fn maybe(role: Role, holder: Component, file: &'static str, key: Option<&'
 
 /// kubeadm's control plane, below `certificatesDir`.
 const KUBEADM: Part = Part {
-    anchors: &["apiserver.crt", "apiserver.key", "apiserver-kubelet-client.crt", "front-proxy-ca.crt", "ca.key"],
+    anchors: &["apiserver.crt", "apiserver.key", "apiserver-kubelet-client.crt", "front-proxy-ca.crt"],
     rows: &[
         row(Role::ClientCa, Apiserver, "ca.crt", Some("ca.key")),
         row(Role::RootCa, ControllerManager, "ca.crt", Some("ca.key")),
