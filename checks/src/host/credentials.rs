@@ -53,7 +53,17 @@ pub struct Block {
     pub holds: Holds,
     /// Its label, where that says something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mislabelled: Option<String>,
+    pub mislabelled: Option<WrongLabel>,
+}
+
+/// A label that says something else than what is in the block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WrongLabel {
+    /// The label.
+    pub label: String,
+    /// The one that belongs there.
+    pub belongs: String,
 }
 
 /// What a block is.
@@ -162,7 +172,10 @@ fn blocks(document: &Document) -> Vec<Block> {
             let mut mislabelled = None;
             for remark in remarks_at(block.line) {
                 match remark {
-                    RemarkKind::WrongLabel(_) => mislabelled.clone_from(&block.label),
+                    RemarkKind::WrongLabel(belongs) => {
+                        let label = block.label.clone().unwrap_or_default();
+                        mislabelled = Some(WrongLabel { label, belongs: (*belongs).to_owned() });
+                    }
                     RemarkKind::NotBase64 => holds = malformed("what is between BEGIN and END is no base64".to_owned()),
                     RemarkKind::TrailingDer(bytes) => holds = malformed(format!("{bytes} bytes behind its end")),
                     _ => {}

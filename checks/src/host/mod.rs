@@ -16,7 +16,7 @@ mod recording;
 mod redact;
 mod transcript;
 
-pub use credentials::{Block, Credentials, Form, Holds, Oddity};
+pub use credentials::{Block, Credentials, Form, Holds, Oddity, WrongLabel};
 pub use live::LiveHost;
 pub use probe::probe_main;
 pub use process::Process;

@@ -71,8 +71,10 @@ pub struct Context {
 impl<Bytes> Kubeconfig<Bytes> {
     /// The cluster that counts: that of the current context, else the only one.
     pub fn cluster(&self) -> Option<&Cluster<Bytes>> {
-        match self.context() {
-            Some(context) => self.clusters.iter().find(|cluster| cluster.name == context.cluster),
+        match &self.current {
+            Some(_) => {
+                self.clusters.iter().find(|cluster| Some(&cluster.name) == self.context().map(|one| &one.cluster))
+            }
             None if self.clusters.len() == 1 => self.clusters.first(),
             None => None,
         }
@@ -80,8 +82,8 @@ impl<Bytes> Kubeconfig<Bytes> {
 
     /// The user that counts.
     pub fn user(&self) -> Option<&User<Bytes>> {
-        match self.context() {
-            Some(context) => self.users.iter().find(|user| user.name == context.user),
+        match &self.current {
+            Some(_) => self.users.iter().find(|user| Some(&user.name) == self.context().map(|one| &one.user)),
             None if self.users.len() == 1 => self.users.first(),
             None => None,
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::kubeconfig::Kubeconfig;
 use super::x509::{Certificate, Fingerprint, Key, KeyForm, PublicKey};
 use crate::fact::Fact;
-use crate::host::{Block, Credentials, Form, Holds, Host, Oddity, Query, Stat};
+use crate::host::{Block, Credentials, Form, Holds, Host, Oddity, Query, Stat, WrongLabel};
 
 /// A certificate, where it stands.
 #[derive(Debug, Clone)]
@@ -39,8 +39,8 @@ pub struct Contents {
     pub encrypted: Vec<u32>,
     /// What cannot be understood: line and reason.
     pub malformed: Vec<(u32, String)>,
-    /// Blocks whose label says something else than what is in them: line, label, what it is.
-    pub mislabelled: Vec<(u32, String, &'static str)>,
+    /// Blocks whose label says something else than what is in them, by line.
+    pub mislabelled: Vec<(u32, WrongLabel)>,
 }
 
 impl Contents {
@@ -54,11 +54,10 @@ impl Contents {
         let mut contents = Self::default();
         for block in blocks {
             let line = block.line;
-            let what = match &block.holds {
+            match &block.holds {
                 Holds::Certificate { der } => match pool.certificate(der) {
                     Ok(certificate) => {
                         contents.certificates.push(Held { line, certificate });
-                        "a certificate"
                     }
                     Err(why) => {
                         contents.malformed.push((line, why));
@@ -69,11 +68,9 @@ impl Contents {
                     match Key::parse(KeyForm::PkixPublic, spki).map(|key| key.public) {
                         Ok(public) if matches!(block.holds, Holds::PrivateKey { .. }) => {
                             contents.keys.push(HeldKey { line, public });
-                            "a private key"
                         }
                         Ok(public) => {
                             contents.public_keys.push(public);
-                            "a public key"
                         }
                         Err(why) => {
                             contents.malformed.push((line, why.to_string()));
@@ -90,10 +87,8 @@ impl Contents {
                     continue;
                 }
                 Holds::Other => continue,
-            };
-            if let Some(label) = &block.mislabelled {
-                contents.mislabelled.push((line, label.clone(), what));
             }
+            contents.mislabelled.extend(block.mislabelled.iter().map(|wrong| (line, wrong.clone())));
         }
         contents
     }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType, SerialNumber, SigningKey as _,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, SigningKey as _,
 };
 use seaworthy_provision::pki::{Certificate, Spec, Usage, plan};
 
@@ -36,9 +36,9 @@ pub(crate) fn leaf(name: &str, organization: Option<&str>, usage: Option<Usage>)
     params.serial_number = Some(serial());
     params.distinguished_name = DistinguishedName::new();
     if let Some(organization) = organization {
-        params.distinguished_name.push(DnType::OrganizationName, organization);
+        params.distinguished_name.push(DnType::OrganizationName, text(organization));
     }
-    params.distinguished_name.push(DnType::CommonName, name);
+    params.distinguished_name.push(DnType::CommonName, text(name));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     match usage {
         None => {
@@ -56,6 +56,11 @@ pub(crate) fn leaf(name: &str, organization: Option<&str>, usage: Option<Usage>)
         }
     }
     params
+}
+
+/// The type of string that Go and our engine choose: names of CAs are compared byte by byte.
+fn text(value: &str) -> DnValue {
+    value.try_into().map_or_else(|_| DnValue::Utf8String(value.to_owned()), DnValue::PrintableString)
 }
 
 /// Basic constraints that say no, as Go writes them.
@@ -89,7 +94,9 @@ pub(crate) struct Authority {
 impl Authority {
     /// The one that lies in these files.
     pub(crate) fn load(crt: &Path, key: &Path) -> Self {
-        let pem = std::fs::read_to_string(crt).unwrap();
+        let mut pem = std::fs::read_to_string(crt).unwrap();
+        // What stands behind the CA in its file is what signed it.
+        pem.truncate(pem.find("-----END CERTIFICATE-----\n").unwrap() + "-----END CERTIFICATE-----\n".len());
         let key = KeyPair::from_pem(&std::fs::read_to_string(key).unwrap()).unwrap();
         Self { issuer: Issuer::from_ca_cert_pem(&pem, key).unwrap(), pem }
     }
@@ -119,7 +126,12 @@ impl Authority {
     }
 
     /// Signs what no library makes: `change` gets what is signed, as a list of its members in DER.
-    pub(crate) fn sign_der(&self, params: &CertificateParams, key: &KeyPair, change: impl FnOnce(&mut Vec<Vec<u8>>)) -> String {
+    pub(crate) fn sign_der(
+        &self,
+        params: &CertificateParams,
+        key: &KeyPair,
+        change: impl FnOnce(&mut Vec<Vec<u8>>),
+    ) -> String {
         let certificate = params.signed_by(key, &self.issuer).unwrap();
         let whole = children(&children(certificate.der())[0]);
         let mut members = whole;

@@ -90,7 +90,10 @@ fn each_defect_is_found_by_its_name_and_by_no_other() {
                     let ids: BTreeSet<_> = found.breached.keys().map(String::as_str).collect();
                     let wanted: BTreeSet<_> = row.finds.iter().copied().collect();
                     if ids != wanted {
-                        faults.lock().unwrap().push(format!("{}: wanted {wanted:?}, found {:#?}", row.name, found.breached));
+                        faults
+                            .lock()
+                            .unwrap()
+                            .push(format!("{}: wanted {wanted:?}, found {:#?}", row.name, found.breached));
                     }
                 }
             });

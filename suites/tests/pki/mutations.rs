@@ -47,7 +47,10 @@ impl Row {
 
 /// Every defect.
 pub(crate) fn all() -> Vec<Row> {
-    [files::rows(), certificates::rows(), chains::rows(), kubeconfigs::rows(), cluster::rows()].into_iter().flatten().collect()
+    [files::rows(), certificates::rows(), chains::rows(), kubeconfigs::rows(), cluster::rows()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Makes the defect and audits.

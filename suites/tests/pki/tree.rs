@@ -135,7 +135,13 @@ impl Tree {
     }
 
     /// Gives a kubeconfig another client certificate.
-    pub(crate) fn identity(&self, name: &str, user: &str, group: Option<&str>, change: impl FnOnce(&mut CertificateParams)) {
+    pub(crate) fn identity(
+        &self,
+        name: &str,
+        user: &str,
+        group: Option<&str>,
+        change: impl FnOnce(&mut CertificateParams),
+    ) {
         let mut params = forge::leaf(user, group, Some(Usage::Client));
         change(&mut params);
         let key = forge::key();
@@ -217,7 +223,11 @@ fn template(base: Base) -> Option<Template> {
 fn make(base: Base) -> Option<Template> {
     let algorithm = if matches!(base, Base::Rsa | Base::Kubeadm) { Algorithm::Rsa2048 } else { Algorithm::EcdsaP256 };
     let address: IpAddr = "10.0.0.11".parse().unwrap();
-    let spec = Spec { algorithm, endpoint: Some("api.example.test:6443".to_owned()), ..Spec::new("cp1", address, Timestamp::now()) };
+    let spec = Spec {
+        algorithm,
+        endpoint: Some("api.example.test:6443".to_owned()),
+        ..Spec::new("cp1", address, Timestamp::now())
+    };
     let dir = tempfile::tempdir().unwrap();
     let (pki, conf) = (dir.path().join(PKI), dir.path().join("etc/kubernetes"));
     std::fs::create_dir_all(&pki).unwrap();
@@ -233,12 +243,16 @@ fn make(base: Base) -> Option<Template> {
     }
     tree.write("etc/hostname", "cp1\n");
     tree.write("var/lib/kubelet/config.yaml", KUBELET);
-    tree.write("var/lib/kubelet/kubeadm-flags.env", "KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///run/containerd/containerd.sock\"\n");
+    tree.write(
+        "var/lib/kubelet/kubeadm-flags.env",
+        "KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///run/containerd/containerd.sock\"\n",
+    );
     // The kubelet has started, and has renewed its certificate once.
     tree.kubelet("system:node:cp1", &["system:nodes"]);
     std::os::unix::fs::symlink(format!("/var/lib/kubelet/pki/{DATED}"), tree.path(CURRENT)).unwrap();
     tree.kubeconfig("kubelet", |config| {
-        config["users"][0]["user"] = serde_json::json!({ "client-certificate": format!("/{CURRENT}"), "client-key": format!("/{CURRENT}") });
+        config["users"][0]["user"] =
+            serde_json::json!({ "client-certificate": format!("/{CURRENT}"), "client-key": format!("/{CURRENT}") });
     });
     let mut serving = forge::leaf("cp1@1790000000", None, Some(Usage::Server));
     serving.subject_alt_names = vec![rcgen::SanType::DnsName("cp1".try_into().unwrap())];
@@ -269,7 +283,11 @@ fn make(base: Base) -> Option<Template> {
             tree.write(&format!("{PKI}/ca.crt"), format!("{}{}", ca.pem, root.pem));
             tree.write(&format!("{PKI}/ca.key"), key);
             tree.write(&format!("{PKI}/signing-ca.crt"), &ca.pem);
-            tree.replace("etc/kubernetes/manifests/kube-controller-manager.yaml", "--cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt", "--cluster-signing-cert-file=/etc/kubernetes/pki/signing-ca.crt");
+            tree.replace(
+                "etc/kubernetes/manifests/kube-controller-manager.yaml",
+                "--cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt",
+                "--cluster-signing-cert-file=/etc/kubernetes/pki/signing-ca.crt",
+            );
             tree.rehang();
         }
         _ => {}

@@ -292,7 +292,9 @@ fn content() -> Vec<Check> {
         .remedy(reissue()),
         each("pki.certificate.subject", "certificates have a subject that is text", |one, _| {
             let old = one.subject.attributes.iter().find(|attribute| matches!(attribute.encoding, Encoding::T61String | Encoding::BmpString));
-            let control = one.subject.attributes.iter().find(|attribute| attribute.value.chars().any(char::is_control));
+            let control = one.subject.attributes.iter().find(|attribute| {
+                !matches!(attribute.encoding, Encoding::Other(_)) && attribute.value.chars().any(char::is_control)
+            });
             match (one.subject.is_empty(), old, control) {
                 (true, ..) => Some("has an empty subject".to_owned()),
                 (_, Some(attribute), _) => Some(format!("writes {} as {:?}", attribute.oid, attribute.encoding)),

@@ -9,7 +9,7 @@ use super::*;
 use crate::pki::discover::Kind;
 use crate::pki::facts::{Bundle, Credential};
 use crate::pki::x509::path::{self, Mode, Outcome, Pool, Problem, ProblemKind, Request, Usage};
-use crate::pki::x509::{Certificate, GoVersion};
+use crate::pki::x509::{Certificate, GoVersion, Hash};
 
 /// A certificate, by which bundle it is verified, and the path that counts: the accepted one, or the one that comes nearest.
 pub(super) struct Verified<'f> {
@@ -108,6 +108,10 @@ fn astray<'f>(one: &Verified<'_>, view: &View<'f>) -> Option<Astray<'f>> {
         )
     })?;
     let last = one.at(problem);
+    // That nobody verifies such signatures is said of the certificate.
+    if matches!(last.signature_algorithm.scheme.hash(), Some(Hash::Sha1 | Hash::Md5)) {
+        return None;
+    }
     // Which CA has really signed it?
     let signed = |authority: &Arc<Certificate>| {
         authority.subject.der == last.issuer.der
@@ -237,6 +241,14 @@ fn problem(id: &str, title: &str, kind: fn(&Problem) -> bool) -> Check {
     })
 }
 
+/// Has the problem a claim of its own? Then it is not said twice.
+fn has_claim(kind: &ProblemKind) -> bool {
+    !matches!(
+        kind,
+        ProblemKind::IssuerEncoding | ProblemKind::EmptyEku | ProblemKind::NoPolicy | ProblemKind::UnsupportedSignature
+    )
+}
+
 fn constraints() -> Vec<Check> {
     let rotate =
         || Remedy::new("Issue the CA anew with what is missing, keep its key, and put it in the place of the old one.");
@@ -292,14 +304,15 @@ fn constraints() -> Vec<Check> {
         .page("It ends with its CA, whatever it says itself, and whoever watches its end is surprised. kubeadm makes such in the last year of a CA.", "Compares the ends.")
         .basis("Certificate management with kubeadm", KUBEADM)
         .remedy(Remedy::new("Rotate the CA, then renew.").command("seaworthy pki plan")),
-        each("pki.chain.engines", "what Kubernetes accepts is accepted by others, too", |one, _| {
-            if !one.accepted {
-                return None;
-            }
-            // What has a claim of its own is not said twice.
-            let own = |problem: &&Problem| !matches!(problem.kind, ProblemKind::AkiMismatch | ProblemKind::Malformed(_) | ProblemKind::Expired | ProblemKind::NotYetValid | ProblemKind::Sha1 | ProblemKind::Md5 | ProblemKind::WeakRsa(_) | ProblemKind::NotACa | ProblemKind::NoCertSign | ProblemKind::NoSan | ProblemKind::Eku(_));
-            let problem = one.path.refusals(Mode::Rfc5280).find(own)?;
-            Some(one.breach(format!("{} on its path {}: Go accepts it, RFC 5280 does not", one.at(problem).subject, problem.kind)))
+        each("pki.chain.engines", "what Kubernetes accepts others accept, and the other way round", |one, view| {
+            let (problem, verdict) = if one.accepted {
+                let problem = one.path.refusals(Mode::Rfc5280).find(|problem| !has_claim(&problem.kind))?;
+                (problem, "Go accepts it, RFC 5280 does not")
+            } else {
+                let problem = one.refusals(view).find(|problem| !has_claim(&problem.kind) && !problem.rfc5280)?;
+                (problem, "Go refuses it, RFC 5280 does not")
+            };
+            Some(one.breach(format!("{} on its path {}: {verdict}", one.at(problem).subject, problem.kind)))
         })
         .severity(Severity::Medium)
         .alias("PKI-C12")

@@ -431,7 +431,10 @@ fn strays() -> Vec<Check> {
                 let holds = !contents.certificates.is_empty() || !contents.keys.is_empty();
                 // The key of a CA, or of a certificate that is used, under another name.
                 let used = contents.keys.iter().any(|key| keys.contains(&key.public.sha256) || authorities.contains(&key.public.sha256));
-                if holds && !used && !view.facts.discovery.uses.is_empty() {
+                // The key of a certificate that is missing: that is the finding.
+                let beside = path.strip_suffix(".key").map(|stem| format!("{stem}.crt"));
+                let missing = beside.is_some_and(|file| view.facts.discovery.uses.iter().any(|one| one.file == file));
+                if holds && !used && !missing && !view.facts.discovery.uses.is_empty() {
                     let message = format!("{path} is named by no flag, kubeconfig or layout that is known");
                     tally.breach(Breach::new(path, message).at(path, None));
                 }
@@ -501,9 +504,9 @@ fn contents() -> Vec<Check> {
             for (path, ..) in needed(view.facts) {
                 let Some(contents) = view.facts.store.contents(path) else { continue };
                 tally.look();
-                for (line, label, what) in &contents.mislabelled {
-                    let message = format!("{path} has a block labelled {label}, which is {what}");
-                    tally.breach(Breach::new(path, message).found(label).wanted(*what).at(path, Some(*line)));
+                for (line, wrong) in &contents.mislabelled {
+                    let message = format!("{path} has a block labelled {}, which is a {}", wrong.label, wrong.belongs);
+                    tally.breach(Breach::new(path, message).found(&wrong.label).wanted(&wrong.belongs).at(path, Some(*line)));
                 }
             }
         })

@@ -110,7 +110,7 @@ fn pairs() -> Vec<Check> {
                 own(&one.leaf().public_key, format!("{} ({})", one.role, one.file), one.file.as_str());
             }
             for bundle in &view.facts.bundles {
-                for held in &bundle.certificates {
+                for held in bundle.certificates.iter().filter(|held| held.certificate.is_ca()) {
                     // One CA may be trusted for several things; that it is one CA is for others to judge.
                     own(&held.certificate.public_key, format!("the CA {}", held.certificate.subject), bundle.file.as_str());
                 }

@@ -13,7 +13,10 @@ fn breach(one: &Credential, message: String) -> Breach {
 /// May it be used for this purpose? Without the extension for any.
 fn may(certificate: &Certificate, purpose: &[u8]) -> bool {
     let purposes = certificate.extensions.extended_key_usage.as_ref();
-    purposes.is_none_or(|all| all.iter().any(|one| one.is(purpose) || one.is(known::ANY_EXTENDED_KEY_USAGE)))
+    // Go takes an empty list for none.
+    purposes.is_none_or(|all| {
+        all.is_empty() || all.iter().any(|one| one.is(purpose) || one.is(known::ANY_EXTENDED_KEY_USAGE))
+    })
 }
 
 fn organizations(certificate: &Certificate) -> Vec<&str> {

@@ -47,8 +47,18 @@ fn each(
     judge: impl Fn(&Certificate, &View<'_>) -> Option<String> + Send + Sync + 'static,
 ) -> Check {
     claim(id, title, Of::Certificates, "certificates", move |view, tally| {
+        // Of CAs those that somebody trusts: a kubelet's own, which signs its serving certificate once, is none.
+        let trusted: Vec<_> = view
+            .facts
+            .bundles
+            .iter()
+            .flat_map(|one| &one.certificates)
+            .map(|held| held.certificate.fingerprint)
+            .collect();
         for (file, held) in view.facts.certificates() {
-            if of_ca.is_some_and(|wanted| wanted != held.certificate.is_ca()) {
+            let authority =
+                held.certificate.is_ca() && (of_ca != Some(true) || trusted.contains(&held.certificate.fingerprint));
+            if of_ca.is_some_and(|wanted| wanted != authority) {
                 continue;
             }
             tally.look();

@@ -175,7 +175,10 @@ impl Discovery {
 
     /// Does a flag that could name a file of this role and holder speak for itself?
     fn spoken_for(&self, role: Role, holder: Component) -> bool {
-        self.command(holder).is_some() && flag::FLAGS.iter().any(|row| row.component == holder && row.role == role)
+        let Some(line) = self.command(holder) else { return false };
+        // Where the kubelet is told no certificate it makes one, in the folder that the layout names.
+        let told = |row: &flag::FlagRow| holder != Component::Kubelet || line.get(row.file).is_some();
+        flag::FLAGS.iter().any(|row| row.component == holder && row.role == role && told(row))
     }
 
     /// Adds what a layout has on this host. `known` holds the files that have been seen under another name.

@@ -1,6 +1,9 @@
 //! Certificates: their structure, their times, their usages, their names.
 
-use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, KeyUsagePurpose, SanType, SerialNumber};
+use rcgen::{
+    CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, KeyUsagePurpose,
+    SanType, SerialNumber,
+};
 use seaworthy_checks::KubernetesVersion;
 
 use super::{Row, row};
@@ -67,9 +70,13 @@ pub(super) fn rows() -> Vec<Row> {
         row("a negative serial number", &["pki.certificate.serial-negative"], |tree| {
             der(tree, |members| members[1] = wrap(0x02, &[0x80, 1, 2, 3]));
         }),
-        row("a negative serial number before 1.32", &["pki.certificate.next-version", "pki.certificate.serial-negative"], |tree| {
-            der(tree, |members| members[1] = wrap(0x02, &[0x80, 1, 2, 3]));
-        })
+        row(
+            "a negative serial number before 1.32",
+            &["pki.certificate.next-version", "pki.certificate.serial-negative"],
+            |tree| {
+                der(tree, |members| members[1] = wrap(0x02, &[0x80, 1, 2, 3]));
+            },
+        )
         .by(|profile| profile.kubernetes = KubernetesVersion(31)),
         row("an extension twice", &["pki.certificate.duplicate-extension"], |tree| {
             tree.reissue("apiserver-kubelet-client", |params| {
@@ -130,7 +137,11 @@ pub(super) fn rows() -> Vec<Row> {
                 let list = forge::children(&forge::children(members.last().unwrap())[0]);
                 let list = list.into_iter().map(|one| {
                     let parts = forge::children(&one);
-                    if parts[0] == wrap(0x06, &[0x55, 0x1d, 19]) { wrap(0x30, &[parts[0].clone(), parts[2].clone()].concat()) } else { one }
+                    if parts[0] == wrap(0x06, &[0x55, 0x1d, 19]) {
+                        wrap(0x30, &[parts[0].clone(), parts[2].clone()].concat())
+                    } else {
+                        one
+                    }
                 });
                 let list = list.collect::<Vec<_>>().concat();
                 *members.last_mut().unwrap() = wrap(0xa3, &wrap(0x30, &list));
@@ -143,26 +154,38 @@ pub(super) fn rows() -> Vec<Row> {
             extension(tree, &[1, 2, 3, 4], &[5, 0], true);
         }),
         row("an address that is written as a name", &["pki.certificate.san"], |tree| {
-            tree.reissue("apiserver", |params| params.subject_alt_names.push(SanType::DnsName("10.96.0.10".try_into().unwrap())));
+            tree.reissue("apiserver", |params| {
+                params.subject_alt_names.push(SanType::DnsName("10.96.0.10".try_into().unwrap()))
+            });
         }),
         row("a name with a star in the middle", &["pki.certificate.san"], |tree| {
-            tree.reissue("apiserver", |params| params.subject_alt_names.push(SanType::DnsName("a.*.test".try_into().unwrap())));
+            tree.reissue("apiserver", |params| {
+                params.subject_alt_names.push(SanType::DnsName("a.*.test".try_into().unwrap()))
+            });
         }),
         row("an empty subject", &["pki.certificate.subject"], |tree| {
             tree.reissue("etcd/healthcheck-client", |params| params.distinguished_name = DistinguishedName::new());
         }),
         row("expired", &["pki.validity.expired"], |tree| {
-            tree.reissue("apiserver", |params| (params.not_before, params.not_after) = (forge::days(-365), forge::days(-1)));
+            tree.reissue("apiserver", |params| {
+                (params.not_before, params.not_after) = (forge::days(-365), forge::days(-1))
+            });
         }),
         row("expires in ten days", &["pki.validity.soon"], |tree| {
-            tree.reissue("etcd/server", |params| (params.not_before, params.not_after) = (forge::days(-355), forge::days(10)));
+            tree.reissue("etcd/server", |params| {
+                (params.not_before, params.not_after) = (forge::days(-355), forge::days(10))
+            });
         }),
         row("expires in ten days, and one is told five", &["pki.validity.later"], |tree| {
-            tree.reissue("etcd/server", |params| (params.not_before, params.not_after) = (forge::days(-355), forge::days(10)));
+            tree.reissue("etcd/server", |params| {
+                (params.not_before, params.not_after) = (forge::days(-355), forge::days(10))
+            });
         })
         .by(|profile| profile.expiry_warn = 5),
         row("expires in eighty days", &["pki.validity.later"], |tree| {
-            tree.reissue("etcd/peer", |params| (params.not_before, params.not_after) = (forge::days(-285), forge::days(80)));
+            tree.reissue("etcd/peer", |params| {
+                (params.not_before, params.not_after) = (forge::days(-285), forge::days(80))
+            });
         }),
         row("valid from tomorrow on", &["pki.validity.not-yet"], |tree| {
             tree.reissue("apiserver", |params| params.not_before = forge::days(1));
@@ -187,33 +210,61 @@ pub(super) fn rows() -> Vec<Row> {
                 (params.not_before, params.not_after) = (forge::days(-365), forge::days(-1));
             });
         }),
-        row("the API server's certificate is a client's", &["pki.usage.server"], |tree| usages("apiserver", vec![ExtendedKeyUsagePurpose::ClientAuth])(tree)),
-        row("the API server's client certificate is a server's", &["pki.usage.client"], |tree| usages("apiserver-kubelet-client", vec![ExtendedKeyUsagePurpose::ServerAuth])(tree)),
-        row("the client certificate for etcd is a server's", &["pki.usage.client"], |tree| usages("apiserver-etcd-client", vec![ExtendedKeyUsagePurpose::ServerAuth])(tree)),
-        row("etcd's certificate is a client's", &["pki.usage.etcd-server"], |tree| usages("etcd/server", vec![ExtendedKeyUsagePurpose::ClientAuth])(tree)),
-        row("etcd's certificate is no client's", &["pki.usage.etcd-gateway"], |tree| usages("etcd/server", vec![ExtendedKeyUsagePurpose::ServerAuth])(tree)),
-        row("etcd's peer certificate is no client's", &["pki.usage.etcd-peer"], |tree| usages("etcd/peer", vec![ExtendedKeyUsagePurpose::ServerAuth])(tree)),
+        row("the API server's certificate is a client's", &["pki.usage.server"], |tree| {
+            usages("apiserver", vec![ExtendedKeyUsagePurpose::ClientAuth])(tree)
+        }),
+        row("the API server's client certificate is a server's", &["pki.usage.client"], |tree| {
+            usages("apiserver-kubelet-client", vec![ExtendedKeyUsagePurpose::ServerAuth])(tree)
+        }),
+        row("the client certificate for etcd is a server's", &["pki.usage.client"], |tree| {
+            usages("apiserver-etcd-client", vec![ExtendedKeyUsagePurpose::ServerAuth])(tree)
+        }),
+        row("etcd's certificate is a client's", &["pki.usage.etcd-server"], |tree| {
+            usages("etcd/server", vec![ExtendedKeyUsagePurpose::ClientAuth])(tree)
+        }),
+        row("etcd's certificate is no client's", &["pki.usage.etcd-gateway"], |tree| {
+            usages("etcd/server", vec![ExtendedKeyUsagePurpose::ServerAuth])(tree)
+        }),
+        row("etcd's peer certificate is no client's", &["pki.usage.etcd-peer"], |tree| {
+            usages("etcd/peer", vec![ExtendedKeyUsagePurpose::ServerAuth])(tree)
+        }),
         row("no digital signatures", &["pki.usage.signature"], |tree| {
             tree.reissue("etcd/server", |params| params.key_usages = vec![KeyUsagePurpose::KeyEncipherment]);
         }),
         row("no key encipherment with RSA", &["pki.usage.encipherment"], |tree| {
-            let params = forge::parameters(&tree.spec, &forge::planned(&tree.spec, "etcd/server"));
+            let mut params = forge::parameters(&tree.spec, &forge::planned(&tree.spec, "etcd/server"));
             let key = rcgen::KeyPair::from_pem(&tree.read("etc/kubernetes/pki/etcd/server.key")).unwrap();
-            let params = CertificateParams { key_usages: vec![KeyUsagePurpose::DigitalSignature], ..params };
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
             tree.write("etc/kubernetes/pki/etcd/server.crt", tree.authority("etcd/ca").sign(&params, &key));
         })
         .of(Base::Rsa),
-        row("a serving certificate without SANs", &["pki.san.present"], |tree| tree.reissue("apiserver", |params| params.subject_alt_names.clear())),
-        row("etcd's certificate without SANs", &["pki.san.present"], |tree| tree.reissue("etcd/server", |params| params.subject_alt_names.clear())),
-        row("the Service's address is missing", &["pki.san.service-address"], |tree| without_san(tree, "apiserver", "10.96.0.1")),
-        row("a Service's name is missing", &["pki.san.service-name"], |tree| without_san(tree, "apiserver", "kubernetes.default.svc")),
-        row("the Service's full name is missing", &["pki.san.service-domain"], |tree| without_san(tree, "apiserver", "kubernetes.default.svc.cluster.local")),
-        row("the advertised address is missing", &["pki.kubeconfig.server", "pki.san.advertise"], |tree| without_san(tree, "apiserver", "10.0.0.11")),
+        row("a serving certificate without SANs", &["pki.san.present"], |tree| {
+            tree.reissue("apiserver", |params| params.subject_alt_names.clear())
+        }),
+        row("etcd's certificate without SANs", &["pki.san.present"], |tree| {
+            tree.reissue("etcd/server", |params| params.subject_alt_names.clear())
+        }),
+        row("the Service's address is missing", &["pki.san.service-address"], |tree| {
+            without_san(tree, "apiserver", "10.96.0.1")
+        }),
+        row("a Service's name is missing", &["pki.san.service-name"], |tree| {
+            without_san(tree, "apiserver", "kubernetes.default.svc")
+        }),
+        row("the Service's full name is missing", &["pki.san.service-domain"], |tree| {
+            without_san(tree, "apiserver", "kubernetes.default.svc.cluster.local")
+        }),
+        row("the advertised address is missing", &["pki.kubeconfig.server", "pki.san.advertise"], |tree| {
+            without_san(tree, "apiserver", "10.0.0.11")
+        }),
         row("a name of kubeadm's configuration is missing", &["pki.san.endpoint"], |tree| {
             tree.write("etc/kubernetes/kubeadm-config.yaml", "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\napiServer: {certSANs: [new.example.test]}\n");
         }),
-        row("etcd's own address is missing", &["pki.san.etcd-server"], |tree| without_san(tree, "etcd/server", "127.0.0.1")),
-        row("the peer's address is missing", &["pki.san.etcd-peer"], |tree| without_san(tree, "etcd/peer", "10.0.0.11")),
+        row("etcd's own address is missing", &["pki.san.etcd-server"], |tree| {
+            without_san(tree, "etcd/server", "127.0.0.1")
+        }),
+        row("the peer's address is missing", &["pki.san.etcd-peer"], |tree| {
+            without_san(tree, "etcd/peer", "10.0.0.11")
+        }),
         row("the kubelet serves another node's certificate", &["pki.san.kubelet"], |tree| {
             let mut params = forge::leaf("cp9@1790000000", None, Some(seaworthy_provision::pki::Usage::Server));
             params.subject_alt_names = vec![SanType::DnsName("cp9".try_into().unwrap())];

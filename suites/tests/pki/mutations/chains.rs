@@ -11,7 +11,11 @@ fn by(base: &'static str, ca: &'static str) -> impl Fn(&Tree) {
 }
 
 /// The front proxy's CA as a root with an intermediate below it, which signs the client.
-fn below(tree: &Tree, root: impl FnOnce(&mut rcgen::CertificateParams), intermediate: impl FnOnce(&mut rcgen::CertificateParams)) {
+fn below(
+    tree: &Tree,
+    root: impl FnOnce(&mut rcgen::CertificateParams),
+    intermediate: impl FnOnce(&mut rcgen::CertificateParams),
+) {
     let authority = tree.new_ca("front-proxy-ca", root);
     let mut params = forge::leaf("front-proxy-intermediate", None, None);
     params.use_authority_key_identifier_extension = true;
@@ -31,12 +35,22 @@ fn add(tree: &Tree, base: &str, more: &str) {
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
-        row("the API server's certificate is of the front proxy's CA", &["pki.chain.wrong-ca"], |tree| by("apiserver", "front-proxy-ca")(tree)),
-        row("the front proxy's client is of the cluster's CA", &["pki.chain.wrong-ca"], |tree| by("front-proxy-client", "ca")(tree)),
-        row("the client for etcd is of the cluster's CA", &["pki.chain.wrong-ca"], |tree| by("apiserver-etcd-client", "ca")(tree)),
-        row("the client for kubelets is of etcd's CA", &["pki.chain.wrong-ca"], |tree| by("apiserver-kubelet-client", "etcd/ca")(tree)),
+        row("the API server's certificate is of the front proxy's CA", &["pki.chain.wrong-ca"], |tree| {
+            by("apiserver", "front-proxy-ca")(tree)
+        }),
+        row("the front proxy's client is of the cluster's CA", &["pki.chain.wrong-ca"], |tree| {
+            by("front-proxy-client", "ca")(tree)
+        }),
+        row("the client for etcd is of the cluster's CA", &["pki.chain.wrong-ca"], |tree| {
+            by("apiserver-etcd-client", "ca")(tree)
+        }),
+        row("the client for kubelets is of etcd's CA", &["pki.chain.wrong-ca"], |tree| {
+            by("apiserver-kubelet-client", "etcd/ca")(tree)
+        }),
         row("etcd's certificate is of the cluster's CA", &["pki.chain.wrong-ca"], |tree| by("etcd/server", "ca")(tree)),
-        row("etcd's peer certificate is of the cluster's CA", &["pki.chain.wrong-ca"], |tree| by("etcd/peer", "ca")(tree)),
+        row("etcd's peer certificate is of the cluster's CA", &["pki.chain.wrong-ca"], |tree| {
+            by("etcd/peer", "ca")(tree)
+        }),
         row("the API server's certificate is of nobody's CA", &["pki.chain.wrong-ca"], |tree| {
             let (unknown, _) = Authority::new(&forge::leaf("unknown-ca", None, None));
             tree.reissue_by("apiserver", &unknown, |params| params.not_after = forge::days(300));
@@ -58,7 +72,11 @@ pub(super) fn rows() -> Vec<Row> {
             let chain = tree.read("etc/kubernetes/pki/ca.crt");
             let root = &chain[chain.rfind("-----BEGIN").unwrap()..];
             tree.write("etc/kubernetes/pki/root.crt", root);
-            tree.replace("etc/kubernetes/manifests/kube-controller-manager.yaml", "--root-ca-file=/etc/kubernetes/pki/ca.crt", "--root-ca-file=/etc/kubernetes/pki/root.crt");
+            tree.replace(
+                "etc/kubernetes/manifests/kube-controller-manager.yaml",
+                "--root-ca-file=/etc/kubernetes/pki/ca.crt",
+                "--root-ca-file=/etc/kubernetes/pki/root.crt",
+            );
             let text = tree.read("etc/kubernetes/pki/apiserver.crt");
             tree.write("etc/kubernetes/pki/apiserver.crt", &text[..text.rfind("-----BEGIN").unwrap()]);
         })
@@ -71,10 +89,17 @@ pub(super) fn rows() -> Vec<Row> {
             tree.write("etc/kubernetes/pki/apiserver.crt", format!("{leaf}{}{}", &chain[at..], &chain[..at]));
         })
         .of(Base::Intermediate),
-        row("an issuer that is no CA", &["pki.chain.issuer-not-ca"], |tree| below(tree, |_| {}, |params| {
-            params.is_ca = IsCa::ExplicitNoCa;
-            params.key_usages.retain(|usage| *usage != rcgen::KeyUsagePurpose::KeyCertSign);
-        })),
+        row("an issuer that is no CA", &["pki.chain.issuer-not-ca"], |tree| {
+            below(
+                tree,
+                |_| {},
+                |params| {
+                    params.is_ca = IsCa::ExplicitNoCa;
+                    params.not_after = forge::days(390);
+                    params.key_usages.retain(|usage| *usage != rcgen::KeyUsagePurpose::KeyCertSign);
+                },
+            )
+        }),
         row("a CA below one that allows none", &["pki.chain.path-length"], |tree| {
             below(tree, |params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)), |_| {});
         }),
@@ -87,10 +112,14 @@ pub(super) fn rows() -> Vec<Row> {
             });
         }),
         row("a CA for servers that signs a client", &["pki.chain.usage"], |tree| {
-            tree.recertify("front-proxy-ca", |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+            tree.recertify("front-proxy-ca", |params| {
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]
+            });
         }),
         row("a CA with another key identifier", &["pki.chain.key-id"], |tree| {
-            tree.recertify("front-proxy-ca", |params| params.key_identifier_method = KeyIdMethod::PreSpecified(vec![7; 20]));
+            tree.recertify("front-proxy-ca", |params| {
+                params.key_identifier_method = KeyIdMethod::PreSpecified(vec![7; 20])
+            });
         }),
         row("a certificate that outlives its CA", &["pki.chain.outlives-ca"], |tree| {
             tree.recertify("front-proxy-ca", |params| params.not_after = forge::days(370));
@@ -104,7 +133,9 @@ pub(super) fn rows() -> Vec<Row> {
             });
         }),
         row("the front proxy's CA has expired", &["pki.chain.ca-expired"], |tree| {
-            tree.recertify("front-proxy-ca", |params| (params.not_before, params.not_after) = (forge::days(-3650), forge::days(-1)));
+            tree.recertify("front-proxy-ca", |params| {
+                (params.not_before, params.not_after) = (forge::days(-3650), forge::days(-1))
+            });
         }),
         row("an intermediate CA has expired", &["pki.chain.ca-expired"], |tree| {
             below(tree, |_| {}, |params| (params.not_before, params.not_after) = (forge::days(-300), forge::days(-1)));
@@ -119,7 +150,9 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         row("the world is trusted", &["pki.chain.bundle-crowded"], |tree| {
             for name in ["a", "b", "c", "d", "e", "f"] {
-                add(tree, "front-proxy-ca", &Authority::new(&forge::leaf(name, None, None)).0.pem);
+                let mut params = forge::leaf(name, None, None);
+                params.not_after = forge::days(3000);
+                add(tree, "front-proxy-ca", &Authority::new(&params).0.pem);
             }
         }),
         row("one CA for the front proxy and for clients", &["pki.ca.front-proxy-own"], |tree| {
@@ -142,8 +175,16 @@ pub(super) fn rows() -> Vec<Row> {
             let (authority, key) = Authority::new(&params);
             tree.write("etc/kubernetes/pki/signer.crt", authority.pem);
             tree.write("etc/kubernetes/pki/signer.key", key);
-            tree.replace("etc/kubernetes/manifests/kube-controller-manager.yaml", "cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt", "cluster-signing-cert-file=/etc/kubernetes/pki/signer.crt");
-            tree.replace("etc/kubernetes/manifests/kube-controller-manager.yaml", "cluster-signing-key-file=/etc/kubernetes/pki/ca.key", "cluster-signing-key-file=/etc/kubernetes/pki/signer.key");
+            tree.replace(
+                "etc/kubernetes/manifests/kube-controller-manager.yaml",
+                "cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt",
+                "cluster-signing-cert-file=/etc/kubernetes/pki/signer.crt",
+            );
+            tree.replace(
+                "etc/kubernetes/manifests/kube-controller-manager.yaml",
+                "cluster-signing-key-file=/etc/kubernetes/pki/ca.key",
+                "cluster-signing-key-file=/etc/kubernetes/pki/signer.key",
+            );
         }),
     ]
 }

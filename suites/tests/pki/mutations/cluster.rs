@@ -44,7 +44,9 @@ pub(super) fn rows() -> Vec<Row> {
         row("a second super-administrator", &["pki.cluster.super-admin"], |tree| {
             tree.write("etc/kubernetes/super-admin.conf", tree.read("etc/kubernetes/admin.conf"));
         }),
-        row("a second node of the same name", &["pki.cluster.kubelet-user"], |tree| tree.kubelet("system:node:cp1", &["system:nodes"])),
+        row("a second node of the same name", &["pki.cluster.kubelet-user"], |tree| {
+            tree.kubelet("system:node:cp1", &["system:nodes"])
+        }),
         row("a copied node", &["pki.cluster.private-keys"], |tree| {
             let copy = Tree::new(Base::Ecdsa).unwrap();
             for end in ["crt", "key"] {

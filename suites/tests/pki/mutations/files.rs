@@ -48,7 +48,9 @@ pub(super) fn rows() -> Vec<Row> {
         row("a certificate is missing", &["pki.file.present"], |tree| tree.remove("etc/kubernetes/pki/apiserver.crt")),
         row("a key is missing", &["pki.file.present"], |tree| tree.remove("etc/kubernetes/pki/front-proxy-client.key")),
         row("etcd's CA is missing", &["pki.file.present"], |tree| tree.remove("etc/kubernetes/pki/etcd/ca.crt")),
-        row("a component's kubeconfig is missing", &["pki.file.present"], |tree| tree.remove("etc/kubernetes/scheduler.conf")),
+        row("a component's kubeconfig is missing", &["pki.file.present"], |tree| {
+            tree.remove("etc/kubernetes/scheduler.conf")
+        }),
         row("a folder stands where a certificate should", &["pki.file.readable"], |tree| {
             tree.remove("etc/kubernetes/pki/apiserver.crt");
             std::fs::create_dir(tree.pki("apiserver.crt")).unwrap();
@@ -57,7 +59,9 @@ pub(super) fn rows() -> Vec<Row> {
             let text = tree.read("etc/kubernetes/pki/apiserver.crt");
             tree.write("etc/kubernetes/pki/apiserver.crt", &text[..text.len() / 2]);
         }),
-        row("a certificate is garbage", &["pki.file.parses"], |tree| tree.write("etc/kubernetes/pki/apiserver.crt", "garbage\n")),
+        row("a certificate is garbage", &["pki.file.parses"], |tree| {
+            tree.write("etc/kubernetes/pki/apiserver.crt", "garbage\n")
+        }),
         row("a certificate is in DER", &["pki.file.parses"], |tree| {
             use base64::Engine as _;
             let text = tree.read("etc/kubernetes/pki/front-proxy-ca.crt");
@@ -78,7 +82,9 @@ pub(super) fn rows() -> Vec<Row> {
             symlink("kubelet-client-current.pem", tree.path("var/lib/kubelet/pki/kubelet-client-current.pem")).unwrap();
         }),
         row("anyone can read a CA's key", &["pki.file.key-mode"], |tree| tree.mode("etc/kubernetes/pki/ca.key", 0o644)),
-        row("the group can read a key", &["pki.file.key-mode"], |tree| tree.mode("etc/kubernetes/pki/etcd/peer.key", 0o640)),
+        row("the group can read a key", &["pki.file.key-mode"], |tree| {
+            tree.mode("etc/kubernetes/pki/etcd/peer.key", 0o640)
+        }),
         row("nobody reaches a key that is open", &[], |tree| {
             tree.mode("etc/kubernetes/pki/etcd/ca.key", 0o644);
             tree.mode("etc/kubernetes/pki/etcd", 0o700);
@@ -86,10 +92,18 @@ pub(super) fn rows() -> Vec<Row> {
         row("a key belongs to a user", &["pki.file.key-owner"], |tree| {
             nix::unistd::chown(&tree.pki("sa.key"), Some(1234.into()), None).unwrap();
         }),
-        row("anyone can change a CA bundle", &["pki.file.certificate-mode"], |tree| tree.mode("etc/kubernetes/pki/ca.crt", 0o666)),
-        row("certificates are open to read, by CIS", &["pki.file.certificate-mode-cis", "pki.flag.apiserver-kubelet-ca", "pki.usage.self-signed-kubelet"], |_| {})
-            .by(|profile| profile.pki = PkiProfile::Cis),
-        row("anyone can read admin.conf", &["pki.file.kubeconfig-mode"], |tree| tree.mode("etc/kubernetes/admin.conf", 0o644)),
+        row("anyone can change a CA bundle", &["pki.file.certificate-mode"], |tree| {
+            tree.mode("etc/kubernetes/pki/ca.crt", 0o666)
+        }),
+        row(
+            "certificates are open to read, by CIS",
+            &["pki.file.certificate-mode-cis", "pki.flag.apiserver-kubelet-ca", "pki.usage.self-signed-kubelet"],
+            |_| {},
+        )
+        .by(|profile| profile.pki = PkiProfile::Cis),
+        row("anyone can read admin.conf", &["pki.file.kubeconfig-mode"], |tree| {
+            tree.mode("etc/kubernetes/admin.conf", 0o644)
+        }),
         row("anyone can write the PKI's folder", &["pki.file.folder-mode"], |tree| tree.mode(PKI, 0o777)),
         row("the PKI's folder belongs to a user", &["pki.file.folder-owner"], |tree| {
             nix::unistd::chown(&tree.path(PKI), Some(1234.into()), None).unwrap();
@@ -112,7 +126,9 @@ pub(super) fn rows() -> Vec<Row> {
             let text = tree.read("etc/kubernetes/pki/apiserver.crt");
             tree.write("etc/kubernetes/pki/apiserver.crt", text.replace('\n', "\r\n"));
         }),
-        row("text stands behind a CA", &["pki.file.text"], |tree| append(tree, "etc/kubernetes/pki/ca.crt", "# the end\n")),
+        row("text stands behind a CA", &["pki.file.text"], |tree| {
+            append(tree, "etc/kubernetes/pki/ca.crt", "# the end\n")
+        }),
         row("a public key has the label of kops", &["pki.file.label"], |tree| {
             tree.replace("etc/kubernetes/pki/sa.pub", "BEGIN PUBLIC KEY", "BEGIN RSA PUBLIC KEY");
             tree.replace("etc/kubernetes/pki/sa.pub", "END PUBLIC KEY", "END RSA PUBLIC KEY");
@@ -129,15 +145,19 @@ pub(super) fn rows() -> Vec<Row> {
             tree.write("etc/kubernetes/pki/apiserver.key", encrypted);
         }),
         row("two keys were swapped", &["pki.key.pair"], |tree| {
-            let (one, other) = (tree.read("etc/kubernetes/pki/apiserver.key"), tree.read("etc/kubernetes/pki/etcd/server.key"));
+            let (one, other) =
+                (tree.read("etc/kubernetes/pki/apiserver.key"), tree.read("etc/kubernetes/pki/etcd/server.key"));
             tree.write("etc/kubernetes/pki/apiserver.key", other);
             tree.write("etc/kubernetes/pki/etcd/server.key", one);
         }),
         row("a key serves two certificates", &["pki.key.shared"], |tree| {
             let key = rcgen::KeyPair::from_pem(&tree.read("etc/kubernetes/pki/apiserver.key")).unwrap();
             let params = forge::parameters(&tree.spec, &forge::planned(&tree.spec, "front-proxy-client"));
-            tree.write("etc/kubernetes/pki/front-proxy-client.crt", tree.authority("front-proxy-ca").sign(&params, &key));
-            tree.write("etc/kubernetes/pki/front-proxy-client.key", key.serialize_pem());
+            tree.write(
+                "etc/kubernetes/pki/front-proxy-client.crt",
+                tree.authority("front-proxy-ca").sign(&params, &key),
+            );
+            tree.write("etc/kubernetes/pki/front-proxy-client.key", tree.read("etc/kubernetes/pki/apiserver.key"));
         }),
         row("sa.pub is of another key", &["pki.key.service-account-pair"], |tree| {
             use rcgen::PublicKeyData as _;
@@ -147,33 +167,74 @@ pub(super) fn rows() -> Vec<Row> {
         row("tokens are signed with the API server's key", &["pki.key.service-account-own"], |tree| {
             use rcgen::PublicKeyData as _;
             let key = rcgen::KeyPair::from_pem(&tree.read("etc/kubernetes/pki/apiserver.key")).unwrap();
-            tree.write("etc/kubernetes/pki/sa.key", key.serialize_pem());
+            tree.write("etc/kubernetes/pki/sa.key", tree.read("etc/kubernetes/pki/apiserver.key"));
             tree.write("etc/kubernetes/pki/sa.pub", forge::pem("PUBLIC KEY", &key.subject_public_key_info()));
         }),
         row("keys are of another algorithm than configured", &["pki.key.mixed"], |tree| {
-            tree.write("etc/kubernetes/kubeadm-config.yaml", "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nencryptionAlgorithm: RSA-2048\n");
+            tree.write(
+                "etc/kubernetes/kubeadm-config.yaml",
+                "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nencryptionAlgorithm: RSA-2048\n",
+            );
         }),
-        row("a key of 512 bits", &["pki.key.rsa-refused"], |tree| append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/rsa-512.pub"))),
-        row("a key of 1024 bits", &["pki.key.rsa-short"], |tree| append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/rsa-1024.pub"))),
-        row("a key of 8704 bits", &["pki.key.rsa-long"], |tree| append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/rsa-8704.pub"))),
-        row("keys of 2048 bits, by the BSI", &["pki.key.rsa-bsi"], |_| {}).of(Base::Rsa).by(|profile| profile.pki = PkiProfile::Bsi),
-        row("a key with the exponent 3", &["pki.key.rsa-exponent"], |tree| append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/rsa-exponent-3.pub"))),
-        row("two keys share a prime", &["pki.key.common-factor"], |tree| append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/shared-factor.pub"))),
-        row("a key on P-224", &["pki.key.curve"], |tree| append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/p-224.pub"))),
-        row("a key of Ed25519", &["pki.key.algorithm"], |tree| append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/ed25519.pub"))),
-        row("the API server is told no CA of clients", &["pki.flag.apiserver"], |tree| without(tree, APISERVER, "client-ca-file")),
-        row("the controller manager is told no root CA", &["pki.flag.controller-manager"], |tree| without(tree, MANAGER, "root-ca-file")),
+        row("a key of 512 bits", &["pki.key.rsa-refused"], |tree| {
+            append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/rsa-512.pub"))
+        }),
+        row("a key of 1024 bits", &["pki.key.rsa-short"], |tree| {
+            append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/rsa-1024.pub"))
+        }),
+        row("a key of 8704 bits", &["pki.key.rsa-long"], |tree| {
+            append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/rsa-8704.pub"))
+        }),
+        row("keys of 2048 bits, by the BSI", &["pki.key.rsa-bsi"], |_| {})
+            .of(Base::Rsa)
+            .by(|profile| profile.pki = PkiProfile::Bsi),
+        row("a key with the exponent 3", &["pki.key.rsa-exponent"], |tree| {
+            append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/rsa-exponent-3.pub"))
+        }),
+        row("two keys share a prime", &["pki.key.common-factor"], |tree| {
+            append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/shared-factor.pub"))
+        }),
+        row("a key on P-224", &["pki.key.curve"], |tree| {
+            append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/p-224.pub"))
+        }),
+        row("a key of Ed25519", &["pki.key.algorithm"], |tree| {
+            append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/ed25519.pub"))
+        }),
+        row("the API server is told no CA of clients", &["pki.flag.apiserver"], |tree| {
+            without(tree, APISERVER, "client-ca-file")
+        }),
+        row("the controller manager is told no root CA", &["pki.flag.controller-manager"], |tree| {
+            without(tree, MANAGER, "root-ca-file")
+        }),
         row("etcd is told no peer CA", &["pki.flag.etcd"], |tree| without(tree, ETCD, "peer-trusted-ca-file")),
-        row("the API server does not verify etcd", &["pki.flag.apiserver-etcd"], |tree| without(tree, APISERVER, "etcd-cafile")),
-        row("etcd asks clients for nothing", &["pki.flag.etcd-clients"], |tree| tree.replace(ETCD, "--client-cert-auth=true", "--client-cert-auth=false")),
-        row("etcd makes its own certificates", &["pki.flag.etcd-auto-tls"], |tree| tree.replace(ETCD, "- --client-cert-auth=true", "- --client-cert-auth=true\n    - --peer-auto-tls=true")),
-        row("the API server takes tokens from a file", &["pki.flag.token-file"], |tree| {
-            tree.replace(APISERVER, "- --advertise-address", "- --token-auth-file=/etc/kubernetes/tokens.csv\n    - --advertise-address");
+        row("the API server does not verify etcd", &["pki.flag.apiserver-etcd"], |tree| {
+            without(tree, APISERVER, "etcd-cafile")
         }),
-        row("any certificate may be the front proxy", &["pki.flag.requestheader-names"], |tree| without(tree, APISERVER, "requestheader-allowed-names")),
-        row("the kubelet does not rotate", &["pki.flag.kubelet-rotation"], |tree| tree.replace("var/lib/kubelet/config.yaml", "rotateCertificates: true", "rotateCertificates: false")),
+        row("etcd asks clients for nothing", &["pki.flag.etcd-clients"], |tree| {
+            tree.replace(ETCD, "--client-cert-auth=true", "--client-cert-auth=false")
+        }),
+        row("etcd makes its own certificates", &["pki.flag.etcd-auto-tls"], |tree| {
+            tree.replace(ETCD, "- --client-cert-auth=true", "- --client-cert-auth=true\n    - --peer-auto-tls=true")
+        }),
+        row("the API server takes tokens from a file", &["pki.flag.token-file"], |tree| {
+            tree.replace(
+                APISERVER,
+                "- --advertise-address",
+                "- --token-auth-file=/etc/kubernetes/tokens.csv\n    - --advertise-address",
+            );
+        }),
+        row("any certificate may be the front proxy", &["pki.flag.requestheader-names"], |tree| {
+            without(tree, APISERVER, "requestheader-allowed-names")
+        }),
+        row("the kubelet does not rotate", &["pki.flag.kubelet-rotation"], |tree| {
+            tree.replace("var/lib/kubelet/config.yaml", "rotateCertificates: true", "rotateCertificates: false")
+        }),
         row("the signer is told a chain", &["pki.ca.signing-single"], |tree| {
-            tree.replace(MANAGER, "--cluster-signing-cert-file=/etc/kubernetes/pki/signing-ca.crt", "--cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt");
+            tree.replace(
+                MANAGER,
+                "--cluster-signing-cert-file=/etc/kubernetes/pki/signing-ca.crt",
+                "--cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt",
+            );
             tree.remove("etc/kubernetes/pki/signing-ca.crt");
         })
         .of(Base::Intermediate),

@@ -9,7 +9,9 @@ use crate::forge::{self, Authority};
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
-        row("a kubeconfig is no YAML", &["pki.kubeconfig.parses"], |tree| tree.write("etc/kubernetes/admin.conf", "a: [b\n")),
+        row("a kubeconfig is no YAML", &["pki.kubeconfig.parses"], |tree| {
+            tree.write("etc/kubernetes/admin.conf", "a: [b\n")
+        }),
         row("the current context leads nowhere", &["pki.kubeconfig.parses"], |tree| {
             tree.kubeconfig("scheduler", |config| config["current-context"] = "other".into());
         }),
@@ -24,13 +26,19 @@ pub(super) fn rows() -> Vec<Row> {
             });
         }),
         row("a kubeconfig dials a name that is not served", &["pki.kubeconfig.server"], |tree| {
-            tree.kubeconfig("admin", |config| config["clusters"][0]["cluster"]["server"] = "https://elsewhere.test:6443".into());
+            tree.kubeconfig("admin", |config| {
+                config["clusters"][0]["cluster"]["server"] = "https://elsewhere.test:6443".into()
+            });
         }),
         row("a kubeconfig believes anyone", &["pki.kubeconfig.verifies"], |tree| {
-            tree.kubeconfig("scheduler", |config| config["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = true.into());
+            tree.kubeconfig("scheduler", |config| {
+                config["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = true.into()
+            });
         }),
         row("a kubeconfig speaks in the clear", &["pki.kubeconfig.verifies"], |tree| {
-            tree.kubeconfig("scheduler", |config| config["clusters"][0]["cluster"]["server"] = "http://10.0.0.11:8080".into());
+            tree.kubeconfig("scheduler", |config| {
+                config["clusters"][0]["cluster"]["server"] = "http://10.0.0.11:8080".into()
+            });
         }),
         row("a component has a token", &["pki.kubeconfig.token"], |tree| {
             tree.kubeconfig("scheduler", |config| config["users"][0]["user"] = json!({ "token": "0123456789" }));
@@ -43,7 +51,8 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         row("kubelet.conf has a certificate of its own", &["pki.kubeconfig.rotates"], |tree| {
             let (certificate, key) = {
-                let mut params = forge::leaf("system:node:cp1", Some("system:nodes"), Some(seaworthy_provision::pki::Usage::Client));
+                let mut params =
+                    forge::leaf("system:node:cp1", Some("system:nodes"), Some(seaworthy_provision::pki::Usage::Client));
                 params.not_after = forge::days(200);
                 let key = forge::key();
                 (tree.authority("ca").sign(&params, &key), key.serialize_pem())
@@ -59,7 +68,9 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         row("a kubeconfig has the key of another", &["pki.key.pair"], |tree| {
             let other = forge::key().serialize_pem();
-            tree.kubeconfig("scheduler", |config| config["users"][0]["user"]["client-key-data"] = STANDARD.encode(other).into());
+            tree.kubeconfig("scheduler", |config| {
+                config["users"][0]["user"]["client-key-data"] = STANDARD.encode(other).into()
+            });
         }),
         row("the scheduler is of etcd's CA", &["pki.chain.wrong-ca"], |tree| {
             let params = forge::leaf("system:kube-scheduler", None, Some(seaworthy_provision::pki::Usage::Client));
@@ -79,15 +90,27 @@ pub(super) fn rows() -> Vec<Row> {
         row("the controller manager is another user", &["pki.user.controller-manager"], |tree| {
             tree.identity("controller-manager", "controller-manager", None, |_| {});
         }),
-        row("the scheduler is another user", &["pki.user.scheduler"], |tree| tree.identity("scheduler", "kube-scheduler", None, |_| {})),
-        row("the kubelet is another node", &["pki.user.kubelet"], |tree| tree.kubelet("system:node:cp9", &["system:nodes"])),
+        row("the scheduler is another user", &["pki.user.scheduler"], |tree| {
+            tree.identity("scheduler", "kube-scheduler", None, |_| {})
+        }),
+        row("the kubelet is another node", &["pki.user.kubelet"], |tree| {
+            tree.kubelet("system:node:cp9", &["system:nodes"])
+        }),
         row("the kubelet is no node", &["pki.user.kubelet"], |tree| tree.kubelet("cp1", &["system:nodes"])),
         row("the kubelet is of no group", &["pki.user.kubelet-group"], |tree| tree.kubelet("system:node:cp1", &[])),
-        row("the kubelet is of one group more", &["pki.user.kubelet-group"], |tree| tree.kubelet("system:node:cp1", &["system:nodes", "ops"])),
-        row("the administrator is of no group", &["pki.user.admin"], |tree| tree.identity("admin", "kubernetes-admin", None, |_| {})),
-        row("the administrator is beyond RBAC", &["pki.user.masters"], |tree| tree.identity("admin", "kubernetes-admin", Some("system:masters"), |_| {})),
-        row("the administrator is as before 1.29", &[], |tree| tree.identity("admin", "kubernetes-admin", Some("system:masters"), |_| {}))
-            .by(|profile| profile.kubernetes = seaworthy_checks::KubernetesVersion(28)),
+        row("the kubelet is of one group more", &["pki.user.kubelet-group"], |tree| {
+            tree.kubelet("system:node:cp1", &["system:nodes", "ops"])
+        }),
+        row("the administrator is of no group", &["pki.user.admin"], |tree| {
+            tree.identity("admin", "kubernetes-admin", None, |_| {})
+        }),
+        row("the administrator is beyond RBAC", &["pki.user.masters"], |tree| {
+            tree.identity("admin", "kubernetes-admin", Some("system:masters"), |_| {})
+        }),
+        row("the administrator is as before 1.29", &[], |tree| {
+            tree.identity("admin", "kubernetes-admin", Some("system:masters"), |_| {})
+        })
+        .by(|profile| profile.kubernetes = seaworthy_checks::KubernetesVersion(28)),
         row("the API server is beyond RBAC for kubelets", &["pki.user.masters"], |tree| {
             tree.reissue("apiserver-kubelet-client", |params| {
                 params.distinguished_name = rcgen::DistinguishedName::new();
