@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::assets::AssetsCommand;
 use crate::cluster::ClusterCommand;
+use crate::pki::PkiCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use seaworthy_checks::host::Layout;
 use seaworthy_checks::{KubernetesVersion, PkiProfile, Profile, Role, Runtime};
@@ -42,6 +43,9 @@ pub(crate) enum Command {
     /// Bring up, look at and take down clusters on this machine
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Say of a PKI when what expires, who trusts whom, and what to renew next
+    #[command(subcommand)]
+    Pki(PkiCommand),
     /// Print the JSON schema of report.json
     Schema,
     /// Print shell completions

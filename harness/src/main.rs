@@ -9,6 +9,7 @@ mod cluster;
 mod container;
 mod explain;
 mod fault;
+mod pki;
 mod progress;
 mod report;
 mod run;
@@ -53,6 +54,7 @@ fn begin() -> Result<i32, Fault> {
         Command::Diff(options) => report::diff(&options),
         Command::Assets(command) => assets::run(&command),
         Command::Cluster(command) => cluster::run(&command),
+        Command::Pki(command) => pki::run(&command),
         Command::Schema => report::schema(),
         Command::Completions { shell } => explain::completions(shell),
         Command::Man { folder } => explain::man(folder.as_deref()),

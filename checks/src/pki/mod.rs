@@ -5,8 +5,11 @@
 
 mod check;
 pub mod discover;
+pub mod expiry;
 mod facts;
+pub mod graph;
 pub mod kubeconfig;
+pub mod plan;
 pub mod settings;
 pub mod store;
 mod tally;

@@ -1,0 +1,137 @@
+//! `seaworthy pki`: what a PKI is, rather than what is wrong with it: when what expires, who trusts whom, what to do next.
+
+mod expiry;
+mod export;
+mod graph;
+mod plan;
+mod table;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use seaworthy_suites::{Node, Source};
+
+use crate::answer;
+use crate::cli::LayoutOptions;
+use crate::fault::Fault;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PkiCommand {
+    /// Say when each certificate expires, as text, JSON, metrics, or as kubeadm says it
+    Expiry(ExpiryOptions),
+    /// Serve the metrics of `expiry -o prometheus` over HTTP; every request looks again
+    Export(ExportOptions),
+    /// Draw who signed what, who shows it and who trusts it
+    Graph(GraphOptions),
+    /// Say what to renew next, in which order, and which bundles hold the new CA already
+    Plan(PlanOptions),
+}
+
+/// Where the PKI is.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The PKI: / for this machine, a folder that a node's root is mounted at, a folder that holds a PKI, a kubeconfig or a recording
+    #[arg(long, visible_alias = "rootfs", value_name = "PATH", default_value = "/")]
+    host: PathBuf,
+    #[command(flatten)]
+    layout: LayoutOptions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ExpiryOutput {
+    Text,
+    Json,
+    /// The object of `kubeadm certs check-expiration -o json`
+    Kubeadm,
+    /// Metrics with the names of x509-certificate-exporter
+    Prometheus,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExpiryOptions {
+    #[command(flatten)]
+    place: Place,
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t = ExpiryOutput::Text)]
+    output: ExpiryOutput,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportOptions {
+    #[command(flatten)]
+    place: Place,
+    /// The address to listen at; /metrics is what is served
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9793")]
+    listen: std::net::SocketAddr,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum GraphOutput {
+    /// For Graphviz
+    Dot,
+    Json,
+    Svg,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GraphOptions {
+    #[command(flatten)]
+    place: Place,
+    /// The form of the picture
+    #[arg(short, long, value_enum, default_value_t = GraphOutput::Dot)]
+    output: GraphOutput,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanOptions {
+    #[command(flatten)]
+    place: Place,
+    /// Plan for what expires within so many days
+    #[arg(long, value_name = "DAYS", default_value_t = 90)]
+    within: u16,
+}
+
+impl Place {
+    fn source(&self) -> Result<Source, Fault> {
+        Source::open(&self.host, &self.layout.layout()).map_err(|error| Fault::usage(error.to_string()))
+    }
+
+    /// Looks, once.
+    fn look(&self) -> Result<Node, Fault> {
+        let node = self.source()?.gather(true, &["pki"]);
+        if node.pki().credentials.is_empty() && node.pki().bundles.is_empty() {
+            let fault = Fault::usage(format!("{} has no PKI that can be read", self.host.display()));
+            return Err(fault.hint("run as root, or name another place with --host or --pki-dir"));
+        }
+        Ok(node)
+    }
+}
+
+pub(crate) fn run(command: &PkiCommand) -> Result<i32, Fault> {
+    let now = jiff::Timestamp::now();
+    let text = match command {
+        PkiCommand::Expiry(options) => {
+            let node = options.place.look()?;
+            match options.output {
+                ExpiryOutput::Text => expiry::text(node.pki(), now),
+                ExpiryOutput::Json => expiry::json(node.pki(), now),
+                ExpiryOutput::Kubeadm => expiry::kubeadm(node.pki(), now),
+                ExpiryOutput::Prometheus => expiry::prometheus(node.pki(), now),
+            }
+        }
+        PkiCommand::Export(options) => return export::serve(&options.place.source()?, options.listen),
+        PkiCommand::Graph(options) => {
+            let graph = options.place.look()?.pki().graph();
+            match options.output {
+                GraphOutput::Dot => graph::dot(&graph),
+                GraphOutput::Json => graph::json(&graph),
+                GraphOutput::Svg => graph::svg(&graph, now),
+            }
+        }
+        PkiCommand::Plan(options) => {
+            plan::text(&options.place.look()?.pki().rotation_plan(now, options.within), options.within)
+        }
+    };
+    answer::print(&text);
+    Ok(0)
+}
