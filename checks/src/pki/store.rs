@@ -187,7 +187,7 @@ impl Store {
             folder = parent;
         }
         let answer = host.value(&Query::Credentials { path: path.to_owned() });
-        let said = answer.parse(|value| serde_json::from_value::<Credentials>(value));
+        let said = answer.parse(serde_json::from_value::<Credentials>);
         let (mut form, mut kubeconfig, mut oddities) = (Form::Nothing, None, Vec::new());
         let pool = &mut self.pool;
         let contents = said.map(|said| {

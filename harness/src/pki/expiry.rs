@@ -65,7 +65,8 @@ pub(super) fn json(facts: &Facts, now: Timestamp) -> String {
 pub(super) fn kubeadm(facts: &Facts, now: Timestamp) -> String {
     let line = |line: &KubeadmLine| {
         let mut object = serde_json::Map::new();
-        let left = line.until.map_or(0, |until| (until.as_second() - now.as_second()).max(0));
+        // Whole seconds that are left, not the difference of whole seconds.
+        let left = line.until.map_or(0, |until| until.duration_since(now).as_secs().max(0));
         object.insert("name".to_owned(), line.name.into());
         object.insert("expirationDate".to_owned(), json!(line.until));
         object.insert("residualTime".to_owned(), left.into());

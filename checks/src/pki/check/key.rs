@@ -370,10 +370,10 @@ mod arithmetic {
     /// Takes the smaller from the larger.
     fn subtract(a: &mut Vec<u64>, b: &[u64]) {
         let mut borrow = false;
-        for index in 0..a.len() {
-            let (limb, first) = a[index].overflowing_sub(b.get(index).copied().unwrap_or(0));
+        for (index, digit) in a.iter_mut().enumerate() {
+            let (limb, first) = digit.overflowing_sub(b.get(index).copied().unwrap_or(0));
             let (limb, second) = limb.overflowing_sub(u64::from(borrow));
-            a[index] = limb;
+            *digit = limb;
             borrow = first || second;
         }
         trim(a);
