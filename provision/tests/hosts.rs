@@ -145,12 +145,14 @@ fn links() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let (switch, a, b) = (host(folder.path(), "switch"), host(folder.path(), "a"), host(folder.path(), "b"));
     let hub = switch.start()?;
-    network::switch(hub, 1)?;
+    network::switch(hub)?;
     let net = |text: &str| text.parse().unwrap();
-    for (host, v4, v6) in [(&a, "192.0.2.1/24", "2001:db8::1/64"), (&b, "192.0.2.2/24", "2001:db8::2/64")] {
+    for (host, number, v4, v6) in [(&a, 1, "192.0.2.1/24", "2001:db8::1/64"), (&b, 2, "192.0.2.2/24", "2001:db8::2/64")] {
         let process = host.start()?;
         for _ in 0..2 {
-            network::attach(hub, &network::bridge(0), host.name(), process, &[net(v4), net(v6)], &[])?;
+            let addresses = [net(v4), net(v6)];
+            let (port, mac) = (host.name(), [2, 0, 0, 0, 0, number]);
+            network::attach(hub, process, &network::Link { port, mac, addresses: &addresses, gateways: &[] })?;
         }
     }
     for address in ["192.0.2.2", "2001:db8::2"] {
@@ -172,7 +174,7 @@ fn sockets() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let host = host(folder.path(), "ship");
     let process = host.start()?;
-    network::switch(process, 1)?;
+    network::switch(process)?;
     let client = host.client();
     let serve = "import os,socket\nassert os.environ['SEAWORTHY_LISTEN_FDS']=='1'\ns=socket.socket(fileno=3)\nc=s.accept()[0]\nc.sendall(b'aye')\nc.close()";
     let mut unit = unit("once", "");

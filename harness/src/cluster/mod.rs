@@ -11,8 +11,10 @@ use anstream::eprintln;
 use nix::sys::signal::Signal;
 use seaworthy_provision::assets::{Cache, Source};
 use seaworthy_provision::cluster::{
-    Cluster, ClusterError, ClusterSpec, Clusters, Engine, EngineError, Event, PHASES, Sources,
+    Cluster, ClusterError, ClusterSpec, Clusters, Engine, EngineError, Event, FaultError, PHASES, Sources,
 };
+use seaworthy_provision::fault::Active;
+use seaworthy_provision::fault::grammar::{self, Wish};
 use seaworthy_provision::host::unit::Exit;
 
 use crate::answer;
@@ -79,6 +81,7 @@ pub(crate) fn run(command: &ClusterCommand) -> Result<i32, Fault> {
         }
         ClusterCommand::Exec(options) => exec(options),
         ClusterCommand::Logs(options) => logs(options),
+        ClusterCommand::Fault { name, words } => fault_words(&open(name.as_deref())?, words),
         ClusterCommand::Phases => {
             let rows = PHASES.iter().map(|phase| format!("{:20} {}\n", phase.name, phase.about));
             answer::print(&rows.collect::<String>());
@@ -226,6 +229,30 @@ fn logs(options: &LogsOptions) -> Result<i32, Fault> {
     let from = lines.len().saturating_sub(options.tail.unwrap_or(usize::MAX));
     answer::print(&lines[from..].iter().map(|line| format!("{line}\n")).collect::<String>());
     Ok(0)
+}
+
+fn fault_words(cluster: &Cluster, words: &[String]) -> Result<i32, Fault> {
+    let wish = grammar::parse(words).map_err(|error| {
+        Fault::usage(error.to_string()).hint("seaworthy cluster fault --help shows what there is")
+    })?;
+    let failed = |error: EngineError| match error {
+        EngineError::Fault(FaultError::Plan(_) | FaultError::Unknown(_) | FaultError::PlainDisk(_)) => {
+            Fault::usage(error.to_string())
+        }
+        other => Fault::ours(other.to_string()),
+    };
+    match wish {
+        Wish::Begin(fault, lasts) => answer::print(&line(&cluster.begin_fault(fault, lasts).map_err(failed)?)),
+        Wish::List => cluster.faults().map_err(failed)?.iter().for_each(|active| answer::print(&line(active))),
+        Wish::Undo(ids) => drop(cluster.undo_faults(Some(&ids)).map_err(failed)?),
+        Wish::UndoAll => drop(cluster.undo_faults(None).map_err(failed)?),
+    }
+    Ok(0)
+}
+
+fn line(active: &Active) -> String {
+    let until = active.until.map(|until| format!("  until {}", until.strftime("%H:%M:%S UTC"))).unwrap_or_default();
+    format!("{:<4} {}{until}\n", active.id, active.fault)
 }
 
 fn signal_all(name: Option<&str>, signal: Signal) -> Result<i32, Fault> {

@@ -38,6 +38,16 @@ pub(crate) enum ClusterCommand {
     Exec(ExecOptions),
     /// Print the log of a component; without one, which components there are
     Logs(LogsOptions),
+    /// Break a cluster on purpose, and mend it
+    #[command(after_help = format!("Faults:\n{}", seaworthy_provision::fault::grammar::USAGE))]
+    Fault {
+        /// The cluster, where there are several
+        #[arg(long)]
+        name: Option<String>,
+        /// The fault, `list` or `undo`
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// List the phases that `up` runs
     Phases,
     /// Run one phase of a cluster that is there

@@ -113,6 +113,9 @@ pub enum EngineError {
     /// Shared certificates.
     #[error(transparent)]
     SharedCerts(#[from] SharedCertsError),
+    /// A fault.
+    #[error(transparent)]
+    Fault(#[from] super::faults::FaultError),
     /// The API.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -308,26 +311,6 @@ impl<'a> Engine<'a> {
         Ok(host.client().start(Unit { ready, ..unit(component.name, argv) })?)
     }
 
-    /// Waits until a unit of a host is ready.
-    pub(super) fn await_unit(&self, host: &Host, unit: &str) -> Result<(), EngineError> {
-        let Some((status, log)) = host.client().wait(unit, PATIENCE)? else { return Ok(()) };
-        let mut how = match (status.state, status.exit) {
-            (State::Waiting, Some(exit)) => format!("it ended with {exit}, {} times", status.restarts + 1),
-            (_, Some(exit)) if status.restarts > 0 => format!("it ended with {exit}, {} times", status.restarts),
-            (State::Stopped, _) => "it is stopped".to_owned(),
-            _ => format!("it runs, for {PATIENCE:?}"),
-        };
-        if let Some(doubt) = status.doubt {
-            how = format!("{how}; {doubt}");
-        }
-        if let Some(Exit::Signal(9)) = status.exit {
-            how += " (SIGKILL: is there memory enough?)";
-        }
-        let log = log.iter().map(|line| format!("  {line:.300}")).collect::<Vec<_>>().join("\n");
-        let argv = status.unit.argv.join(" ");
-        Err(EngineError::Component { component: unit.to_owned(), host: host.name().to_owned(), how, argv, log })
-    }
-
     /// The API server of a control plane, as its own administrator.
     pub(super) fn api_at(&self, host: &PlannedHost) -> Result<Api, EngineError> {
         let (_, plane) = self.control_plane(host)?;
@@ -364,6 +347,26 @@ impl<'a> Engine<'a> {
             })
         })
     }
+}
+
+/// Waits until a unit of a host is ready.
+pub(super) fn await_unit(host: &Host, unit: &str) -> Result<(), EngineError> {
+    let Some((status, log)) = host.client().wait(unit, PATIENCE)? else { return Ok(()) };
+    let mut how = match (status.state, status.exit) {
+        (State::Waiting, Some(exit)) => format!("it ended with {exit}, {} times", status.restarts + 1),
+        (_, Some(exit)) if status.restarts > 0 => format!("it ended with {exit}, {} times", status.restarts),
+        (State::Stopped, _) => "it is stopped".to_owned(),
+        _ => format!("it runs, for {PATIENCE:?}"),
+    };
+    if let Some(doubt) = status.doubt {
+        how = format!("{how}; {doubt}");
+    }
+    if let Some(Exit::Signal(9)) = status.exit {
+        how += " (SIGKILL: is there memory enough?)";
+    }
+    let log = log.iter().map(|line| format!("  {line:.300}")).collect::<Vec<_>>().join("\n");
+    let argv = status.unit.argv.join(" ");
+    Err(EngineError::Component { component: unit.to_owned(), host: host.name().to_owned(), how, argv, log })
 }
 
 /// A unit that is always started again.

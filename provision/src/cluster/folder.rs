@@ -202,6 +202,7 @@ impl Clusters {
             return Err(ClusterError::Missing { name: name.to_owned(), folder: self.0.display().to_string() });
         }
         let _lock = lock(&folder, name)?;
+        Cluster::stop_timer(&folder);
         let hosts = folder.join(HOSTS);
         let entries = std::fs::read_dir(&hosts).into_iter().flatten().flatten();
         // All at once: none is to be busy with the end of another.

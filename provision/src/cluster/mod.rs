@@ -6,13 +6,16 @@
 
 pub mod api;
 mod engine;
+mod faults;
 mod folder;
 pub mod phases;
 mod plan;
+mod power;
 pub mod spec;
 mod status;
 
 pub use engine::{Engine, EngineError, Event, Sources};
+pub use faults::{FaultError, fault_timer_main};
 pub use folder::{Cluster, ClusterError, Clusters};
 pub use phases::{PHASES, Phase};
 pub use plan::{HARBOR, Plan, PlannedHost, Role, SWITCH};

@@ -192,10 +192,15 @@ impl Plan {
         Some(SocketAddr::new(self.host(HARBOR)?.address(), REGISTRY))
     }
 
-    /// The name of a host's port at the switch: what a link's name may hold.
+    /// A host's address on the wire: administered here, and told from every other of this machine's clusters.
     #[must_use]
-    pub fn port(host: &PlannedHost) -> &str {
-        &host.name
+    pub fn mac(&self, host: &PlannedHost) -> [u8; 6] {
+        let number = match host.addresses.first().map(IpNet::addr) {
+            Some(IpAddr::V4(address)) => address.octets()[3],
+            Some(IpAddr::V6(address)) => address.octets()[15],
+            None => 0,
+        };
+        [0x02, 0x5e, 0xa0, self.slot, 0, number]
     }
 
     /// A host's /etc/hosts.

@@ -1,6 +1,7 @@
 //! What a cluster is to be: a YAML document, or the flags of `seaworthy cluster up`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -34,6 +35,8 @@ pub struct ClusterSpec {
     pub load_balancer: Option<LoadBalancer>,
     /// Are writes of etcd on disk before they are acknowledged?
     pub durability: Durability,
+    /// What etcd's disks are.
+    pub disks: Disks,
     /// How Services become packets.
     pub proxy: ProxyMode,
     /// Zones by name; hosts are spread over them in turn.
@@ -104,6 +107,8 @@ pub struct NetworkSpec {
     /// Networks of Services, one a family.
     #[schemars(with = "Vec<String>")]
     pub services: Vec<IpNet>,
+    /// How far apart zones are.
+    pub delays: Vec<ZoneDelay>,
 }
 
 /// An IP family.
@@ -147,6 +152,35 @@ pub enum Durability {
     Fast,
 }
 
+/// What etcd's disks are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Disks {
+    /// The machine's own.
+    #[default]
+    Plain,
+    /// Ones that faults can be put on: slow, full, failing, and losing what was not synced when the power goes.
+    Faulty,
+}
+
+/// How far apart two zones are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ZoneDelay {
+    /// The two zones.
+    pub between: [String; 2],
+    /// How late frames come, one way: `5ms`.
+    delay: String,
+}
+
+impl ZoneDelay {
+    /// How late frames come, one way; none where that is no time, which [`ClusterSpec::check`] refuses.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        self.delay.parse::<jiff::SignedDuration>().map_or(Duration::ZERO, jiff::SignedDuration::unsigned_abs)
+    }
+}
+
 /// kube-proxy's mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -184,6 +218,7 @@ impl Default for ClusterSpec {
             network: NetworkSpec::default(),
             load_balancer: None,
             durability: Durability::default(),
+            disks: Disks::default(),
             proxy: ProxyMode::default(),
             zones: Vec::new(),
             nodes: BTreeMap::new(),
@@ -194,7 +229,7 @@ impl Default for ClusterSpec {
 
 impl Default for NetworkSpec {
     fn default() -> Self {
-        Self { families: vec![Family::V4], hosts: Vec::new(), pods: Vec::new(), services: Vec::new() }
+        Self { families: vec![Family::V4], hosts: Vec::new(), pods: Vec::new(), services: Vec::new(), delays: Vec::new() }
     }
 }
 
@@ -291,6 +326,17 @@ impl ClusterSpec {
         for zone in &self.zones {
             if zone.is_empty() || zone.len() > 63 || !zone.bytes().all(plain) {
                 return Err(bad("zones", format!("'{zone}' is no label's value")));
+            }
+        }
+        for delay in &self.network.delays {
+            if let Some(zone) = delay.between.iter().find(|zone| !self.zones.contains(zone)) {
+                return Err(bad("network.delays", format!("'{zone}' is none of the zones")));
+            }
+            if delay.between[0] == delay.between[1] {
+                return Err(bad("network.delays", format!("'{}' is not away from itself", delay.between[0])));
+            }
+            if delay.delay().is_zero() {
+                return Err(bad("network.delays", format!("'{}' is no time: write it as 5ms", delay.delay)));
             }
         }
         self.release()?;

@@ -224,6 +224,27 @@ impl Host {
         Client::new(self.name(), &self.folder.join(SOCKET))
     }
 
+    /// The units that were to run when it was last alive.
+    ///
+    /// # Errors
+    /// [`HostError::File`] if what its agent wrote down cannot be read.
+    pub fn saved_units(&self) -> Result<Vec<unit::Unit>, HostError> {
+        let path = self.var().join(unit::SAVED.trim_start_matches("/var/"));
+        match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            text => serde_json::from_slice(&text.map_err(file(&path))?).map_err(|error| file(&path)(error.into())),
+        }
+    }
+
+    /// Writes down which units are to run when it is next started.
+    ///
+    /// # Errors
+    /// [`HostError::File`] if that cannot be written.
+    pub fn save_units(&self, units: &[unit::Unit]) -> Result<(), HostError> {
+        let path = self.var().join(unit::SAVED.trim_start_matches("/var/"));
+        std::fs::write(&path, serde_json::to_vec(units).unwrap_or_default()).map_err(file(&path))
+    }
+
     /// Brings it to life, if it is not alive: returns once its agent answers.
     ///
     /// # Errors

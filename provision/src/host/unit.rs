@@ -6,6 +6,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// Where an agent writes down, in its host, which units are to run.
+pub const SAVED: &str = "/var/lib/seaworthy/units.json";
+
 /// A program that an agent runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {

@@ -1,9 +1,9 @@
 //! The links between hosts.
 //!
-//! A cluster has one host, the switch, in whose network namespace there is a bridge for each zone; every other host hangs on
-//! its zone's bridge by a veth pair, whose end at the switch is named after the host and whose other end is the host's `eth0`.
-//! One more pair leads from the first bridge to the machine. All of it goes when the switch goes: the machine's own network
-//! namespace has nothing of a cluster but that one link.
+//! A cluster has one host, the switch, in whose network namespace there is a bridge. Every other host hangs on it by a veth
+//! pair, whose end at the switch is named after the host and whose other end is the host's `eth0`. One more pair leads to the
+//! machine. All of it goes when the switch goes: the machine's own network namespace has nothing of a cluster but that one
+//! link. What is slow, lossy or parted on the way is the business of [`fault`](crate::fault).
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,6 +17,8 @@ use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 use crate::host::Process;
 
+/// The name of the switch's bridge.
+pub const BRIDGE: &str = "hosts";
 /// The name of a host's one link.
 const LINK: &str = "eth0";
 /// What a host passes on packets between pods, Services and other hosts with, and no time lost on looking for the same IPv6
@@ -134,59 +136,55 @@ fn sysctls() {
     }
 }
 
-/// The bridge of a zone, by its number.
-#[must_use]
-pub fn bridge(zone: usize) -> String {
-    format!("zone{zone}")
-}
-
-/// Makes the bridges of a switch. What is there is let be.
+/// Makes the bridge of a switch. One that is there is let be.
 ///
 /// # Errors
 /// [`NetworkError`] names the step.
-pub fn switch(switch: Process, zones: usize) -> Result<(), NetworkError> {
+pub fn switch(switch: Process) -> Result<(), NetworkError> {
     Namespace::of(switch).within(async |handle| {
         sysctls();
         up(&handle, "lo").await?;
-        for zone in 0..zones.max(1) {
-            let name = bridge(zone);
-            if index(&name).is_err() {
-                let added = handle.link().add(LinkBridge::new(&name).build()).execute().await;
-                added.map_err(|error| step(format!("making the bridge {name}"), error))?;
-            }
-            up(&handle, &name).await?;
+        if index(BRIDGE).is_err() {
+            let added = handle.link().add(LinkBridge::new(BRIDGE).build()).execute().await;
+            added.map_err(|error| step(format!("making the bridge {BRIDGE}"), error))?;
         }
-        Ok(())
+        up(&handle, BRIDGE).await
     })
 }
 
-/// Joins a host to a bridge of the switch, and gives it its addresses and its way out.
+/// How a host hangs on the switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link<'a> {
+    /// The name of its port at the switch: at most 13 bytes.
+    pub port: &'a str,
+    /// The address of its `eth0` on the wire.
+    pub mac: [u8; 6],
+    /// Its addresses.
+    pub addresses: &'a [IpNet],
+    /// Its ways out, one a family.
+    pub gateways: &'a [IpAddr],
+}
+
+/// Joins a host to the switch, and gives it its addresses and its way out.
 ///
 /// # Errors
 /// [`NetworkError`] names the step.
-pub fn attach(
-    switch: Process,
-    bridge: &str,
-    port: &str,
-    host: Process,
-    addresses: &[IpNet],
-    gateways: &[IpAddr],
-) -> Result<(), NetworkError> {
+pub fn attach(switch: Process, host: Process, link: &Link<'_>) -> Result<(), NetworkError> {
     // A name that nobody has in the namespace in which the pair is made.
-    let far = format!("{:.13}-h", port);
-    pair(switch, bridge, port, &far, host)?;
+    let far = format!("{:.13}-h", link.port);
+    pair(switch, link.port, &far, host)?;
     Namespace::of(host).within(async |handle| {
         sysctls();
         up(&handle, "lo").await?;
         if index(LINK).is_err() {
-            set(&handle, LinkUnspec::new_with_index(index(&far)?).name(LINK).build(), format!("naming {far}")).await?;
+            set(&handle, LinkUnspec::new_with_index(index(&far)?).name(LINK).address(link.mac.to_vec()).build(), format!("naming {far}")).await?;
         }
         std::fs::write(format!("/proc/sys/net/ipv6/conf/{LINK}/accept_dad"), "0").ok();
         up(&handle, LINK).await?;
-        for one in addresses {
+        for one in link.addresses {
             address(&handle, LINK, *one).await?;
         }
-        for gateway in gateways {
+        for gateway in link.gateways {
             let all = match gateway {
                 IpAddr::V4(_) => IpNet::new(Ipv4Addr::UNSPECIFIED.into(), 0),
                 IpAddr::V6(_) => IpNet::new(Ipv6Addr::UNSPECIFIED.into(), 0),
@@ -198,7 +196,7 @@ pub fn attach(
     })
 }
 
-/// Joins the machine to the first bridge of the switch.
+/// Joins the machine to the switch.
 ///
 /// # Errors
 /// [`NetworkError`] names the step.
@@ -206,7 +204,7 @@ pub fn uplink(switch: Process, link: &str, addresses: &[IpNet]) -> Result<(), Ne
     let machine =
         Process::of(std::process::id().cast_signed()).ok_or_else(|| step("looking for this process", "gone"))?;
     if index(link).is_err() {
-        pair(switch, &bridge(0), "machine", link, machine)?;
+        pair(switch, "machine", link, machine)?;
     }
     Namespace::machine().within(async |handle| {
         std::fs::write(format!("/proc/sys/net/ipv6/conf/{link}/accept_dad"), "0").ok();
@@ -220,14 +218,14 @@ pub fn uplink(switch: Process, link: &str, addresses: &[IpNet]) -> Result<(), Ne
 }
 
 /// Makes a veth pair at the switch, one end a port of the bridge, and hands the other end on. A pair that is there is let be.
-fn pair(switch: Process, bridge: &str, port: &str, far: &str, owner: Process) -> Result<(), NetworkError> {
+fn pair(switch: Process, port: &str, far: &str, owner: Process) -> Result<(), NetworkError> {
     Namespace::of(switch).within(async |handle| {
         if index(port).is_err() {
             let added = handle.link().add(LinkVeth::new(port, far).build()).execute().await;
             added.map_err(|error| step(format!("making the links {port} and {far}"), error))?;
-            let controller = index(bridge)?;
+            let controller = index(BRIDGE)?;
             let port_up = LinkUnspec::new_with_name(port).controller(controller).up().build();
-            set(&handle, port_up, format!("making {port} a port of {bridge}")).await?;
+            set(&handle, port_up, format!("making {port} a port of {BRIDGE}")).await?;
         }
         if let Ok(far_index) = index(far) {
             let handed = LinkUnspec::new_with_index(far_index).setns_by_pid(owner.pid.cast_unsigned()).build();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::cluster::engine::{Engine, EngineError, file};
+use crate::cluster::engine::{Engine, EngineError, await_unit, file};
 use crate::cluster::plan::{PlannedHost, Role};
 use crate::control_plane::{Component, ControlPlane, EtcdServers};
 use crate::pki::{Etcd, Spec, issue, issue_only, kubeconfigs};
@@ -99,7 +99,7 @@ pub(super) fn start(
 ) -> Result<(), EngineError> {
     begin(engine, planned, plane, names)?;
     let host = engine.host(planned)?;
-    names.iter().try_for_each(|name| engine.await_unit(&host, name))
+    names.iter().try_for_each(|name| await_unit(&host, name))
 }
 
 /// Starts components of a control plane.
@@ -116,6 +116,7 @@ pub(super) fn begin(
         && names.contains(&"etcd")
     {
         private(&engine.outside(&host, data))?;
+        engine.cluster().start_disk(&host)?;
     }
     components.iter().try_for_each(|component| engine.start(&host, component))
 }

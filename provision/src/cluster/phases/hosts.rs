@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::balancer;
-use crate::cluster::engine::{Engine, EngineError, file, own_unit, unit};
-use crate::cluster::plan::{HARBOR, Plan, PlannedHost, Role, SWITCH};
+use crate::cluster::engine::{Engine, EngineError, await_unit, file, own_unit, unit};
+use crate::cluster::plan::{HARBOR, PlannedHost, Role};
 use crate::cluster::spec::{Durability, LoadBalancer};
 use crate::host::Host;
 use crate::host::unit::Ready;
-use crate::network;
 
 /// The least room on the disk of the cluster's folder and of the images, in bytes.
 const ROOM: u64 = 2 << 30;
@@ -45,22 +44,11 @@ pub(super) fn hosts(engine: &Engine<'_>) -> Result<(), EngineError> {
     let plan = engine.plan();
     let all: Vec<_> = plan.hosts.iter().collect();
     engine.each(&all, |planned| {
-        let host = Host::create(&engine.cluster().host_folder(&planned.name), engine.host_spec(planned)?)?;
-        host.start()?;
+        Host::create(&engine.cluster().host_folder(&planned.name), engine.host_spec(planned)?)?.start()?;
         Ok(())
     })?;
-    let switch = plan.host(SWITCH).map(|one| engine.process(one)).transpose()?;
-    let Some(switch) = switch else { return Ok(()) };
-    network::switch(switch, plan.spec.zones.len())?;
-    let gateways: Vec<_> = plan.machine().iter().map(ipnet::IpNet::addr).collect();
-    for planned in plan.hosts.iter().filter(|planned| planned.role != Role::Switch) {
-        let bridge = network::bridge(planned.zone);
-        let process = engine.process(planned)?;
-        network::attach(switch, &bridge, Plan::port(planned), process, &planned.addresses, &gateways)?;
-    }
-    if nix::unistd::geteuid().is_root() {
-        network::uplink(switch, &plan.uplink(), &plan.machine())?;
-    }
+    engine.cluster().connect_all()?;
+    engine.cluster().apply_faults()?;
     Ok(())
 }
 
@@ -88,7 +76,7 @@ pub(super) fn load_balancer(engine: &Engine<'_>) -> Result<(), EngineError> {
             unit.listen = addresses;
             unit.ready = Some(Ready::Socket(balancer::CONTROL.into()));
             host.client().start(unit)?;
-            engine.await_unit(&host, "load-balancer")
+            await_unit(&host, "load-balancer")
         }
         LoadBalancer::Haproxy => {
             write("haproxy-ca.crt", &ca)?;
@@ -101,7 +89,7 @@ pub(super) fn load_balancer(engine: &Engine<'_>) -> Result<(), EngineError> {
             );
             unit.ready = Some(Ready::Http(crate::haproxy::HEALTH.to_owned()));
             host.client().start(unit)?;
-            engine.await_unit(&host, "load-balancer")
+            await_unit(&host, "load-balancer")
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::cluster::api::{Api, Member};
-use crate::cluster::engine::{Engine, EngineError, PATIENCE, file};
+use crate::cluster::engine::{Engine, EngineError, await_unit, PATIENCE, file};
 use crate::cluster::plan::{PlannedHost, Role};
 use crate::control_plane::EtcdServers;
 use crate::pki::{Did, issue, kubeconfigs};
@@ -91,5 +91,5 @@ fn etcd(engine: &Engine<'_>, planned: &PlannedHost) -> Result<(), EngineError> {
     if let Some(member) = ours(&api.etcd_members()?).filter(|member| member.learner) {
         api.etcd_promote(&member.id, PATIENCE)?;
     }
-    engine.await_unit(&host, "etcd")
+    await_unit(&host, "etcd")
 }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::objects;
 use crate::bootstrap;
 use crate::cluster::api::Api;
-use crate::cluster::engine::{Engine, EngineError, PATIENCE, file, own_unit, unit};
-use crate::cluster::plan::{HARBOR, PlannedHost, Role};
+use crate::cluster::engine::{Engine, EngineError, await_unit, PATIENCE, file, own_unit, unit};
+use crate::cluster::plan::{HARBOR, PlannedHost};
 use crate::host::Host;
 use crate::host::unit::Ready;
 use crate::image::{Part, REPOSITORY, Store, workload};
@@ -20,7 +20,7 @@ use crate::node::containerd::{Containerd, Generation};
 use crate::node::kubelet::{self, Cluster, Kubelet};
 use crate::node::{cni, containerd, dns_address, proxy};
 use crate::pki::user_kubeconfig;
-use crate::{network as links, registry as images};
+use crate::registry as images;
 
 const CONTAINERD: &str = "/var/lib/seaworthy/containerd";
 const CNI: &str = "/var/lib/seaworthy/cni";
@@ -64,7 +64,7 @@ pub(super) fn registry(engine: &Engine<'_>) -> Result<(), EngineError> {
     unit.listen = vec![address];
     unit.ready = Some(Ready::Http(format!("http://{address}/v2/")));
     host.client().start(unit)?;
-    engine.await_unit(&host, "registry")
+    await_unit(&host, "registry")
 }
 
 pub(super) fn kubelet_start(engine: &Engine<'_>) -> Result<(), EngineError> {
@@ -148,7 +148,7 @@ fn start_containerd(engine: &Engine<'_>, planned: &PlannedHost, host: &Host) -> 
     let mut unit = unit("containerd", argv);
     unit.ready = Some(Ready::Socket(SOCKET.into()));
     host.client().start(unit)?;
-    engine.await_unit(host, "containerd")
+    await_unit(host, "containerd")
 }
 
 /// May this process raise what limits it (capabilities(7), `CAP_SYS_RESOURCE`)?
@@ -208,7 +208,7 @@ fn start_kubelet(engine: &Engine<'_>, planned: &PlannedHost, host: &Host, found:
         write(&asking, &kubelet::bootstrap_kubeconfig(&found.server, &found.ca, &objects::token(engine)?))?;
     }
     engine.start(host, &node.component(&machine, &configured))?;
-    engine.await_unit(host, "kubelet")?;
+    await_unit(host, "kubelet")?;
     // It holds a token that lets nodes in, and is of no more use.
     if kubeconfig.exists() && asking.exists() {
         std::fs::remove_file(&asking).map_err(file(&asking))?;
@@ -237,7 +237,7 @@ pub(super) fn kubelet_finalize(engine: &Engine<'_>) -> Result<(), EngineError> {
     *user = json!({ "client-certificate": current, "client-key": current });
     write(&path, &crate::node::yaml(&document))?;
     host.client().restart("kubelet")?;
-    engine.await_unit(&host, "kubelet")
+    await_unit(&host, "kubelet")
 }
 
 /// The ranges that the controller-manager gave a node.
@@ -262,7 +262,7 @@ pub(super) fn network(engine: &Engine<'_>) -> Result<(), EngineError> {
         let ranges = pod_ranges(&api, planned)?;
         for range in &ranges {
             let gateway = planned.addresses.iter().map(IpNet::addr).find(|one| one.is_ipv4() == range.addr().is_ipv4());
-            ways.extend(gateway.map(|gateway| (planned.name.as_str(), *range, gateway)));
+            ways.extend(gateway.map(|gateway| (planned.name.clone(), *range, gateway)));
         }
         let host = engine.host(planned)?;
         let pods = cni::PodNetwork { ranges, state: "/run/cni/networks".into(), masquerade: false, mtu: None };
@@ -277,11 +277,7 @@ pub(super) fn network(engine: &Engine<'_>) -> Result<(), EngineError> {
         }
     }
     // API servers reach pods, too: webhooks, aggregated APIs.
-    let others = |planned: &&PlannedHost| matches!(planned.role, Role::ControlPlane | Role::Worker | Role::Harbor);
-    for planned in engine.plan().hosts.iter().filter(others) {
-        let here = ways.iter().filter(|(node, _, _)| *node != planned.name).map(|(_, to, by)| (*to, *by));
-        links::routes(engine.process(planned)?, &here.collect::<Vec<_>>())?;
-    }
+    engine.cluster().set_routes(ways)?;
     start_proxies(engine, &nodes)
 }
 
@@ -300,7 +296,7 @@ fn start_proxies(engine: &Engine<'_>, nodes: &[&PlannedHost]) -> Result<(), Engi
         }
         engine.start(&host, &proxy::component(&planned.name, Path::new(proxy::FOLDER)))
     })?;
-    engine.each(nodes, |planned| engine.await_unit(&engine.host(planned)?, "kube-proxy"))
+    engine.each(nodes, |planned| await_unit(&engine.host(planned)?, "kube-proxy"))
 }
 
 pub(super) fn ready(engine: &Engine<'_>) -> Result<(), EngineError> {

@@ -12,6 +12,7 @@ use std::io::{self, IoSliceMut, Write as _};
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -253,6 +254,7 @@ fn start(shared: &Arc<Shared>, unit: Unit) -> Reply {
         sockets,
     };
     units.kept.insert(name.clone(), kept);
+    save(&units);
     drop(units);
     let shared = shared.clone();
     std::thread::spawn(move || keeper::keep(&shared, &name, life));
@@ -263,7 +265,9 @@ fn stop(shared: &Shared, name: &str, grace: Duration) -> Reply {
     let mut units = shared.lock();
     let Some(kept) = units.kept.get_mut(name) else { return unknown(name) };
     (kept.wanted, kept.kill_at) = (false, Some(Instant::now() + grace));
-    if let Some(pid) = kept.pid {
+    let pid = kept.pid;
+    save(&units);
+    if let Some(pid) = pid {
         // One that is stopped would not see the first.
         for signal in [Signal::SIGTERM, Signal::SIGCONT] {
             kill(pid, signal).ok();
@@ -278,6 +282,16 @@ fn stop(shared: &Shared, name: &str, grace: Duration) -> Reply {
         units = shared.wait(units, end);
     }
     Reply::Done
+}
+
+/// Writes down which units are to run, for whoever starts the host again.
+fn save(units: &Units) {
+    let wanted: Vec<_> = units.kept.values().filter(|kept| kept.wanted).map(|kept| &kept.unit).collect();
+    let (whole, part) = (Path::new(super::unit::SAVED), Path::new(super::unit::SAVED).with_extension("part"));
+    let folder = whole.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let written = folder.and_then(|()| std::fs::write(&part, serde_json::to_vec(&wanted)?));
+    // A full disk keeps no unit from running.
+    written.and_then(|()| std::fs::rename(&part, whole)).ok();
 }
 
 fn send(shared: &Shared, unit: Option<&str>, signal: i32) -> Reply {
