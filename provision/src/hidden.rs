@@ -11,7 +11,9 @@ use crate::{balancer, fault, host, image, registry};
 /// the program starts a thread.
 #[must_use]
 pub fn hidden_main(arguments: &[OsString]) -> Option<ExitCode> {
-    if let Some(code) = host::host_main(arguments).or_else(|| fault::process_main(arguments)).or_else(|| fault_timer_main(arguments)) {
+    if let Some(code) =
+        host::host_main(arguments).or_else(|| fault::process_main(arguments)).or_else(|| fault_timer_main(arguments))
+    {
         return Some(code);
     }
     let words: Option<Vec<&str>> = arguments.iter().skip(1).map(|word| word.to_str()).collect();

@@ -147,7 +147,8 @@ fn links() -> Result<(), Failed> {
     let hub = switch.start()?;
     network::switch(hub)?;
     let net = |text: &str| text.parse().unwrap();
-    for (host, number, v4, v6) in [(&a, 1, "192.0.2.1/24", "2001:db8::1/64"), (&b, 2, "192.0.2.2/24", "2001:db8::2/64")] {
+    for (host, number, v4, v6) in [(&a, 1, "192.0.2.1/24", "2001:db8::1/64"), (&b, 2, "192.0.2.2/24", "2001:db8::2/64")]
+    {
         let process = host.start()?;
         for _ in 0..2 {
             let addresses = [net(v4), net(v6)];

@@ -232,9 +232,8 @@ fn logs(options: &LogsOptions) -> Result<i32, Fault> {
 }
 
 fn fault_words(cluster: &Cluster, words: &[String]) -> Result<i32, Fault> {
-    let wish = grammar::parse(words).map_err(|error| {
-        Fault::usage(error.to_string()).hint("seaworthy cluster fault --help shows what there is")
-    })?;
+    let wish = grammar::parse(words)
+        .map_err(|error| Fault::usage(error.to_string()).hint("seaworthy cluster fault --help shows what there is"))?;
     let failed = |error: EngineError| match error {
         EngineError::Fault(FaultError::Plan(_) | FaultError::Unknown(_) | FaultError::PlainDisk(_)) => {
             Fault::usage(error.to_string())

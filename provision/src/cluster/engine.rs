@@ -14,7 +14,7 @@ use super::spec::{BadSpec, Durability, EtcdTopology};
 use crate::assets::{self, Missing, Program, Programs, Project, Release, Request};
 use crate::control_plane::{Component, ControlPlane};
 use crate::host::unit::{Exit, Ready, Restart, State, Unit};
-use crate::host::{ExecError, Host, HostError, HostSpec, Process};
+use crate::host::{ExecError, Host, HostError, HostSpec};
 use crate::image::ImageError;
 use crate::kubeadm::{BadConfiguration, Configuration, ExternalEtcd};
 use crate::network::NetworkError;
@@ -50,6 +50,22 @@ pub enum Event<'a> {
     Note(&'a str),
 }
 
+/// A component that does not become ready.
+#[derive(Debug, thiserror::Error)]
+#[error("{component} on {host} is not ready: {how}\n  it was started as: {argv}\n{log}")]
+pub struct NotReady {
+    /// The component.
+    pub component: String,
+    /// Its host.
+    pub host: String,
+    /// How it is.
+    pub how: String,
+    /// Its command line.
+    pub argv: String,
+    /// The last lines of its log.
+    pub log: String,
+}
+
 /// Why a cluster does not come up.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -62,19 +78,8 @@ pub enum EngineError {
         source: Box<EngineError>,
     },
     /// A component does not become ready.
-    #[error("{component} on {host} is not ready: {how}\n  it was started as: {argv}\n{log}")]
-    Component {
-        /// The component.
-        component: String,
-        /// Its host.
-        host: String,
-        /// How it is.
-        how: String,
-        /// Its command line.
-        argv: String,
-        /// The last lines of its log.
-        log: String,
-    },
+    #[error(transparent)]
+    Component(Box<NotReady>),
     /// Something that must be so is not.
     #[error("{0}")]
     Preflight(String),
@@ -280,12 +285,6 @@ impl<'a> Engine<'a> {
         Ok(self.cluster.host(&planned.name)?)
     }
 
-    /// Process 1 of a host that is to be alive.
-    pub(super) fn process(&self, planned: &PlannedHost) -> Result<Process, EngineError> {
-        let down = || HostError::Silent { host: planned.name.clone(), why: "it is down".to_owned() };
-        Ok(self.host(planned)?.process().ok_or_else(down)?)
-    }
-
     /// What a control plane's PKI and components are made from.
     pub(super) fn control_plane(&self, host: &PlannedHost) -> Result<(Spec, ControlPlane), EngineError> {
         let (spec, mut plane) = self.configuration.control_plane(&host.name, host.address(), Timestamp::now())?;
@@ -366,7 +365,8 @@ pub(super) fn await_unit(host: &Host, unit: &str) -> Result<(), EngineError> {
     }
     let log = log.iter().map(|line| format!("  {line:.300}")).collect::<Vec<_>>().join("\n");
     let argv = status.unit.argv.join(" ");
-    Err(EngineError::Component { component: unit.to_owned(), host: host.name().to_owned(), how, argv, log })
+    let (component, host) = (unit.to_owned(), host.name().to_owned());
+    Err(EngineError::Component(Box::new(NotReady { component, host, how, argv, log })))
 }
 
 /// A unit that is always started again.

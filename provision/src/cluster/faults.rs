@@ -323,7 +323,8 @@ impl Cluster {
     }
 
     fn disk_hosts(&self) -> impl Iterator<Item = &PlannedHost> {
-        let members = if self.plan().spec.etcd.topology == EtcdTopology::External { Role::Etcd } else { Role::ControlPlane };
+        let members =
+            if self.plan().spec.etcd.topology == EtcdTopology::External { Role::Etcd } else { Role::ControlPlane };
         self.plan().of(members).filter(|_| self.has_faulty_disks())
     }
 

@@ -14,7 +14,7 @@ mod power;
 pub mod spec;
 mod status;
 
-pub use engine::{Engine, EngineError, Event, Sources};
+pub use engine::{Engine, EngineError, Event, NotReady, Sources};
 pub use faults::{FaultError, fault_timer_main};
 pub use folder::{Cluster, ClusterError, Clusters};
 pub use phases::{PHASES, Phase};

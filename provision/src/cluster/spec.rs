@@ -229,7 +229,13 @@ impl Default for ClusterSpec {
 
 impl Default for NetworkSpec {
     fn default() -> Self {
-        Self { families: vec![Family::V4], hosts: Vec::new(), pods: Vec::new(), services: Vec::new(), delays: Vec::new() }
+        Self {
+            families: vec![Family::V4],
+            hosts: Vec::new(),
+            pods: Vec::new(),
+            services: Vec::new(),
+            delays: Vec::new(),
+        }
     }
 }
 

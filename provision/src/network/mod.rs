@@ -177,7 +177,12 @@ pub fn attach(switch: Process, host: Process, link: &Link<'_>) -> Result<(), Net
         sysctls();
         up(&handle, "lo").await?;
         if index(LINK).is_err() {
-            set(&handle, LinkUnspec::new_with_index(index(&far)?).name(LINK).address(link.mac.to_vec()).build(), format!("naming {far}")).await?;
+            set(
+                &handle,
+                LinkUnspec::new_with_index(index(&far)?).name(LINK).address(link.mac.to_vec()).build(),
+                format!("naming {far}"),
+            )
+            .await?;
         }
         std::fs::write(format!("/proc/sys/net/ipv6/conf/{LINK}/accept_dad"), "0").ok();
         up(&handle, LINK).await?;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::cluster::api::{Api, Member};
-use crate::cluster::engine::{Engine, EngineError, await_unit, PATIENCE, file};
+use crate::cluster::engine::{Engine, EngineError, PATIENCE, await_unit, file};
 use crate::cluster::plan::{PlannedHost, Role};
 use crate::control_plane::EtcdServers;
 use crate::pki::{Did, issue, kubeconfigs};

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::objects;
 use crate::bootstrap;
 use crate::cluster::api::Api;
-use crate::cluster::engine::{Engine, EngineError, await_unit, PATIENCE, file, own_unit, unit};
+use crate::cluster::engine::{Engine, EngineError, PATIENCE, await_unit, file, own_unit, unit};
 use crate::cluster::plan::{HARBOR, PlannedHost};
 use crate::host::Host;
 use crate::host::unit::Ready;
