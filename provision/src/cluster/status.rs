@@ -89,7 +89,7 @@ impl Cluster {
                 name: planned.name.clone(),
                 role: planned.role,
                 addresses: planned.addresses.iter().map(ipnet::IpNet::addr).collect(),
-                zone: plan.spec.zones.get(planned.zone).cloned(),
+                zone: plan.spec.zones.get(planned.zone).filter(|_| planned.role != Role::Switch).cloned(),
                 pid,
                 components: units.unwrap_or_default().into_iter().map(component).collect(),
             }
