@@ -1,7 +1,7 @@
 //! Faults of a cluster: begun, listed, timed, undone. What is active stands in the cluster's folder, so that any run of this
 //! program can undo what another began.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -100,7 +100,7 @@ impl Cluster {
         let _lock = self.lock()?;
         let mut kept = self.kept()?;
         // Before anything is changed.
-        let wanted = self.fault_plan([&fault].into_iter())?;
+        let wanted = self.fault_plan(&[&fault])?;
         if let Some(host) = wanted.disks.keys().find(|_| !self.has_faulty_disks()) {
             return Err(FaultError::PlainDisk(host.clone()).into());
         }
@@ -167,14 +167,14 @@ impl Cluster {
         self.plan().spec.network.delays.iter().filter_map(delay).collect()
     }
 
-    fn fault_plan<'f>(&self, faults: impl Iterator<Item = &'f Fault>) -> Result<Plan, EngineError> {
+    fn fault_plan(&self, faults: &[&Fault]) -> Result<Plan, EngineError> {
         let standing = self.standing();
-        let all: Vec<&Fault> = standing.iter().chain(faults).collect();
+        let all: Vec<&Fault> = standing.iter().chain(faults.iter().copied()).collect();
         Ok(plan(all, &self.topology()).map_err(FaultError::from)?)
     }
 
     fn put_into_force(&self, kept: &mut Kept) -> Result<(), EngineError> {
-        let wanted = self.fault_plan(kept.faults.active().iter().map(|active| &active.fault))?;
+        let wanted = self.fault_plan(&kept.faults.active().iter().map(|active| &active.fault).collect::<Vec<_>>())?;
         let switch = self.process(SWITCH)?;
         let namespace = PathBuf::from(format!("/proc/{}/ns/net", switch.pid));
         link::apply(&namespace, &wanted.rules).map_err(FaultError::from)?;
