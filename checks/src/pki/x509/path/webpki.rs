@@ -4,12 +4,32 @@
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
-use super::{Request, Usage, WantedName};
+use super::{Mode, Request, Signatures, Usage, WantedName};
 
 /// Why rustls-webpki accepts no path: its own words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("rustls-webpki: {0}")]
 pub struct Rejected(pub String);
+
+/// One of two verifiers accepts, the other does not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Disagreement {
+    /// The mode that was asked accepts: with Go, kubectl works, and clients that use rustls do not.
+    #[error("accepted, but not by {0}")]
+    OnlyWeAccept(Rejected),
+    /// rustls-webpki accepts.
+    #[error("refused, but accepted by rustls-webpki")]
+    OnlyWebpkiAccepts,
+}
+
+/// Whether rustls-webpki says otherwise than this mode.
+pub fn disagreement(request: &Request<'_>, mode: Mode, signatures: &Signatures) -> Option<Disagreement> {
+    match (request.verify(mode, signatures).is_accepted(), verify(request)) {
+        (true, Err(rejected)) => Some(Disagreement::OnlyWeAccept(rejected)),
+        (false, Ok(())) => Some(Disagreement::OnlyWebpkiAccepts),
+        _ => None,
+    }
+}
 
 /// Asks rustls-webpki. A root that it cannot read is none.
 ///
