@@ -7,21 +7,13 @@
 
 mod oracle;
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use oracle::ask::{ask, oracles, ours};
 use oracle::chains::{Case, Generator};
-use seaworthy_checks::pki::x509::path::{Mode, Outcome, Pool, Request, Signatures, Usage, WantedName};
-use seaworthy_checks::pki::x509::{Certificate, GoVersion};
-
-fn required(what: &str) {
-    assert!(std::env::var_os("SEAWORTHY_REQUIRE").is_none(), "this test needs {what}");
-    println!("skipped: it needs {what}");
-}
+use seaworthy_checks::pki::x509::path::{Mode, Signatures};
 
 /// A difference from Go that is meant.
 struct Justified {
@@ -48,105 +40,6 @@ const JUSTIFIED: &[Justified] = &[
 const AWS_LC: &str =
     "AWS-LC's Rust interface verifies RSA below 2048 bits only with PKCS#1 and SHA-1, SHA-256 or SHA-512";
 
-/// The go command of a version; of the one that is installed, if none is named.
-fn go(toolchain: Option<&str>) -> Command {
-    let mut command = Command::new("go");
-    command.env("GOTOOLCHAIN", toolchain.map_or("local".to_owned(), |version| format!("go{version}")));
-    command.env("GOFLAGS", "").env_remove("GODEBUG");
-    command
-}
-
-/// The oracle, built by a version of Go, and that version.
-fn oracle(toolchain: Option<&str>, dir: &Path) -> Option<(PathBuf, GoVersion)> {
-    let version = go(toolchain).args(["env", "GOVERSION"]).output().ok().filter(|output| output.status.success())?;
-    let version: GoVersion = String::from_utf8(version.stdout).unwrap().trim().parse().unwrap();
-    // In a module of that version: what GODEBUG is by default hangs on its go line.
-    let dir = dir.join(toolchain.unwrap_or("local"));
-    std::fs::create_dir(&dir).unwrap();
-    let line = version.to_string().to_lowercase();
-    std::fs::write(dir.join("go.mod"), format!("module oracle\n\n{line}\n")).unwrap();
-    std::fs::write(dir.join("main.go"), include_str!("oracle/main.go")).unwrap();
-    std::fs::write(dir.join("make.go"), include_str!("oracle/make.go")).unwrap();
-    let built = go(toolchain).args(["build", "-o", "oracle", "."]).current_dir(&dir).status().unwrap();
-    assert!(built.success(), "the oracle does not build");
-    Some((dir.join("oracle"), version))
-}
-
-/// What Go says of each case: empty if it accepts.
-fn ask(program: &Path, cases: &[Case]) -> Vec<String> {
-    let mut child = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let encode = |all: &[Vec<u8>]| all.iter().map(|der| STANDARD.encode(der)).collect::<Vec<_>>();
-    let questions: String = cases
-        .iter()
-        .map(|case| {
-            let (intermediates, roots) = (encode(&case.intermediates), encode(&case.roots));
-            let question = serde_json::json!({
-                "leaf": STANDARD.encode(&case.leaf), "intermediates": intermediates, "roots": roots,
-                "usage": case.usage, "names": case.names, "time": case.time,
-            });
-            format!("{question}\n")
-        })
-        .collect();
-    let writer = std::thread::spawn(move || stdin.write_all(questions.as_bytes()));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
-    assert!(output.status.success());
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
-}
-
-/// What we say: empty if we accept.
-fn ours(case: &Case, version: GoVersion, signatures: &Signatures) -> String {
-    let parse = |der: &[u8]| Certificate::parse(der).map(Arc::new);
-    let leaf = match parse(&case.leaf) {
-        Ok(leaf) => leaf,
-        Err(error) => return error.to_string(),
-    };
-    let pool = |all: &[Vec<u8>]| Pool::new(all.iter().filter_map(|der| parse(der).ok()));
-    let names: Vec<_> = case.names.iter().cloned().map(WantedName::Dns).collect();
-    let usage = match case.usage {
-        "server" => Usage::Server,
-        "client" => Usage::Client,
-        _ => Usage::Any,
-    };
-    let time = jiff::Timestamp::from_second(case.time).unwrap();
-    let (intermediates, roots) = (pool(&case.intermediates), pool(&case.roots));
-    let request = Request { leaf: &leaf, intermediates: &intermediates, roots: &roots, usage, names: &names, time };
-    let mode = Mode::Go(version);
-    match request.verify(mode, signatures) {
-        Outcome::Accepted(path) => {
-            assert!(path.is_accepted(mode));
-            String::new()
-        }
-        Outcome::Refused(refused) => {
-            assert!(!refused.paths.is_empty());
-            let told: Vec<_> = refused
-                .paths
-                .iter()
-                .map(|path| {
-                    let all: Vec<_> =
-                        path.refusals(mode).map(|problem| format!("{} {}", problem.at, problem.kind)).collect();
-                    // What is refused is explained, and nothing is explained that is not refused.
-                    assert!(!all.is_empty() || refused.too_much_work, "a path without a problem was refused");
-                    all.join(", ")
-                })
-                .collect();
-            format!("{:?}", told)
-        }
-    }
-}
-
-/// The oracle of the installed Go, and of those that SEAWORTHY_GO_TOOLCHAINS names.
-fn oracles(dir: &Path) -> Option<Vec<(PathBuf, GoVersion)>> {
-    let Some(installed) = oracle(None, dir) else {
-        required("Go");
-        return None;
-    };
-    let more = std::env::var("SEAWORTHY_GO_TOOLCHAINS").unwrap_or_default();
-    let more = more.split(',').filter(|version| !version.is_empty()).map(|version| oracle(Some(version), dir).unwrap());
-    Some(std::iter::once(installed).chain(more).collect())
-}
-
 #[test]
 fn keys_of_every_kind_verify_as_in_go() {
     let dir = tempfile::tempdir().unwrap();
@@ -172,7 +65,7 @@ fn keys_of_every_kind_verify_as_in_go() {
         let answers = ask(&program, &cases);
         let mut differ = Vec::new();
         for ((case, theirs), label) in cases.iter().zip(&answers).zip(&labels) {
-            let ours = ours(case, version, &Signatures::default());
+            let ours = ours(case, Mode::Go(version), &Signatures::default());
             if theirs.is_empty() != ours.is_empty() {
                 differ.push(label.as_str());
                 assert!(
@@ -201,7 +94,7 @@ fn go_and_we_accept_and_refuse_the_same() {
         assert_eq!(answers.len(), cases.len());
         let (mut accepted, mut differ) = (0, Vec::new());
         for (index, (case, theirs)) in cases.iter().zip(&answers).enumerate() {
-            let ours = ours(case, version, &signatures);
+            let ours = ours(case, Mode::Go(version), &signatures);
             accepted += usize::from(theirs.is_empty());
             if theirs.is_empty() != ours.is_empty() {
                 differ.push((index, theirs, ours));

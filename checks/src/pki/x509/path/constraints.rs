@@ -203,6 +203,10 @@ impl<'a> Checker<'a> {
         }
         if self.rules == Rules::Rfc5280 {
             self.directories(certificate, &names.directories, &mut found);
+            // What constraints of an unknown kind mean for a name of that kind, nobody can say.
+            let kinds = [&self.constraints.permitted.others, &self.constraints.excluded.others];
+            let unknown = names.others.iter().find(|tag| kinds.iter().any(|kinds| kinds.contains(tag)));
+            found.extend(unknown.map(|tag| (Constrained::Other(*tag), ConstraintBreach::Incomparable)));
         }
         found
     }

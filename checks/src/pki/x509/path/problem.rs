@@ -35,6 +35,8 @@ pub enum ProblemKind {
     NotYetValid,
     /// No certificate of this issuer is at hand.
     NoIssuer(Box<Name>),
+    /// So many certificates are on the path that it is not followed beyond this one.
+    TooLong,
     /// It is signed by its own key, and no root.
     UntrustedRoot,
     /// Its signature is not by the next one's key, although the identifiers of keys agree or are not there: it was changed, or the key was.
@@ -116,6 +118,8 @@ pub enum Constrained {
     Uri(String),
     Email(String),
     Directory(String),
+    /// Of another kind: its tag.
+    Other(u8),
 }
 
 impl fmt::Display for Constrained {
@@ -125,6 +129,7 @@ impl fmt::Display for Constrained {
             Self::Ip(ip) => write!(out, "IP address {ip}"),
             Self::Uri(uri) => write!(out, "URI {uri:?}"),
             Self::Email(email) => write!(out, "e-mail address {email:?}"),
+            Self::Other(tag) => write!(out, "name of the kind {tag:#04x}"),
             Self::Directory(name) => write!(out, "directory name {name}"),
         }
     }
@@ -173,6 +178,7 @@ impl fmt::Display for ProblemKind {
             Self::Expired => out.write_str("has expired"),
             Self::NotYetValid => out.write_str("is not valid yet"),
             Self::NoIssuer(name) => write!(out, "is signed by {name}, of which there is no certificate"),
+            Self::TooLong => out.write_str("is not followed further, for the path is too long"),
             Self::UntrustedRoot => out.write_str("is signed by itself, and is not trusted"),
             Self::WrongSignature => out.write_str("has a signature that is not by the key of its issuer"),
             Self::SameSubjectOtherKey => out.write_str("is signed by another key than that of the CA of this name"),

@@ -17,7 +17,7 @@ use super::{Mode, Outcome, Path, Pool, Refused, Request, Usage, constraints, hos
 pub const MOST_PATHS: usize = 32;
 /// An explanation takes at most this many steps from a certificate to a possible issuer.
 pub const MOST_STEPS: usize = 1000;
-/// A path has at most this many certificates.
+/// An explanation follows a path through at most this many certificates.
 pub const MOST_CERTIFICATES: usize = 16;
 /// Go gives up after as many signatures.
 const GO_SIGNATURES: usize = 100;
@@ -171,11 +171,14 @@ impl<'a> Search<'a> {
             }
             path.push(Arc::clone(issuer));
             // Where one issuer signed, those that did not are told of, but what is above them does not matter.
-            let goes_on =
-                role == Role::Intermediate && path.len() < MOST_CERTIFICATES && (!signed || !unsigned(&problems));
-            if goes_on {
+            let goes_on = role == Role::Intermediate && (!signed || !unsigned(&problems));
+            if goes_on && path.len() < MOST_CERTIFICATES {
                 self.follow(path, &problems);
             } else {
+                let mut problems = problems;
+                if goes_on {
+                    problems.push(Problem::fatal(path.len() - 1, ProblemKind::TooLong));
+                }
                 self.end(path, problems);
             }
             path.pop();
@@ -287,10 +290,9 @@ fn unknown_critical(at: usize, certificate: &Certificate, problems: &mut Vec<Pro
     };
     let newest: Vec<_> = certificate.unhandled_by(new).collect();
     for extension in &newest {
-        // The RFC knows all that Go knows, and directory names in constraints besides.
-        let known = [known::NAME_CONSTRAINTS, known::SUBJECT_ALT_NAME, known::ISSUER_ALT_NAME]
-            .iter()
-            .any(|oid| extension.oid.is(oid));
+        // The RFC knows all that Go knows, and more kinds of names.
+        let known = [known::NAME_CONSTRAINTS, known::SUBJECT_ALT_NAME, known::ISSUER_ALT_NAME];
+        let known = known.iter().any(|oid| extension.oid.is(oid));
         add(&extension.oid, Refusal::Always, !known);
     }
     for extension in certificate.unhandled_by(old).filter(|extension| !newest.contains(extension)) {
