@@ -1,6 +1,8 @@
 //! How the processes that make faults are told what to do: a Unix socket, one line of JSON for the question and one for the answer.
 
+use std::fs::Permissions;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -60,14 +62,16 @@ pub fn ask<Q: Serialize, A: DeserializeOwned>(socket: &Path, question: &Q) -> Re
     answer.map_err(ControlError::Refused)
 }
 
-/// Listens on a socket; one that an earlier process left behind is replaced.
+/// Listens on a socket, for its owner alone; one that an earlier process left behind is replaced.
 pub(super) fn listen(socket: &Path) -> io::Result<UnixListener> {
     match UnixStream::connect(socket) {
         Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there")),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(socket)?,
         Err(_) => {}
     }
-    UnixListener::bind(socket)
+    let listener = UnixListener::bind(socket)?;
+    std::fs::set_permissions(socket, Permissions::from_mode(0o600))?;
+    Ok(listener)
 }
 
 /// Answers questions, one after the other, until the process ends.

@@ -261,6 +261,10 @@ fn unmounting() {
     disk.write("file", b"content");
     disk.write("removed", b"");
     std::fs::remove_file(disk.at("removed")).unwrap();
+    // Others have nothing to do with what was removed, nor with the power.
+    for (path, mode) in [(disk.folder.path().join("behind.unsynced"), 0o700), (disk.socket(), 0o600)] {
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, mode, "{}", path.display());
+    }
     disk.process.take().unwrap().end();
     let left: Vec<_> = std::fs::read_dir(disk.folder.path()).unwrap().map(|one| one.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");

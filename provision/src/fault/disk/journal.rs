@@ -6,8 +6,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
+use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -67,7 +69,8 @@ impl Journal {
     pub(super) fn new(graveyard: &Path) -> io::Result<Self> {
         match std::fs::remove_dir_all(graveyard) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => std::fs::create_dir(graveyard)?,
+            // What lies there had permissions of the folders that it was in.
+            _ => DirBuilder::new().mode(0o700).create(graveyard)?,
         }
         let graveyard = open(graveyard, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         let graveyard = Arc::new(graveyard);

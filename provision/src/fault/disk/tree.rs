@@ -267,12 +267,12 @@ impl Filesystem for Tree {
                 }
                 // Somebody else was faster, which is fine unless it was to be new.
                 Err(Errno::EEXIST) if flags & libc::O_EXCL == 0 => {
-                    let (node, stat) = disk.nodes.look_up(&directory, name, true)?;
+                    let (node, _) = disk.nodes.look_up(&directory, name, true)?;
                     let file = disk.nodes.open(&node, access(flags))?;
                     if flags & libc::O_TRUNC != 0 {
                         disk.resize(&node, &file, 0)?;
                     }
-                    Ok((attributes(node.number, &stat), disk.opened(power, node, What::File(file))))
+                    Ok((attributes(node.number, &node.stat()?), disk.opened(power, node, What::File(file))))
                 }
                 Err(errno) => Err(errno.into()),
             }
