@@ -33,7 +33,32 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-fn host(folder: &Path, name: &str) -> Host {
+/// A host that does not outlive its test, however that ends.
+struct Kept(Option<Host>);
+
+impl std::ops::Deref for Kept {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        self.0.as_ref().unwrap()
+    }
+}
+
+impl Kept {
+    fn remove(mut self) -> Result<(), Failed> {
+        Ok(self.0.take().unwrap().remove()?)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(host) = self.0.take() {
+            host.remove().unwrap();
+        }
+    }
+}
+
+fn host(folder: &Path, name: &str) -> Kept {
     let spec = HostSpec {
         name: name.to_owned(),
         cgroup: format!("seaworthy/test{}-{name}", folder.file_name().unwrap().to_string_lossy()),
@@ -43,7 +68,7 @@ fn host(folder: &Path, name: &str) -> Host {
         resolv: "nameserver 192.0.2.53\n".to_owned(),
         rootless: false,
     };
-    Host::create(&folder.join(name), spec).unwrap()
+    Kept(Some(Host::create(&folder.join(name), spec).unwrap()))
 }
 
 fn unit(name: &str, script: &str) -> Unit {

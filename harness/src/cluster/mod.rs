@@ -105,6 +105,12 @@ pub(crate) fn run(command: &ClusterCommand) -> Result<i32, Fault> {
 
 fn up(options: &UpOptions) -> Result<i32, Fault> {
     let spec = options.spec()?;
+    if options.dry_run {
+        let draft = clusters()?.draft(&spec).map_err(fault)?;
+        return with_engine(draft, &options.engine, |engine| {
+            engine.script(&options.skip_phases).map(|text| answer::print(&text))
+        });
+    }
     let cluster = clusters()?.create(&spec).map_err(fault)?;
     let begun = Instant::now();
     let code = with_engine(cluster.clone(), &options.engine, |engine| engine.up(&options.skip_phases))?;

@@ -135,6 +135,9 @@ pub(crate) struct UpOptions {
     /// kubeadm's configuration file
     #[arg(long, value_name = "FILE")]
     kubeadm_config: Option<PathBuf>,
+    /// Change nothing: print a script that does the same, phase by phase
+    #[arg(long)]
+    pub(super) dry_run: bool,
     /// Leave out this phase; several allowed
     #[arg(long, value_name = "PHASE", value_delimiter = ',')]
     pub(super) skip_phases: Vec<String>,

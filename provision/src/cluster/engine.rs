@@ -12,7 +12,7 @@ use super::phases::{PHASES, Phase};
 use super::plan::{Plan, PlannedHost, Role};
 use super::spec::{BadSpec, Durability, EtcdTopology};
 use crate::assets::{self, Missing, Program, Programs, Project, Release, Request};
-use crate::control_plane::{Component, ControlPlane};
+use crate::control_plane::{Component, ControlPlane, EtcdServers};
 use crate::host::unit::{Exit, Ready, Restart, State, Unit};
 use crate::host::{ExecError, Host, HostError, HostSpec};
 use crate::image::ImageError;
@@ -24,7 +24,7 @@ use crate::shared_certs::SharedCertsError;
 /// How long a component may take until it is ready; kubeadm gives a control plane four minutes.
 pub(super) const PATIENCE: Duration = Duration::from_mins(4);
 /// Where programs are in a host.
-const PROGRAMS: &str = "/usr/local/bin";
+pub(super) const PROGRAMS: &str = "/usr/local/bin";
 /// The name of this very program in a host.
 const SEAWORTHY: &str = "seaworthy";
 
@@ -292,6 +292,16 @@ impl<'a> Engine<'a> {
             plane.extra.etcd.push(("unsafe-no-fsync".to_owned(), "true".to_owned()));
         }
         Ok((spec, plane))
+    }
+
+    /// The plane of a host of an external etcd, of which only etcd is of use.
+    pub(super) fn etcd_member(&self, host: &PlannedHost) -> Result<ControlPlane, EngineError> {
+        let peer = |host: &PlannedHost| format!("{}=https://{}", host.name, SocketAddr::new(host.address(), 2380));
+        let all = self.plan().of(Role::Etcd).map(peer).collect::<Vec<_>>().join(",");
+        let (_, mut plane) = self.control_plane(host)?;
+        plane.etcd = EtcdServers::Local { joins: Vec::new(), data: "/var/lib/etcd".into() };
+        plane.extra.etcd.push(("initial-cluster".to_owned(), all));
+        Ok(plane)
     }
 
     /// A folder of a host, such as `/etc/kubernetes/pki`, as it is on this machine.

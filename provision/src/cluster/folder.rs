@@ -150,6 +150,16 @@ impl Clusters {
         self.open(&spec.name)
     }
 
+    /// What [`create`](Self::create) would make, without making it.
+    ///
+    /// # Errors
+    /// [`ClusterError`] names what is in the way.
+    pub fn draft(&self, spec: &ClusterSpec) -> Result<Cluster, ClusterError> {
+        spec.check()?;
+        let plan = Plan::new(spec, self.free_slot(spec)?)?;
+        Ok(Cluster { folder: self.0.join(&spec.name), plan })
+    }
+
     /// A number that no cluster has, and whose networks nothing on this machine has.
     fn free_slot(&self, spec: &ClusterSpec) -> Result<u8, ClusterError> {
         let used: Vec<u8> = self.names()?.iter().filter_map(|name| slot(&self.0.join(name))).collect();

@@ -11,6 +11,7 @@ mod folder;
 pub mod phases;
 mod plan;
 mod power;
+mod script;
 pub mod spec;
 mod status;
 

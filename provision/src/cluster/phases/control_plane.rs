@@ -1,6 +1,5 @@
 //! The first control plane, and an external etcd.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::cluster::engine::{Engine, EngineError, await_unit, file};
@@ -72,13 +71,8 @@ pub(super) fn etcd(engine: &Engine<'_>) -> Result<(), EngineError> {
         let (_, plane) = engine.control_plane(first)?;
         return start(engine, first, &plane, &["etcd"]);
     }
-    let peer = |host: &&PlannedHost| format!("{}=https://{}", host.name, SocketAddr::new(host.address(), 2380));
-    let all = members.iter().map(peer).collect::<Vec<_>>().join(",");
     engine.each(&members, |member| {
-        let (_, mut plane) = engine.control_plane(member)?;
-        let data = "/var/lib/etcd".into();
-        plane.etcd = EtcdServers::Local { joins: Vec::new(), data };
-        plane.extra.etcd.push(("initial-cluster".to_owned(), all.clone()));
+        let plane = engine.etcd_member(member)?;
         start(engine, member, &plane, &["etcd"])
     })
 }
