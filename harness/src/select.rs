@@ -60,6 +60,9 @@ fn select_from(
             let habit = flag == "--skip" && HABITS.contains(&pattern.as_str());
             if !habit && !trials.iter().any(|trial| matches(pattern, trial)) {
                 let fault = Fault::usage(format!("{flag} '{pattern}' matches no trial's id, title or alias"));
+                if let Some(suite) = elsewhere(pattern, names) {
+                    return Err(fault.hint(format!("it matches trials of the suite {suite}: add --suite {suite}")));
+                }
                 return Err(match nearest(pattern.as_str(), &trials) {
                     Some(near) => fault.hint(format!("did you mean '{near}'? `seaworthy list` prints all")),
                     None => fault.hint("`seaworthy list` prints all trials"),
@@ -73,6 +76,12 @@ fn select_from(
             && (labels.is_empty() || labels.iter().any(|label| trial.info.labels.contains(label)))
     });
     Ok(trials)
+}
+
+/// The suite that is not selected and has a trial that matches.
+fn elsewhere(pattern: &Regex, names: &[String]) -> Option<&'static str> {
+    let others = suites().into_iter().filter(|suite| !names.iter().any(|name| name == suite.name));
+    others.into_iter().find(|suite| suite.trials.iter().any(|trial| matches(pattern, trial))).map(|suite| suite.name)
 }
 
 fn compile(flag: &str, patterns: &[String]) -> Result<Vec<Regex>, Fault> {

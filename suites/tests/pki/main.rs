@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "test code")]
 
+mod bad_input;
+mod distributions;
 mod forge;
 mod mutations;
 mod tree;

@@ -25,21 +25,21 @@ fn needed(facts: &Facts) -> Vec<(&str, String, Need)> {
         }
     }
     for client in &facts.clients {
+        // What a copy names by an absolute path is not beside it.
+        let beside = |name: &str| {
+            let path = beside(&client.of.file, name);
+            if facts.discovery.bare && name.starts_with('/') { None } else { facts.store.get(&path) }
+        };
         let place = format!("named in {}", client.of.file);
         if let Some(file) = client.cluster.as_ref().and_then(|cluster| cluster.ca_file.as_ref()) {
-            all.extend(
-                facts
-                    .store
-                    .get(&beside(&client.of.file, file))
-                    .map(|one| (one.path.as_str(), place.clone(), Need::Certificate)),
-            );
+            all.extend(beside(file).map(|one| (one.path.as_str(), place.clone(), Need::Certificate)));
         }
         let user = client.user.as_ref();
         for (file, need) in [
             (user.and_then(|user| user.certificate_file.as_ref()), Need::Certificate),
             (user.and_then(|user| user.key_file.as_ref()), Need::Key),
         ] {
-            let file = file.and_then(|file| facts.store.get(&beside(&client.of.file, file)));
+            let file = file.and_then(|file| beside(file));
             all.extend(file.map(|one| (one.path.as_str(), place.clone(), need)));
         }
     }
@@ -423,14 +423,18 @@ fn strays() -> Vec<Check> {
                 let user = client.user.iter().flat_map(|user| [user.certificate_file.as_ref(), user.key_file.as_ref()]);
                 named.extend(user.flatten().map(|file| beside(&client.of.file, file)));
             }
-            let keys: Vec<_> = view.facts.credentials.iter().map(|one| one.leaf().public_key.sha256).collect();
-            let authorities: Vec<_> = view.facts.bundles.iter().flat_map(|bundle| &bundle.certificates).map(|held| held.certificate.public_key.sha256).collect();
+            let certificates = view.facts.certificates();
+            let mut keys: Vec<_> = certificates.iter().map(|(_, held)| held.certificate.public_key.sha256).collect();
+            let tokens = view.facts.discovery.of_role(Role::ServiceAccountKey).filter_map(|one| view.facts.store.contents(&one.file));
+            keys.extend(tokens.flat_map(|contents| &contents.keys).map(|key| key.public.sha256));
             for path in view.facts.discovery.others.iter().filter(|path| !named.contains(path)) {
                 let Some(contents) = view.facts.store.contents(path) else { continue };
                 tally.look();
                 let holds = !contents.certificates.is_empty() || !contents.keys.is_empty();
-                // The key of a CA, or of a certificate that is used, under another name.
-                let used = contents.keys.iter().any(|key| keys.contains(&key.public.sha256) || authorities.contains(&key.public.sha256));
+                // What is used under another name: by a link, or without its chain.
+                let same = |fingerprint| certificates.iter().any(|(_, known)| known.certificate.fingerprint == fingerprint);
+                let used = contents.certificates.iter().all(|held| same(held.certificate.fingerprint))
+                    && contents.keys.iter().all(|key| keys.contains(&key.public.sha256));
                 // The key of a certificate that is missing: that is the finding.
                 let beside = path.strip_suffix(".key").map(|stem| format!("{stem}.crt"));
                 let missing = beside.is_some_and(|file| view.facts.discovery.uses.iter().any(|one| one.file == file));

@@ -1,0 +1,140 @@
+//! Bad input: what cannot be read is undetermined, the rest is judged, and no secret leaves the host.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use nix::sys::stat::Mode;
+use seaworthy_checks::host::{Layout, LiveHost, Meta, Recorder, read_recording, write_recording};
+use seaworthy_checks::pki::Facts;
+use seaworthy_suites::Source;
+
+use crate::tree::{Base, PKI, Tree};
+use crate::{audit, audit_tree, profile};
+
+fn node(change: impl FnOnce(&Tree)) -> crate::Audit {
+    let tree = Tree::new(Base::Ecdsa).unwrap();
+    change(&tree);
+    audit_tree(&tree)
+}
+
+/// Nothing is found, the rest is judged, and what could not be read is named.
+fn only_undetermined(what: &str, change: impl FnOnce(&Tree)) {
+    let audit = node(change);
+    assert!(audit.breached.is_empty(), "{what}: {:#?}", audit.breached);
+    let why = audit.undetermined.get("pki.file.readable").unwrap_or_else(|| panic!("{what}: {audit:#?}"));
+    assert!(why.contains(what), "{what}: {why}");
+    assert!(
+        audit.held.contains("pki.chain.wrong-ca") && audit.held.contains("pki.key.pair"),
+        "{what}: {:?}",
+        audit.held
+    );
+}
+
+#[test]
+fn a_fifo_a_socket_and_a_loop_of_folders_hang_nothing() {
+    only_undetermined("/etc/kubernetes/pki/fifo.crt is a FIFO", |tree| {
+        nix::unistd::mkfifo(&tree.pki("fifo.crt"), Mode::S_IRUSR).unwrap();
+    });
+    only_undetermined("/etc/kubernetes/pki/a.sock is a socket", |tree| {
+        drop(std::os::unix::net::UnixListener::bind(tree.pki("a.sock")).unwrap());
+    });
+    let audit = node(|tree| symlink("/etc/kubernetes/pki", tree.pki("loop")).unwrap());
+    assert!(audit.breached.is_empty() && audit.undetermined.is_empty(), "{audit:#?}");
+}
+
+#[test]
+fn a_file_of_a_gigabyte_is_not_read() {
+    only_undetermined("/etc/kubernetes/pki/huge.pem is too large", |tree| {
+        std::fs::File::create(tree.pki("huge.pem")).unwrap().set_len(1 << 30).unwrap();
+    });
+    // With a role it leaves what hangs on it undetermined.
+    let audit = node(|tree| {
+        std::fs::File::options().write(true).open(tree.pki("etcd/ca.crt")).unwrap().set_len(1 << 30).unwrap()
+    });
+    assert!(audit.breached.is_empty(), "{:#?}", audit.breached);
+    assert!(audit.undetermined["pki.chain.wrong-ca"].contains("etcd/ca.crt is too large"), "{audit:#?}");
+}
+
+#[test]
+fn any_bytes_in_any_file_are_survived() {
+    for bytes in [
+        &b""[..],
+        b"\0",
+        b"\x30\x82\xff\xff",
+        b"-----BEGIN CERTIFICATE-----",
+        b"\xff\xfe\x2d",
+        b"clusters: [",
+        &[0x30; 4096],
+    ] {
+        for file in ["apiserver.crt", "apiserver.key", "ca.crt", "sa.pub"] {
+            let audit = node(|tree| tree.write(&format!("{PKI}/{file}"), bytes));
+            assert!(audit.breached.contains_key("pki.file.parses"), "{file} {bytes:?}: {:#?}", audit.breached);
+            assert!(audit.held.len() > 30, "{file} {bytes:?}");
+        }
+    }
+}
+
+#[test]
+fn no_private_key_leaves_the_host() {
+    let tree = Tree::new(Base::Rsa).unwrap();
+    tree.kubeconfig("scheduler", |config| config["users"][0]["user"]["token"] = "SECRETtoken".into());
+    let host = LiveHost::open(tree.root()).unwrap();
+    let recorder = Recorder::new(&host, true);
+    drop(Facts::read(&recorder));
+    let meta =
+        Meta { hostname: "n".into(), recorded: jiff::Timestamp::UNIX_EPOCH, version: "0".into(), constructed: None };
+    let mut bytes = Vec::new();
+    write_recording(&meta, &recorder.finish(), &mut bytes).unwrap();
+    let (_, transcript) = read_recording(&bytes[..]).unwrap();
+    let text =
+        transcript.iter().map(|answer| format!("{}\n", serde_json::to_string(&answer).unwrap())).collect::<String>();
+    assert!(!text.contains("PRIVATE KEY") && !text.contains("SECRETtoken"));
+    // Every line of every key, and the same in base64 once more, as kubeconfigs have it.
+    let mut lines = 0;
+    for path in ["ca.key", "apiserver.key", "etcd/peer.key", "sa.key"] {
+        // PKCS#1 begins with the modulus, which is public: the first six lines.
+        for line in tree.read(&format!("{PKI}/{path}")).lines().filter(|line| line.len() == 64).skip(6) {
+            assert!(!text.contains(line), "{path}: {line}");
+            lines += 1;
+        }
+    }
+    assert!(lines > 20, "{lines}");
+    let config = tree.read("etc/kubernetes/admin.conf");
+    let key = config.lines().find_map(|line| line.trim().strip_prefix("client-key-data: ")).unwrap();
+    assert!(!text.contains(&key[..200]));
+    // And what is recorded is judged as the host is.
+    let again = audit(&transcript, None, &profile());
+    assert!(again.breached.is_empty() && again.held.len() > 50, "{again:#?}");
+}
+
+fn open(path: &Path) -> crate::Audit {
+    let node = Source::open(path, &Layout::default()).unwrap().gather(true, &["pki"]);
+    audit(&node.transcript, None, &profile())
+}
+
+#[test]
+fn a_folder_of_a_pki_and_what_is_around_it_are_audited() {
+    let tree = Tree::new(Base::Ecdsa).unwrap();
+    for path in [PKI, "etc/kubernetes"] {
+        let clean = open(&tree.path(path));
+        assert!(clean.breached.is_empty() && clean.held.len() > 40, "{path}: {clean:#?}");
+    }
+    tree.reissue_by("apiserver", &tree.authority("front-proxy-ca"), |_| {});
+    for path in [PKI, "etc/kubernetes"] {
+        let found = open(&tree.path(path)).breached;
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["pki.chain.wrong-ca"], "{path}");
+    }
+}
+
+#[test]
+fn a_kubeconfig_alone_is_audited() {
+    let tree = Tree::new(Base::Ecdsa).unwrap();
+    let clean = open(&tree.path("etc/kubernetes/admin.conf"));
+    assert!(clean.breached.is_empty() && clean.held.contains("pki.key.pair"), "{clean:#?}");
+    tree.mode("etc/kubernetes/admin.conf", 0o644);
+    tree.kubeconfig("scheduler", |config| config["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = true.into());
+    let found = open(&tree.path("etc/kubernetes/scheduler.conf")).breached;
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["pki.kubeconfig.verifies"]);
+    let empty = tempfile::tempdir().unwrap();
+    assert!(Source::open(empty.path(), &Layout::default()).is_err(), "a folder without anything is nothing to audit");
+}

@@ -1,0 +1,551 @@
+//! The layouts of distributions, with their names, owners and quirks: each is recognised, its roles are found, and nothing is
+//! reported but what is known of it.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use rcgen::{DnType, PublicKeyData as _, SanType};
+use seaworthy_checks::host::{Host, LiveHost, Recorder};
+use seaworthy_checks::pki::Facts;
+use seaworthy_checks::pki::discover::Role;
+use seaworthy_provision::pki::Usage;
+
+use crate::forge::{self, Authority};
+use crate::{audit, profile};
+
+/// Builds a node's root.
+struct Maker(tempfile::TempDir);
+
+impl Maker {
+    fn new() -> Self {
+        let maker = Self(tempfile::tempdir().unwrap());
+        maker.file("etc/hostname", "n1\n");
+        maker
+    }
+
+    fn root(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn file(&self, path: &str, text: &str) {
+        let path = self.root().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        let key = text.contains("PRIVATE KEY") || text.contains("clusters:");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(if key { 0o600 } else { 0o644 })).unwrap();
+    }
+
+    fn own(&self, path: &str, user: u32, mode: u32) {
+        let path = self.root().join(path);
+        nix::unistd::chown(&path, Some(user.into()), None).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// A CA of ten years; without a key where somebody else keeps it.
+    fn ca(&self, crt: &str, key: Option<&str>, name: &str) -> Authority {
+        self.ca_until(crt, key, name, 3600)
+    }
+
+    fn ca_until(&self, crt: &str, key: Option<&str>, name: &str, days: i64) -> Authority {
+        let mut params = forge::leaf(name, None, None);
+        params.not_after = forge::days(days);
+        let (authority, pem) = Authority::new(&params);
+        self.file(crt, &authority.pem);
+        if let Some(key) = key {
+            self.file(key, &pem);
+        }
+        authority
+    }
+
+    /// A certificate and its key; `who` is `CN` or `CN/O`.
+    fn leaf(&self, ca: &Authority, files: (&str, &str), who: &str, usage: Usage, sans: &[&str]) -> String {
+        self.leaf_for(ca, files, who, usage, sans, 364)
+    }
+
+    fn leaf_for(
+        &self,
+        ca: &Authority,
+        files: (&str, &str),
+        who: &str,
+        usage: Usage,
+        sans: &[&str],
+        days: i64,
+    ) -> String {
+        let (name, groups) = who.split_once('/').unwrap_or((who, ""));
+        let mut params = forge::leaf(name, None, Some(usage));
+        params.not_after = forge::days(days);
+        for group in groups.split(',').filter(|group| !group.is_empty()) {
+            params.distinguished_name.push(DnType::OrganizationName, group);
+        }
+        params.subject_alt_names = sans
+            .iter()
+            .map(|san| match san.parse() {
+                Ok(address) => SanType::IpAddress(address),
+                Err(_) => SanType::DnsName((*san).try_into().unwrap()),
+            })
+            .collect();
+        let key = forge::key();
+        let pem = ca.sign(&params, &key);
+        self.file(files.0, &pem);
+        self.file(files.1, &key.serialize_pem());
+        pem
+    }
+
+    fn service_accounts(&self, private: &str, public: Option<&str>) {
+        let key = forge::key();
+        self.file(private, &key.serialize_pem());
+        if let Some(public) = public {
+            self.file(public, &forge::pem("PUBLIC KEY", &key.subject_public_key_info()));
+        }
+    }
+
+    /// A kubeconfig that names files.
+    fn kubeconfig(&self, path: &str, ca: &str, certificate: &str, key: &str) {
+        self.file(
+            path,
+            &format!(
+                "apiVersion: v1\nkind: Config\nclusters:\n- name: local\n  cluster: {{server: 'https://127.0.0.1:6443', certificate-authority: {ca}}}\n\
+                 users:\n- name: user\n  user: {{client-certificate: {certificate}, client-key: {key}}}\n\
+                 contexts:\n- name: Default\n  context: {{cluster: local, user: user}}\ncurrent-context: Default\n"
+            ),
+        );
+    }
+
+    /// Is it recognised, with these roles, and with nothing found but these?
+    fn is(&self, layout: &str, roles: &[Role], finds: &[&str]) {
+        let host = LiveHost::open(self.root()).unwrap();
+        let recorder = Recorder::new(&host, true);
+        let facts = Facts::read(&recorder);
+        let layouts: Vec<_> = facts.discovery.layouts.iter().map(|layout| layout.name).collect();
+        assert!(layouts.contains(&layout), "{layout}: {layouts:?}");
+        for role in roles {
+            assert!(
+                facts.discovery.of_role(*role).next().is_some() || facts.of_role(*role).next().is_some(),
+                "{layout}: no {role:?}"
+            );
+        }
+        let audit = audit(&host, None, &profile());
+        // rcgen writes SEC 1 under the label of PKCS#8.
+        let found: BTreeSet<_> =
+            audit.breached.keys().map(String::as_str).filter(|id| *id != "pki.file.label").collect();
+        let wanted: BTreeSet<_> = finds.iter().copied().collect();
+        assert_eq!(found, wanted, "{layout}: {:#?}", audit.breached);
+        assert!(audit.undetermined.is_empty(), "{layout}: {:#?}", audit.undetermined);
+    }
+}
+
+const SERVICE: [&str; 6] = [
+    "n1",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+    "127.0.0.1",
+];
+const CONTROL_PLANE: [Role; 5] =
+    [Role::ClientCa, Role::ApiserverServing, Role::FrontProxyCa, Role::FrontProxyClient, Role::ServiceAccountKey];
+
+/// k3s and RKE2: five CAs, and chains in the files of certificates.
+fn rancher(name: &str, folder: &str) {
+    let m = Maker::new();
+    let tls = format!("var/lib/rancher/{folder}/server/tls");
+    let path = |file: &str| format!("{tls}/{file}");
+    let pair = |stem: &str| (path(&format!("{stem}.crt")), path(&format!("{stem}.key")));
+    let ca = |stem: &str, name: &str| {
+        let (crt, key) = pair(stem);
+        m.ca(&crt, Some(&key), &format!("{folder}-{name}@1790000000"))
+    };
+    let client = ca("client-ca", "client-ca");
+    m.file(&path("client-ca.nochain.crt"), &client.pem);
+    let server = ca("server-ca", "server-ca");
+    m.file(&path("server-ca.nochain.crt"), &server.pem);
+    let proxy = ca("request-header-ca", "request-header-ca");
+    let leaf = |by: &Authority, stem: &str, who: &str, usage, sans: &[&str]| {
+        let (crt, key) = pair(stem);
+        let pem = m.leaf(by, (&crt, &key), who, usage, sans);
+        m.file(&crt, &format!("{pem}{}", by.pem));
+    };
+    leaf(&server, "serving-kube-apiserver", "kube-apiserver", Usage::Server, &SERVICE);
+    for (stem, who) in [
+        ("client-admin", "system:admin/system:masters"),
+        ("client-controller", "system:kube-controller-manager"),
+        ("client-scheduler", "system:kube-scheduler"),
+        ("client-kube-apiserver", "system:apiserver/system:masters"),
+        ("client-kube-proxy", "system:kube-proxy"),
+        ("client-supervisor", "system:k3s-supervisor/system:masters"),
+    ] {
+        leaf(&client, stem, who, Usage::Client, &[]);
+    }
+    leaf(&proxy, "client-auth-proxy", "system:auth-proxy", Usage::Client, &[]);
+    m.service_accounts(&path("service.key"), None);
+    let key = std::fs::read_to_string(m.root().join(path("service.key"))).unwrap();
+    m.file(&path("service.current.key"), &key);
+    let etcd = m.ca(&path("etcd/server-ca.crt"), Some(&path("etcd/server-ca.key")), "etcd-server-ca@1790000000");
+    let peers = m.ca(&path("etcd/peer-ca.crt"), Some(&path("etcd/peer-ca.key")), "etcd-peer-ca@1790000000");
+    leaf(&etcd, "etcd/server-client", "etcd-server", Usage::Both, &["n1", "localhost", "127.0.0.1"]);
+    leaf(&peers, "etcd/peer-server-client", "etcd-peer", Usage::Both, &["n1", "localhost", "127.0.0.1"]);
+    leaf(&etcd, "etcd/client", "etcd-client", Usage::Client, &[]);
+    for (file, stem) in
+        [("admin", "client-admin"), ("controller", "client-controller"), ("scheduler", "client-scheduler")]
+    {
+        let absolute = |file: String| format!("/{file}");
+        let (crt, key) = pair(stem);
+        m.kubeconfig(
+            &format!("var/lib/rancher/{folder}/server/cred/{file}.kubeconfig"),
+            &absolute(path("server-ca.crt")),
+            &absolute(crt),
+            &absolute(key),
+        );
+    }
+    m.is(
+        name,
+        &[&CONTROL_PLANE[..], &[Role::EtcdServer, Role::EtcdPeer, Role::KubeletServingCa, Role::SchedulerClient]]
+            .concat(),
+        &[],
+    );
+}
+
+#[test]
+fn k3s() {
+    rancher("k3s", "k3s");
+}
+
+#[test]
+fn rke2() {
+    rancher("RKE2", "rke2");
+}
+
+#[test]
+fn k0s_has_users_for_its_components_and_no_full_name() {
+    let m = Maker::new();
+    let pair = |stem: &str| (format!("var/lib/k0s/pki/{stem}.crt"), format!("var/lib/k0s/pki/{stem}.key"));
+    let ca = |stem: &str, name: &str| m.ca(&pair(stem).0, Some(&pair(stem).1), name);
+    let (cluster, proxy, etcd) =
+        (ca("ca", "kubernetes-ca"), ca("front-proxy-ca", "kubernetes-front-proxy-ca"), ca("etcd/ca", "etcd-ca"));
+    let leaf = |by: &Authority, stem: &str, who: &str, usage, sans: &[&str]| {
+        m.leaf(by, (&pair(stem).0, &pair(stem).1), who, usage, sans);
+    };
+    let names: Vec<_> = SERVICE
+        .into_iter()
+        .filter(|name| !name.ends_with("cluster.local"))
+        .chain(["kubernetes.svc.cluster.local"])
+        .collect();
+    leaf(&cluster, "server", "kubernetes/kubernetes", Usage::Both, &names);
+    leaf(&cluster, "k0s-api", "k0s-api/kubernetes", Usage::Both, &["n1"]);
+    for (stem, who) in [
+        ("admin", "kubernetes-admin/system:masters"),
+        ("konnectivity", "kubernetes-konnectivity/system:masters"),
+        ("ccm", "system:kube-controller-manager"),
+        ("scheduler", "system:kube-scheduler"),
+        ("apiserver-kubelet-client", "apiserver-kubelet-client/system:masters"),
+    ] {
+        leaf(&cluster, stem, who, Usage::Client, &[]);
+    }
+    leaf(&proxy, "front-proxy-client", "front-proxy-client/front-proxy-client", Usage::Client, &[]);
+    leaf(&etcd, "etcd/server", "etcd-server", Usage::Both, &["n1", "127.0.0.1"]);
+    leaf(&etcd, "etcd/peer", "n1", Usage::Both, &["n1"]);
+    leaf(&etcd, "apiserver-etcd-client", "apiserver-etcd-client", Usage::Client, &[]);
+    m.service_accounts("var/lib/k0s/pki/sa.key", Some("var/lib/k0s/pki/sa.pub"));
+    m.own("var/lib/k0s/pki/server.key", 998, 0o640);
+    m.own("var/lib/k0s/pki/konnectivity.key", 997, 0o640);
+    m.is("k0s", &[&CONTROL_PLANE[..], &[Role::EtcdServer, Role::AdminClient]].concat(), &["pki.san.service-domain"]);
+}
+
+#[test]
+fn rke1_has_one_ca_for_everything() {
+    let m = Maker::new();
+    let pair = |stem: &str| (format!("etc/kubernetes/ssl/{stem}.pem"), format!("etc/kubernetes/ssl/{stem}-key.pem"));
+    let cluster = m.ca(&pair("kube-ca").0, Some(&pair("kube-ca").1), "kube-ca");
+    let proxy = m.ca(
+        &pair("kube-apiserver-requestheader-ca").0,
+        Some(&pair("kube-apiserver-requestheader-ca").1),
+        "kube-apiserver-requestheader-ca",
+    );
+    let leaf = |by: &Authority, stem: &str, who: &str, usage, sans: &[&str]| {
+        m.leaf(by, (&pair(stem).0, &pair(stem).1), who, usage, sans);
+    };
+    leaf(&cluster, "kube-apiserver", "system:kube-apiserver", Usage::Both, &SERVICE);
+    leaf(&cluster, "kube-controller-manager", "system:kube-controller-manager", Usage::Client, &[]);
+    leaf(&cluster, "kube-scheduler", "system:kube-scheduler", Usage::Client, &[]);
+    leaf(&cluster, "kube-proxy", "system:kube-proxy", Usage::Client, &[]);
+    leaf(&cluster, "kube-node", "system:node/system:nodes", Usage::Client, &[]);
+    leaf(&cluster, "kube-etcd-10-0-0-11", "system:kube-etcd", Usage::Both, &["n1", "10.0.0.11", "127.0.0.1"]);
+    leaf(&proxy, "kube-apiserver-proxy-client", "system:kube-apiserver-proxy-client", Usage::Client, &[]);
+    leaf(&cluster, "kube-service-account-token", "kube-service-account-token", Usage::Server, &["n1"]);
+    m.is(
+        "RKE1",
+        &[&CONTROL_PLANE[..], &[Role::EtcdServer, Role::EtcdPeer, Role::ApiserverEtcdClient]].concat(),
+        &["pki.ca.etcd-own", "pki.file.extra", "pki.user.kubelet"],
+    );
+}
+
+#[test]
+fn microk8s_takes_its_flags_from_files() {
+    let m = Maker::new();
+    let certs = "var/snap/microk8s/current/certs";
+    let pair = |stem: &str| (format!("{certs}/{stem}.crt"), format!("{certs}/{stem}.key"));
+    let cluster = m.ca(&pair("ca").0, Some(&pair("ca").1), "10.152.183.1");
+    let proxy = m.ca(&pair("front-proxy-ca").0, Some(&pair("front-proxy-ca").1), "front-proxy-ca");
+    let sans = [&SERVICE[..], &["10.152.183.1"]].concat();
+    m.leaf(&cluster, (&pair("server").0, &pair("server").1), "127.0.0.1", Usage::Both, &sans);
+    m.leaf(
+        &proxy,
+        (&pair("front-proxy-client").0, &pair("front-proxy-client").1),
+        "front-proxy-client",
+        Usage::Client,
+        &[],
+    );
+    m.leaf(
+        &cluster,
+        (&pair("apiserver-kubelet-client").0, &pair("apiserver-kubelet-client").1),
+        "kube-apiserver-kubelet-client/system:masters",
+        Usage::Client,
+        &[],
+    );
+    m.service_accounts(&format!("{certs}/serviceaccount.key"), None);
+    m.file(
+        "var/snap/microk8s/current/args/kube-apiserver",
+        "--service-cluster-ip-range=10.152.183.0/24\n--client-ca-file=${SNAP_DATA}/certs/ca.crt\n--tls-cert-file=${SNAP_DATA}/certs/server.crt\n\
+         --tls-private-key-file=${SNAP_DATA}/certs/server.key\n--service-account-key-file=${SNAP_DATA}/certs/serviceaccount.key\n\
+         --service-account-signing-key-file=${SNAP_DATA}/certs/serviceaccount.key\n--requestheader-client-ca-file=${SNAP_DATA}/certs/front-proxy-ca.crt\n\
+         --requestheader-allowed-names=front-proxy-client\n--proxy-client-cert-file=${SNAP_DATA}/certs/front-proxy-client.crt\n\
+         --proxy-client-key-file=${SNAP_DATA}/certs/front-proxy-client.key\n--kubelet-client-certificate=${SNAP_DATA}/certs/apiserver-kubelet-client.crt\n\
+         --kubelet-client-key=${SNAP_DATA}/certs/apiserver-kubelet-client.key\n--etcd-servers=unix:///var/snap/microk8s/current/var/kubernetes/backend/kine.sock:12379\n",
+    );
+    for file in ["ca.key", "server.key"] {
+        m.own(&format!("{certs}/{file}"), 0, 0o640);
+    }
+    m.is("MicroK8s", &CONTROL_PLANE, &[]);
+}
+
+#[test]
+fn kops_mounts_its_files_elsewhere_in_the_container() {
+    let m = Maker::new();
+    let base = "srv/kubernetes";
+    let pair = |stem: &str| (format!("{base}/kube-apiserver/{stem}.crt"), format!("{base}/kube-apiserver/{stem}.key"));
+    let cluster = m.ca(&format!("{base}/ca.crt"), None, "kubernetes-ca");
+    let etcd = m.ca(&format!("{base}/kube-apiserver/etcd-ca.crt"), None, "etcd-clients-ca");
+    let proxy = m.ca(&format!("{base}/kube-apiserver/apiserver-aggregator-ca.crt"), None, "apiserver-aggregator-ca");
+    let leaf = |by: &Authority, stem: &str, who: &str, usage, sans: &[&str]| {
+        m.leaf(by, (&pair(stem).0, &pair(stem).1), who, usage, sans);
+    };
+    leaf(&cluster, "server", "kubernetes-master", Usage::Server, &[&SERVICE[..], &["100.64.0.1"]].concat());
+    leaf(&cluster, "kubelet-api", "kubelet-api", Usage::Client, &[]);
+    leaf(&etcd, "etcd-client", "etcd-client", Usage::Client, &[]);
+    leaf(&proxy, "apiserver-aggregator", "aggregator", Usage::Client, &[]);
+    m.service_accounts(
+        &format!("{base}/kube-apiserver/service-account.key"),
+        Some(&format!("{base}/kube-apiserver/service-account.pub")),
+    );
+    m.file(
+        "etc/kubernetes/manifests/kube-apiserver.manifest",
+        "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - name: kube-apiserver\n    args:\n    - --log-file=/var/log/kube-apiserver.log\n    - --also-stdout\n    - /usr/local/bin/kube-apiserver\n    \
+         - --client-ca-file=/srv/kubernetes/ca.crt\n    - --tls-cert-file=/srv/kubernetes/kube-apiserver/server.crt\n    - --tls-private-key-file=/srv/kubernetes/kube-apiserver/server.key\n    \
+         - --etcd-cafile=/srv/kubernetes/kube-apiserver/etcd-ca.crt\n    - --etcd-certfile=/srv/kubernetes/kube-apiserver/etcd-client.crt\n    - --etcd-keyfile=/srv/kubernetes/kube-apiserver/etcd-client.key\n    - --etcd-servers=https://127.0.0.1:4001\n    \
+         - --kubelet-client-certificate=/srv/kubernetes/kube-apiserver/kubelet-api.crt\n    - --kubelet-client-key=/srv/kubernetes/kube-apiserver/kubelet-api.key\n    \
+         - --proxy-client-cert-file=/pki/apiserver-aggregator.crt\n    - --proxy-client-key-file=/pki/apiserver-aggregator.key\n    - --requestheader-client-ca-file=/pki/apiserver-aggregator-ca.crt\n    - --requestheader-allowed-names=aggregator\n    \
+         - --service-account-key-file=/pki/service-account.pub\n    - --service-account-signing-key-file=/pki/service-account.key\n    - --service-cluster-ip-range=100.64.0.0/13\n    \
+         volumeMounts:\n    - {mountPath: /pki, name: own}\n  volumes:\n  - {name: own, hostPath: {path: /srv/kubernetes/kube-apiserver}}\n",
+    );
+    m.is("kops", &[&CONTROL_PLANE[..], &[Role::ApiserverEtcdClient, Role::EtcdServerCa]].concat(), &[]);
+}
+
+#[test]
+fn kubespray_has_etcd_of_a_script_for_a_hundred_years() {
+    let m = Maker::new();
+    let pair = |stem: &str| (format!("etc/kubernetes/ssl/{stem}.crt"), format!("etc/kubernetes/ssl/{stem}.key"));
+    let cluster = m.ca(&pair("ca").0, Some(&pair("ca").1), "kubernetes");
+    let proxy = m.ca(&pair("front-proxy-ca").0, Some(&pair("front-proxy-ca").1), "front-proxy-ca");
+    std::os::unix::fs::symlink("ssl", m.root().join("etc/kubernetes/pki")).unwrap();
+    m.leaf(&cluster, (&pair("apiserver").0, &pair("apiserver").1), "kube-apiserver", Usage::Server, &SERVICE);
+    m.leaf(
+        &cluster,
+        (&pair("apiserver-kubelet-client").0, &pair("apiserver-kubelet-client").1),
+        "kube-apiserver-kubelet-client/kubeadm:cluster-admins",
+        Usage::Client,
+        &[],
+    );
+    m.leaf(
+        &proxy,
+        (&pair("front-proxy-client").0, &pair("front-proxy-client").1),
+        "front-proxy-client",
+        Usage::Client,
+        &[],
+    );
+    m.service_accounts("etc/kubernetes/ssl/sa.key", Some("etc/kubernetes/ssl/sa.pub"));
+    let etcd = |stem: &str| (format!("etc/ssl/etcd/ssl/{stem}.pem"), format!("etc/ssl/etcd/ssl/{stem}-key.pem"));
+    let authority = m.ca_until(&etcd("ca").0, Some(&etcd("ca").1), "etcd-ca", 36_500);
+    for (stem, who) in [("member-n1", "etcd-member-n1"), ("admin-n1", "etcd-admin-n1"), ("node-n1", "etcd-node-n1")] {
+        m.leaf_for(
+            &authority,
+            (&etcd(stem).0, &etcd(stem).1),
+            who,
+            Usage::Both,
+            &["n1", "localhost", "127.0.0.1"],
+            36_500,
+        );
+    }
+    m.is(
+        "Kubespray",
+        &[&CONTROL_PLANE[..], &[Role::EtcdServer, Role::EtcdPeer, Role::ApiserverEtcdClient, Role::EtcdClient]]
+            .concat(),
+        &["pki.validity.ca-long", "pki.validity.long"],
+    );
+}
+
+#[test]
+fn minikube_shows_what_it_serves() {
+    let m = Maker::new();
+    let pair =
+        |stem: &str| (format!("var/lib/minikube/certs/{stem}.crt"), format!("var/lib/minikube/certs/{stem}.key"));
+    let cluster = m.ca(&pair("ca").0, Some(&pair("ca").1), "minikubeCA");
+    let proxy = m.ca(&pair("proxy-client-ca").0, Some(&pair("proxy-client-ca").1), "proxyClientCA");
+    m.leaf_for(
+        &cluster,
+        (&pair("apiserver").0, &pair("apiserver").1),
+        "minikube/system:masters",
+        Usage::Both,
+        &SERVICE,
+        1_095,
+    );
+    m.leaf_for(&proxy, (&pair("proxy-client").0, &pair("proxy-client").1), "aggregator", Usage::Client, &[], 1_095);
+    m.service_accounts("var/lib/minikube/certs/sa.key", Some("var/lib/minikube/certs/sa.pub"));
+    let absolute = |file: String| format!("/{file}");
+    m.kubeconfig(
+        "var/lib/minikube/kubeconfig",
+        &absolute(pair("ca").0),
+        &absolute(pair("apiserver").0),
+        &absolute(pair("apiserver").1),
+    );
+    m.is("minikube", &[&CONTROL_PLANE[..], &[Role::AdminClient]].concat(), &["pki.validity.long"]);
+}
+
+#[test]
+fn talos_gives_each_component_a_user() {
+    let m = Maker::new();
+    let base = "system/secrets/kubernetes/kube-apiserver";
+    let pair = |stem: &str| (format!("{base}/{stem}.crt"), format!("{base}/{stem}.key"));
+    let cluster = m.ca(&pair("ca").0, Some(&pair("ca").1), "kubernetes");
+    let proxy = m.ca(&pair("aggregator-ca").0, None, "front-proxy");
+    m.leaf(
+        &cluster,
+        (&pair("apiserver").0, &pair("apiserver").1),
+        "kube-apiserver/kube-master",
+        Usage::Server,
+        &SERVICE,
+    );
+    m.leaf(
+        &cluster,
+        (&pair("apiserver-kubelet-client").0, &pair("apiserver-kubelet-client").1),
+        "apiserver-kubelet-client/system:masters",
+        Usage::Client,
+        &[],
+    );
+    m.leaf(
+        &proxy,
+        (&pair("front-proxy-client").0, &pair("front-proxy-client").1),
+        "front-proxy-client",
+        Usage::Client,
+        &[],
+    );
+    let etcd = |stem: &str| (format!("system/secrets/etcd/{stem}.crt"), format!("system/secrets/etcd/{stem}.key"));
+    let authority = m.ca(&etcd("ca").0, Some(&etcd("ca").1), "etcd");
+    m.leaf(&authority, (&etcd("server").0, &etcd("server").1), "n1", Usage::Both, &["n1", "127.0.0.1"]);
+    m.leaf(&authority, (&etcd("peer").0, &etcd("peer").1), "n1", Usage::Both, &["n1"]);
+    m.leaf(&authority, (&etcd("admin").0, &etcd("admin").1), "root", Usage::Client, &[]);
+    m.own(&pair("apiserver").1, 65534, 0o400);
+    m.own(&etcd("server").1, 60, 0o400);
+    m.is(
+        "Talos",
+        &[Role::ClientCa, Role::ApiserverServing, Role::FrontProxyClient, Role::EtcdServer, Role::EtcdPeer],
+        &[],
+    );
+}
+
+#[test]
+fn openshift_serves_several_certificates() {
+    let m = Maker::new();
+    let base = "etc/kubernetes/static-pod-resources";
+    let secret = |component: &str, name: &str| {
+        let folder = format!("{base}/{component}-certs/secrets/{name}");
+        (format!("{folder}/tls.crt"), format!("{folder}/tls.key"))
+    };
+    let clients = m.ca(
+        &format!("{base}/kube-apiserver-certs/configmaps/client-ca/ca-bundle.crt"),
+        None,
+        "admin-kubeconfig-signer",
+    );
+    m.ca(
+        &format!("{base}/kube-apiserver-certs/configmaps/aggregator-client-ca/ca-bundle.crt"),
+        None,
+        "openshift_aggregator-client-signer",
+    );
+    drop(clients);
+    let (signer, _) = Authority::new(&{
+        let mut params = forge::leaf("kube-apiserver-service-network-signer", None, None);
+        params.not_after = forge::days(3000);
+        params
+    });
+    for (name, san) in
+        [("service-network-serving-certkey", "kubernetes.default.svc"), ("localhost-serving-cert-certkey", "localhost")]
+    {
+        let files = secret("kube-apiserver", name);
+        m.leaf_for(&signer, (&files.0, &files.1), san, Usage::Server, &[san], 29);
+    }
+    let host = LiveHost::open(m.root()).unwrap();
+    let facts = Facts::read(&Recorder::new(&host, true));
+    assert_eq!(facts.of_role(Role::ApiserverServing).count(), 2);
+    let found = audit(&host, None, &profile()).breached;
+    // Certificates of thirty days are no alarm, and one for localhost need not name the Service.
+    assert!(!found.keys().any(|id| id.starts_with("pki.validity") || id.starts_with("pki.san")), "{found:#?}");
+}
+
+#[test]
+fn etcdadm_and_bottlerocket() {
+    let m = Maker::new();
+    let etcd = |stem: &str| (format!("etc/etcd/pki/{stem}.crt"), format!("etc/etcd/pki/{stem}.key"));
+    let authority = m.ca(&etcd("ca").0, Some(&etcd("ca").1), "etcd-ca");
+    for (stem, usage) in [("server", Usage::Both), ("peer", Usage::Both), ("etcdctl-etcd-client", Usage::Client)] {
+        m.leaf(&authority, (&etcd(stem).0, &etcd(stem).1), "n1", usage, &["n1", "127.0.0.1"]);
+    }
+    m.is("etcdadm", &[Role::EtcdServer, Role::EtcdPeer, Role::EtcdClient], &[]);
+    // The client of etcd has a key of another name.
+    let m = Maker::new();
+    let authority = m.ca("var/lib/kubeadm/pki/etcd/ca.crt", None, "etcd-ca");
+    m.leaf(
+        &authority,
+        ("var/lib/kubeadm/pki/server-etcd-client.crt", "var/lib/kubeadm/pki/apiserver-etcd-client.key"),
+        "apiserver",
+        Usage::Client,
+        &[],
+    );
+    m.is("Bottlerocket", &[Role::ApiserverEtcdClient, Role::EtcdServerCa], &[]);
+}
+
+#[test]
+fn a_managed_node_has_a_kubelet_and_no_more() {
+    let m = Maker::new();
+    let authority = m.ca("etc/kubernetes/certs/ca.crt", None, "ca");
+    m.leaf(
+        &authority,
+        ("etc/kubernetes/certs/client.crt", "etc/kubernetes/certs/client.key"),
+        "system:node:n1/system:nodes",
+        Usage::Client,
+        &[],
+    );
+    m.kubeconfig(
+        "var/lib/kubelet/kubeconfig",
+        "/etc/kubernetes/certs/ca.crt",
+        "/etc/kubernetes/certs/client.crt",
+        "/etc/kubernetes/certs/client.key",
+    );
+    m.is("managed", &[Role::KubeletClient, Role::KubeletClientCa], &[]);
+}
+
+#[test]
+fn a_machine_without_a_pki_is_no_noise() {
+    let m = Maker::new();
+    let audit = audit(&LiveHost::open(m.root()).unwrap() as &dyn Host, None, &profile());
+    assert!(audit.breached.is_empty() && audit.undetermined.is_empty() && audit.held.is_empty(), "{audit:#?}");
+}
