@@ -7,6 +7,7 @@ use crate::cluster::ClusterCommand;
 use crate::pki::PkiCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use seaworthy_checks::host::Layout;
+use seaworthy_checks::pki::live::Target;
 use seaworthy_checks::{KubernetesVersion, PkiProfile, Profile, Role, Runtime};
 use seaworthy_reports::{Format, Severity};
 
@@ -203,8 +204,35 @@ impl LayoutOptions {
             kubelet_config: given(&self.kubelet_config),
             manifests: given(&self.config_dir),
             pki: given(&self.pki_dir),
-            bare: false,
+            ..Layout::default()
         }
+    }
+}
+
+/// Who names a cluster or servers names no node, unless one is named, too.
+const NO_HOST: [(&str, clap::builder::ArgPredicate, Option<&str>); 2] = [
+    ("kubeconfig", clap::builder::ArgPredicate::IsPresent, None),
+    ("endpoints", clap::builder::ArgPredicate::IsPresent, None),
+];
+
+/// What can be asked without a node, for the PKI suite.
+#[derive(Debug, Args)]
+pub(crate) struct RemoteOptions {
+    /// The cluster whose API is asked, by a kubeconfig; its own node is not judged unless --host names it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig; by default its current one
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    pub(crate) context: Option<String>,
+    /// A TLS server to ask, as HOST:PORT or HOST:PORT=ROLE; several allowed
+    #[arg(long = "endpoint", value_name = "HOST:PORT[=ROLE]")]
+    pub(crate) endpoints: Vec<Target>,
+}
+
+impl RemoteOptions {
+    /// Is a cluster or a server named?
+    pub(crate) fn is_given(&self) -> bool {
+        self.kubeconfig.is_some() || !self.endpoints.is_empty()
     }
 }
 
@@ -216,10 +244,12 @@ pub(crate) struct RunOptions {
     pub(crate) profile: ProfileOptions,
     /// The node: / for this machine, a folder that a node's root is mounted at, or a recording; for the PKI suite also a
     /// folder that holds a PKI, or a kubeconfig; several allowed
-    #[arg(long = "host", visible_alias = "rootfs", value_name = "PATH", default_value = "/")]
+    #[arg(long = "host", visible_alias = "rootfs", value_name = "PATH", default_value = "/", default_value_ifs = NO_HOST)]
     pub(crate) hosts: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) layout: LayoutOptions,
+    #[command(flatten)]
+    pub(crate) remote: RemoteOptions,
     /// Only look: leave out the kernel probes, which try features in namespaces of their own
     #[arg(long)]
     pub(crate) passive: bool,
@@ -281,13 +311,15 @@ pub(crate) struct ExplainOptions {
 #[derive(Debug, Args)]
 pub(crate) struct RecordOptions {
     /// The node: / for this machine, or a folder that a node's root is mounted at
-    #[arg(long = "host", visible_alias = "rootfs", value_name = "PATH", default_value = "/")]
-    pub(crate) host: PathBuf,
+    #[arg(long = "host", visible_alias = "rootfs", value_name = "PATH", default_value = "/", default_value_ifs = NO_HOST)]
+    pub(crate) host: Option<PathBuf>,
     /// The recording to write
     #[arg(short = 'O', long, value_name = "FILE", default_value = "node.tar.zst")]
     pub(crate) output: PathBuf,
     #[command(flatten)]
     pub(crate) layout: LayoutOptions,
+    #[command(flatten)]
+    pub(crate) remote: RemoteOptions,
     /// Only look: leave out the kernel probes
     #[arg(long)]
     pub(crate) passive: bool,

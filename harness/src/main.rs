@@ -15,6 +15,7 @@ mod report;
 mod run;
 mod select;
 mod signals;
+mod sources;
 mod summary;
 mod waivers;
 

@@ -6,11 +6,11 @@ use std::path::Path;
 use anstream::eprintln;
 use seaworthy_checks::host::write_recording;
 use seaworthy_reports::{Difference, Format, Run, read_journal, run_schema, write_all};
-use seaworthy_suites::{Source, suites};
+use seaworthy_suites::suites;
 
-use crate::answer;
 use crate::cli::{DiffOptions, Output, RecordOptions, ReportOptions};
 use crate::fault::Fault;
+use crate::{answer, sources};
 
 pub(crate) fn record(options: &RecordOptions) -> Result<i32, Fault> {
     let path = &options.output;
@@ -19,10 +19,10 @@ pub(crate) fn record(options: &RecordOptions) -> Result<i32, Fault> {
             Fault::usage(format!("{} is there already", path.display())).hint("name another with -O, or add --force")
         );
     }
-    let source =
-        Source::open(&options.host, &options.layout.layout()).map_err(|error| Fault::usage(error.to_string()))?;
+    let sources = sources::open(options.host.as_slice(), options.layout.layout(), &options.remote)?;
+    let Some(source) = sources.first() else { return Err(Fault::usage("nothing to record was named")) };
     if !source.is_live() {
-        return Err(Fault::usage(format!("{} is a recording already", options.host.display())));
+        return Err(Fault::usage(format!("{} is a recording already", source.name())));
     }
     let suites: Vec<_> = suites().iter().map(|suite| suite.name).collect();
     let node = source.gather(options.passive, &suites);

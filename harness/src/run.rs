@@ -19,7 +19,7 @@ use crate::cli::RunOptions;
 use crate::fault::Fault;
 use crate::progress::Progress;
 use crate::waivers::{self, Waiver};
-use crate::{answer, select, signals, summary};
+use crate::{answer, select, signals, sources, summary};
 
 /// Beyond its budget a trial is noted; beyond this many times its budget it is given up.
 const PATIENCE: u32 = 10;
@@ -37,10 +37,11 @@ struct Deck<'a> {
 pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
     signals::listen();
     let trials: Vec<_> = select::select(&options.selection)?.into_iter().map(Arc::new).collect();
-    let mut sources = Vec::new();
-    for path in &options.hosts {
-        sources.push(Source::open(path, &options.layout.layout()).map_err(|error| Fault::usage(error.to_string()))?);
+    if options.remote.is_given() && trials.iter().all(|trial| trial.info.suite != "pki") {
+        let fault = Fault::usage("--kubeconfig and --endpoint are for the PKI suite");
+        return Err(fault.hint("add --suite pki"));
     }
+    let sources = sources::open(&options.hosts, options.layout.layout(), &options.remote)?;
     let names = subject_names(&sources, &options.hosts);
     let now = jiff::Timestamp::now();
     let profile = options.profile.profile(now);

@@ -9,7 +9,7 @@ mod pki;
 mod trial;
 mod workload;
 
-pub use node::{Node, NodeError, Source, node_suite};
+pub use node::{Kubeconfig, Node, NodeError, Source, node_suite};
 pub use pki::pki_suite;
 pub use trial::{Suite, Trial};
 pub use workload::workload_main;

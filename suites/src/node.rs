@@ -6,10 +6,12 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use seaworthy_checks::host::{
-    BadRecording, Host, Layout, LiveHost, Meta, Query, Recorder, Refusal, Reply, Transcript, read_recording,
+    BadRecording, Cluster, Host, Layout, LiveHost, Meta, Query, Recorder, Refusal, Remote, Reply, Transcript,
+    read_recording,
 };
 use seaworthy_checks::node::{Facts, Peer, View, checks};
 use seaworthy_checks::pki;
+use seaworthy_checks::pki::live::Target;
 use seaworthy_reports::{Evidence, Subject};
 
 use crate::convert;
@@ -61,6 +63,13 @@ pub enum Source {
         /// The node.
         host: LiveHost,
     },
+    /// No node, but a cluster's API, or servers.
+    Remote {
+        /// The kubeconfig or the servers.
+        name: String,
+        /// Both.
+        host: Remote,
+    },
     /// A recorded one.
     Recorded {
         /// Its meta data.
@@ -68,6 +77,21 @@ pub enum Source {
         /// What it said.
         transcript: Transcript,
     },
+}
+
+/// A kubeconfig that the user named.
+#[derive(Debug, Clone)]
+pub struct Kubeconfig {
+    /// The file.
+    pub path: PathBuf,
+    /// The context; by default its current one.
+    pub context: Option<String>,
+}
+
+impl Kubeconfig {
+    fn open(&self) -> Result<Cluster, Refusal> {
+        Cluster::open(&self.path, self.context.as_deref())
+    }
 }
 
 impl Source {
@@ -112,46 +136,69 @@ impl Source {
         Ok(Self::Recorded { meta, transcript })
     }
 
+    /// A cluster, by a kubeconfig that the user named, and servers; without a node.
+    ///
+    /// # Errors
+    /// If the kubeconfig leads nowhere.
+    pub fn remote(kubeconfig: Option<&Kubeconfig>, endpoints: Vec<Target>) -> Result<Self, NodeError> {
+        let servers = endpoints.iter().map(|target| format!("{}:{}", target.host, target.port));
+        let place = kubeconfig.map(|config| config.path.display().to_string());
+        let name = place.into_iter().chain(servers).collect::<Vec<_>>().join(", ");
+        let cluster = kubeconfig.map(Kubeconfig::open).transpose()?;
+        Ok(Self::Remote { name, host: Remote::new(cluster, endpoints)? })
+    }
+
+    /// Lets the API of a cluster be asked beside a live node.
+    ///
+    /// # Errors
+    /// If the kubeconfig leads nowhere.
+    pub fn with_cluster(self, kubeconfig: &Kubeconfig) -> Result<Self, NodeError> {
+        Ok(match self {
+            Self::Live { name, host } => Self::Live { name, host: host.with_cluster(kubeconfig.open()?) },
+            other => other,
+        })
+    }
+
     /// The node's name.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Live { name, .. } => name,
+            Self::Live { name, .. } | Self::Remote { name, .. } => name,
             Self::Recorded { meta, .. } => &meta.hostname,
         }
     }
 
-    /// Is it a live node, that may say something else when it is asked again?
+    /// Is it live, so that it may say something else when it is asked again?
     #[must_use]
     pub fn is_live(&self) -> bool {
-        matches!(self, Self::Live { .. })
+        !matches!(self, Self::Recorded { .. })
     }
 
     /// Asks the node everything that these suites need; `passive` leaves out all that does more than look.
     #[must_use]
     pub fn gather(&self, passive: bool, suites: &[&str]) -> Node {
-        match self {
-            Self::Recorded { meta, transcript } => Node::of(meta.clone(), transcript.clone()),
-            Self::Live { name, host } => {
-                let recorder = Recorder::new(host, passive);
-                if suites.contains(&"node") {
-                    drop(Facts::read(&recorder));
-                }
-                if suites.contains(&"pki") {
-                    drop(pki::Facts::read(&recorder));
-                }
-                // For the head of the report, whether or not a judge needs it.
-                recorder.ask(&Query::System).ok();
-                recorder.ask(&Query::Read { path: "/etc/os-release".to_owned() }).ok();
-                let meta = Meta {
-                    hostname: name.clone(),
-                    recorded: jiff::Timestamp::now(),
-                    version: env!("CARGO_PKG_VERSION").to_owned(),
-                    constructed: None,
-                };
-                Node::of(meta, recorder.finish())
-            }
+        let (name, host): (_, &dyn Host) = match self {
+            Self::Recorded { meta, transcript } => return Node::of(meta.clone(), transcript.clone()),
+            Self::Live { name, host } => (name, host),
+            Self::Remote { name, host } => (name, host),
+        };
+        let recorder = Recorder::new(host, passive);
+        if suites.contains(&"node") {
+            drop(Facts::read(&recorder));
         }
+        if suites.contains(&"pki") {
+            drop(pki::Facts::read(&recorder));
+        }
+        // For the head of the report, whether or not a judge needs it.
+        recorder.ask(&Query::System).ok();
+        recorder.ask(&Query::Read { path: "/etc/os-release".to_owned() }).ok();
+        let meta = Meta {
+            hostname: name.clone(),
+            recorded: jiff::Timestamp::now(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            constructed: None,
+        };
+        Node::of(meta, recorder.finish())
     }
 }
 

@@ -14,7 +14,9 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
 use nix::sys::stat::Mode;
 
-use super::{Answer, Entry, FileKind, FileSystem, Host, Layout, Query, Refusal, RefusalKind, Reply, Stat, System};
+use super::{
+    Answer, Cluster, Entry, FileKind, FileSystem, Host, Layout, Query, Refusal, RefusalKind, Reply, Stat, System,
+};
 
 /// The most bytes that are read of one file: 1 MiB.
 pub(super) const READ_LIMIT: u64 = 1 << 20;
@@ -28,6 +30,7 @@ pub struct LiveHost {
     root_path: PathBuf,
     probes: Option<PathBuf>,
     layout: Layout,
+    cluster: Option<Cluster>,
 }
 
 impl LiveHost {
@@ -40,7 +43,8 @@ impl LiveHost {
         let fd = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| {
             fail(kind(errno), format!("cannot be opened as the node's root directory: {}", errno.desc()))
         })?;
-        let host = Self { root: fd, root_path: root.to_owned(), probes: None, layout: Layout::default() };
+        let host =
+            Self { root: fd, root_path: root.to_owned(), probes: None, layout: Layout::default(), cluster: None };
         let proc_is_there = host.stat("/proc/version").is_ok();
         if !proc_is_there && host.stat("/etc").is_err() {
             return Err(fail(
@@ -61,7 +65,7 @@ impl LiveHost {
             Refusal::new(kind(errno), format!("{}: cannot be opened as a folder: {}", folder.display(), errno.desc()))
         })?;
         let layout = Layout { pki: Some("/".to_owned()), bare: true, ..Layout::default() };
-        Ok(Self { root: fd, root_path: folder.to_owned(), probes: None, layout })
+        Ok(Self { root: fd, root_path: folder.to_owned(), probes: None, layout, cluster: None })
     }
 
     /// Lets probes be asked: `program` must call [`probe_main`](super::probe_main) first of all. Without it they are not tried.
@@ -75,6 +79,13 @@ impl LiveHost {
     #[must_use]
     pub fn with_layout(mut self, layout: Layout) -> Self {
         self.layout = layout;
+        self
+    }
+
+    /// Lets a cluster's API be asked.
+    #[must_use]
+    pub fn with_cluster(mut self, cluster: Cluster) -> Self {
+        self.cluster = Some(cluster);
         self
     }
 
@@ -284,6 +295,11 @@ impl Host for LiveHost {
             Query::Cri { socket, call } => super::cri::call(self, socket, *call),
             Query::Get { url } => super::http::get(url),
             Query::Lookup { name } => super::lookup::lookup(self, name),
+            Query::Kubeconfig | Query::Api { .. } => match &self.cluster {
+                Some(cluster) => cluster.ask(query),
+                None => Err(Refusal::new(RefusalKind::NotAsked, format!("{query}: no kubeconfig was named"))),
+            },
+            Query::Tls { address, call } => super::tls::call(address, call),
             Query::Probe { probe } => match &self.probes {
                 Some(program) => super::probe::ask(program, &self.root_path, *probe),
                 None => Err(Refusal::new(RefusalKind::NotAsked, format!("{query}: this program does not probe"))),

@@ -3,6 +3,7 @@
 //! Three kinds answer: [`LiveHost`] (this machine, or a node's root mounted at a path), [`Transcript`] (what a host once
 //! said, from memory or a recording) and [`Recorder`], which asks another host, redacts and remembers.
 
+mod cluster;
 mod credentials;
 mod cri;
 mod http;
@@ -14,18 +15,25 @@ mod program;
 mod query;
 mod recording;
 mod redact;
+mod remote;
+mod tls;
 mod transcript;
 
+pub use cluster::{
+    ApiCall, Cluster, Leaf, NoPair, Pairing, Reducer, SecretObject, Signature, TlsSecret, TlsSecrets, jws, kubeconfig,
+};
 pub use credentials::{Block, Credentials, Form, Holds, Oddity, WrongLabel};
 pub use live::LiveHost;
 pub use probe::probe_main;
 pub use process::Process;
 pub use query::{
     Answer, CriCall, Entry, FileKind, FileSystem, Layout, Probe, Program, Query, Refusal, RefusalKind, Reply, Stat,
-    System,
+    System, TlsCall,
 };
 pub use recording::{BadRecording, FORMAT as RECORDING_FORMAT, read_recording, write_recording};
 pub use redact::redact;
+pub use remote::Remote;
+pub use tls::{Served, Survey, Welcome, hello, suites};
 pub use transcript::{Meta, Recorder, Transcript};
 
 use crate::fact::Fact;
@@ -135,6 +143,12 @@ pub fn refused<T>(what: &str, answer: Answer) -> Fact<T> {
             _ => Fact::Unreadable(refusal.to_string()),
         },
     }
+}
+
+/// Runs a future to its end on a thread of its own, whatever runtime the caller may be in.
+fn block_on<T: Send>(runtime: &tokio::runtime::Runtime, future: impl Future<Output = T> + Send) -> T {
+    let thread = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(future)).join());
+    thread.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Runs a future to its end on a thread and runtime of its own, whatever runtime the caller may be in.

@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster::ApiCall;
+use crate::pki::live::Target;
+
 /// One question to a host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
@@ -72,6 +75,20 @@ pub enum Query {
         /// Which one.
         probe: Probe,
     },
+    /// What the kubeconfig says that the user named; the reply is a [`kubeconfig::Facts`](super::kubeconfig::Facts) as a value.
+    Kubeconfig,
+    /// A read of the API of that kubeconfig's cluster; the reply is what [`ApiCall`] says, as a value.
+    Api {
+        /// What is read.
+        call: ApiCall,
+    },
+    /// What a TLS server says to someone without a key; the reply is what [`TlsCall`] says, as a value.
+    Tls {
+        /// Address and port, as in `192.0.2.7:6443` or `[2001:db8::7]:6443`.
+        address: String,
+        /// What is asked.
+        call: TlsCall,
+    },
 }
 
 impl fmt::Display for Query {
@@ -91,6 +108,9 @@ impl fmt::Display for Query {
             Self::Get { url } => write!(f, "GET {url}"),
             Self::Lookup { name } => write!(f, "look-up of {name}"),
             Self::Probe { probe } => write!(f, "probe {probe:?}"),
+            Self::Kubeconfig => f.write_str("kubeconfig"),
+            Self::Api { call } => write!(f, "GET {call}"),
+            Self::Tls { address, call } => write!(f, "{call} at {address}"),
         }
     }
 }
@@ -137,6 +157,35 @@ pub enum CriCall {
     Status,
     /// `runtime.v1.RuntimeService/RuntimeConfig`
     RuntimeConfig,
+}
+
+/// What is asked of a TLS server.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsCall {
+    /// A handshake: the certificates that it presents and how it asks for the client's, as [`Served`](super::Served).
+    Served {
+        /// The server name to indicate, if any.
+        name: Option<String>,
+    },
+    /// A GET without a certificate and a token, as [`Welcome`](super::Welcome).
+    Welcome {
+        /// The path.
+        path: String,
+    },
+    /// Every version, cipher suite and group that it accepts, as [`Survey`](super::Survey).
+    Survey,
+}
+
+impl fmt::Display for TlsCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Served { name: None } => f.write_str("certificates presented"),
+            Self::Served { name: Some(name) } => write!(f, "certificates presented for {name}"),
+            Self::Welcome { path } => write!(f, "anonymous GET {path}"),
+            Self::Survey => f.write_str("what is accepted"),
+        }
+    }
 }
 
 /// A kernel feature tried by use.
@@ -199,6 +248,9 @@ pub struct Layout {
     pub pki: Option<String>,
     /// Is that all there is, rather than a part of a node?
     pub bare: bool,
+    /// TLS servers to ask beside those that listen on this node.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<Target>,
 }
 
 /// The type of a file.

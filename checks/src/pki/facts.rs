@@ -8,6 +8,7 @@ use super::settings::Settings;
 use super::store::{Contents, File, Held, Store};
 use super::x509::path::Signatures;
 use super::x509::{Certificate, PublicKey};
+use super::{api, live};
 use crate::conclusion::{Conclusion, Inconclusive};
 use crate::fact::Fact;
 use crate::host::{Host, Query, RefusalKind};
@@ -98,6 +99,10 @@ pub struct Facts {
     pub unread: Vec<Unread>,
     /// Signatures that were verified, each once.
     pub signatures: Signatures,
+    /// What the cluster's servers present.
+    pub live: live::Facts,
+    /// What its API says.
+    pub api: api::Facts,
 }
 
 /// A file that is there and could not be read.
@@ -141,6 +146,7 @@ impl Facts {
         let named: Vec<_> = store.iter().flat_map(referred).collect();
         named.iter().for_each(|file| store.read(host, file));
         let settings = Settings::read(host, &discovery);
+        let api = api::Facts::read(host);
         let mut facts = Self {
             unseen,
             discovery,
@@ -151,6 +157,8 @@ impl Facts {
             clients: Vec::new(),
             unread: Vec::new(),
             signatures: Signatures::default(),
+            live: live::Facts::read(host, api.leads()),
+            api,
         };
         facts.relate();
         facts

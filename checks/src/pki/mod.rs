@@ -3,16 +3,19 @@
 //! [`Facts::read`] discovers the PKI by role and reads it; [`checks`] is the registry. Every tool looks at expiry, file modes
 //! or flags; that files, flags, kubeconfigs, running processes and other nodes agree is what is judged here.
 
+pub mod api;
 mod check;
 pub mod discover;
 pub mod expiry;
 mod facts;
 pub mod graph;
 pub mod kubeconfig;
+pub mod live;
 pub mod plan;
 pub mod settings;
 pub mod store;
 mod tally;
+mod trust;
 pub mod x509;
 
 pub use check::checks;

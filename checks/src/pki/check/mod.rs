@@ -13,7 +13,7 @@ mod validity;
 
 use super::facts::{Facts, Of};
 use super::tally::Tally;
-use super::{Check, View};
+use super::{Check, View, api, live};
 use crate::check::{Remedy, Severity};
 use crate::conclusion::Breach;
 
@@ -36,6 +36,8 @@ pub fn checks() -> Vec<Check> {
         flag::checks,
         kubeconfig::checks,
         cluster::checks,
+        live::checks,
+        api::checks,
     ];
     families.into_iter().flat_map(|family| family()).collect()
 }

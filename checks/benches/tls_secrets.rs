@@ -1,0 +1,90 @@
+//! CPU time and memory of a hundred thousand TLS Secrets, from the pages as they come from the API to the verdicts.
+//!
+//! `cargo bench -p seaworthy-checks --bench tls_secrets`; the figures of a run are in docs/pki-live.md. Pages are made while they are
+//! read, and their making is not counted.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use nix::sys::resource::{UsageWho, getrusage};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm};
+use seaworthy_checks::host::{ApiCall, Query, Reducer, Reply, SecretObject, Transcript};
+use seaworthy_checks::pki::{Facts, View, checks};
+use seaworthy_checks::{Profile, Verdict};
+use serde::Deserialize;
+
+const SECRETS: usize = 100_000;
+const PAGE: usize = 500;
+
+#[derive(Deserialize)]
+struct Page {
+    items: Vec<SecretObject>,
+}
+
+fn cpu() -> f64 {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    seconds(usage.user_time()) + seconds(usage.system_time())
+}
+
+/// Peak of the memory of this process, in MiB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+/// Certificate and key in PEM, and then in base64, as a Secret has them.
+fn pair(algorithm: &'static SignatureAlgorithm, number: usize) -> (String, String) {
+    let key = KeyPair::generate_for(algorithm).unwrap();
+    let names = vec![format!("www{number}.test"), format!("api{number}.test")];
+    let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+    (STANDARD.encode(certificate.pem()), STANDARD.encode(key.serialize_pem()))
+}
+
+fn run(title: &str, pairs: &[(String, String)]) {
+    let mut reducer = Reducer::default();
+    let (mut spent, mut bytes) = (0.0, 0);
+    for page in 0..SECRETS / PAGE {
+        let items: Vec<_> = (0..PAGE)
+            .map(|place| {
+                let number = page * PAGE + place;
+                let (certificate, key) = &pairs[number % pairs.len()];
+                format!(r#"{{"metadata":{{"namespace":"team-{}","name":"www-{number}","uid":"6b1c","annotations":{{"a":"b"}}}},"data":{{"tls.crt":"{certificate}","tls.key":"{key}"}},"type":"kubernetes.io/tls"}}"#, number % 100)
+            })
+            .collect();
+        let text = format!(r#"{{"kind":"SecretList","metadata":{{"continue":"x"}},"items":[{}]}}"#, items.join(","));
+        bytes += text.len();
+        let before = cpu();
+        let page: Page = serde_json::from_str(&text).unwrap();
+        page.items.iter().for_each(|secret| reducer.add(secret));
+        spent += cpu() - before;
+    }
+    let before = cpu();
+    let mut transcript = Transcript::default();
+    let value = serde_json::to_value(reducer.finish()).unwrap();
+    transcript.insert(Query::Api { call: ApiCall::TlsSecrets }, Ok(Reply::Value(value)));
+    transcript.insert(Query::Kubeconfig, Ok(Reply::Value(serde_json::json!({ "context": "bench" }))));
+    let facts = Facts::read(&transcript);
+    let profile = Profile::new(jiff::Timestamp::now());
+    let view = View::alone(&facts, &profile);
+    let judged =
+        checks().into_iter().filter(|check| check.id.starts_with("pki.api.tls-") && check.id != "pki.api.tls-hosts");
+    let held = judged.filter(|check| check.judge(&view).verdict == Verdict::Holds).count();
+    assert_eq!(held, 4);
+    let judging = cpu() - before;
+    println!(
+        "{title}: {:.2} s of CPU ({spent:.2} s reading {} MB, {judging:.2} s judging); peak of the process {} MiB",
+        spent + judging,
+        bytes / 1_000_000,
+        peak()
+    );
+}
+
+fn main() {
+    println!("{SECRETS} TLS Secrets");
+    let make = |algorithm, count: usize| (0..count).map(|number| pair(algorithm, number)).collect::<Vec<_>>();
+    run("1,000 certificates, RSA 2048, each in 100 Secrets", &make(&PKCS_RSA_SHA256, 1_000));
+    run("100,000 certificates, ECDSA P-256", &make(&PKCS_ECDSA_P256_SHA256, SECRETS));
+}

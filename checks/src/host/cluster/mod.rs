@@ -1,0 +1,182 @@
+//! A cluster, asked through its API with the credentials of a kubeconfig that the user named. It is only read.
+//!
+//! What the API says is reduced as it arrives (see [`ApiCall`]); a Secret never gets further than its public half.
+
+mod call;
+pub mod jws;
+pub mod kubeconfig;
+mod secrets;
+
+use std::path::Path;
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub use call::ApiCall;
+pub use secrets::{Leaf, NoPair, Pairing, Reducer, SecretObject, Signature, TlsSecret, TlsSecrets};
+
+use super::{Answer, Query, Refusal, RefusalKind, Reply};
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long the server may keep us waiting for more of an answer.
+const READ: Duration = Duration::from_secs(30);
+/// How many objects a page has: 3 MB of Secrets, at what a certificate and its key usually take.
+const PAGE: u32 = 500;
+/// The most objects that are read of one list.
+const LIST_LIMIT: usize = 1_000_000;
+
+/// A cluster that can be asked.
+pub struct Cluster {
+    client: kube::Client,
+    runtime: tokio::runtime::Runtime,
+    kubeconfig: Value,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Reads a kubeconfig; no connection is made yet. Without a context, its current one counts.
+    ///
+    /// A plug-in that the kubeconfig names for credentials (`exec`) is run, as kubectl runs it.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is no kubeconfig, or lacks the context, the cluster or the user.
+    pub fn open(path: &Path, context: Option<&str>) -> Result<Self, Refusal> {
+        let failed = |why: String| Refusal::new(RefusalKind::Failed, format!("kubeconfig {}: {why}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let facts = kubeconfig::Facts::read(&text, context, path.parent().unwrap_or(Path::new("/")))
+            .map_err(|why| failed(why.to_string()))?;
+        let kubeconfig = serde_json::to_value(&facts).map_err(|error| failed(error.to_string()))?;
+        // Fails only if a provider is installed already, which is then this one.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|error| failed(error.to_string()))?;
+        let config = Kubeconfig::read_from(path).map_err(|error| failed(error.to_string()))?;
+        let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+        let connect = async {
+            let mut config = kube::Config::from_custom_kubeconfig(config, &options).await?;
+            config.connect_timeout = Some(CONNECT);
+            config.read_timeout = Some(READ);
+            config.reset_reader_on_write = true;
+            kube::Client::try_from(config)
+        };
+        let client = super::block_on(&runtime, connect).map_err(|error| failed(error.to_string()))?;
+        Ok(Self { client, runtime, kubeconfig })
+    }
+
+    /// Answers the two queries that are for a cluster.
+    pub(super) fn ask(&self, query: &Query) -> Answer {
+        match query {
+            Query::Kubeconfig => Ok(Reply::Value(self.kubeconfig.clone())),
+            Query::Api { call } => super::block_on(&self.runtime, self.answer(*call)).map(Reply::Value),
+            _ => Err(Refusal::new(RefusalKind::NotAsked, format!("{query}: a cluster cannot be asked that"))),
+        }
+    }
+
+    async fn answer(&self, call: ApiCall) -> Result<Value, Refusal> {
+        match call {
+            ApiCall::Tokens => {
+                let info = self.object(ApiCall::ClusterInfo).await.unwrap_or_default();
+                let mut tokens = Vec::new();
+                self.list(call, |secret: Value| tokens.push(secrets::token(&secret, &info))).await?;
+                Ok(tokens.into())
+            }
+            ApiCall::TlsSecrets => {
+                let mut reducer = secrets::Reducer::default();
+                self.list(call, |secret| reducer.add(&secret)).await?;
+                serde_json::to_value(reducer.finish()).map_err(|error| odd(call, &error))
+            }
+            ApiCall::SharedCerts => Ok(secrets::shared_certs(&self.object(call).await?)),
+            ApiCall::Metrics => Ok(call::weakened(&self.text(call, call.path()).await?)),
+            _ if call.is_list() => {
+                let mut rows = Vec::new();
+                self.list(call, |object: Value| rows.push(call.reduce(&object))).await?;
+                Ok(rows.into())
+            }
+            _ => Ok(call.reduce(&self.object(call).await?)),
+        }
+    }
+
+    async fn object(&self, call: ApiCall) -> Result<Value, Refusal> {
+        let text = self.text(call, call.path()).await?;
+        serde_json::from_str(&text).map_err(|error| odd(call, &error))
+    }
+
+    /// Hands over the objects of a list, page by page.
+    async fn list<T: DeserializeOwned>(&self, call: ApiCall, mut each: impl FnMut(T)) -> Result<(), Refusal> {
+        let joint = if call.path().contains('?') { '&' } else { '?' };
+        let (mut next, mut count) = (String::new(), 0);
+        loop {
+            let text = self.text(call, &format!("{}{joint}limit={PAGE}{next}", call.path())).await?;
+            let page: Page<T> = serde_json::from_str(&text).map_err(|error| odd(call, &error))?;
+            count += page.items.len();
+            page.items.into_iter().for_each(&mut each);
+            if page.metadata.next.is_empty() {
+                return Ok(());
+            }
+            if count >= LIST_LIMIT {
+                return Err(Refusal::new(RefusalKind::Failed, format!("{call}: more than {LIST_LIMIT} objects")));
+            }
+            next = format!("&continue={}", escaped(&page.metadata.next));
+        }
+    }
+
+    async fn text(&self, call: ApiCall, path: &str) -> Result<String, Refusal> {
+        let failed = |why: String| Refusal::new(RefusalKind::Failed, format!("{call}: {why}"));
+        let request = http::Request::get(path).body(Vec::new()).map_err(|error| failed(error.to_string()))?;
+        self.client.request_text(request).await.map_err(|error| refusal(call, &error))
+    }
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+struct Page<T> {
+    #[serde(default)]
+    metadata: PageMetadata,
+    #[serde(default = "Vec::new")]
+    items: Vec<T>,
+}
+
+#[derive(Default, Deserialize)]
+struct PageMetadata {
+    #[serde(default, rename = "continue")]
+    next: String,
+}
+
+/// A text as it may stand in the value of a query.
+fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+fn odd(call: ApiCall, error: &serde_json::Error) -> Refusal {
+    Refusal::new(RefusalKind::Failed, format!("{call}: the answer is not what the API is documented to say: {error}"))
+}
+
+/// Why the server did not answer; the deepest cause is the one that helps.
+fn refusal(call: ApiCall, error: &kube::Error) -> Refusal {
+    if let kube::Error::Api(status) = error {
+        let kind = match status.code {
+            404 => RefusalKind::Absent,
+            401 | 403 => RefusalKind::Denied,
+            _ => RefusalKind::Failed,
+        };
+        return Refusal::new(kind, format!("{call}: {} ({})", status.message, status.code));
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    Refusal::new(RefusalKind::Failed, format!("{call}: {cause}"))
+}

@@ -1,0 +1,251 @@
+//! Secrets, reduced to what is no secret as soon as they arrive: of a key its public half is compared and forgotten, of a token
+//! it is said whether it signed, of shared certificates their names.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::jws;
+use crate::pki::x509::PublicKey;
+use crate::pki::x509::pem::{Content, Document};
+
+/// All TLS Secrets of a cluster. A certificate that many of them hold is kept once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsSecrets {
+    /// The certificates, in the order in which they were met.
+    pub leaves: Vec<Leaf>,
+    /// The Secrets.
+    pub secrets: Vec<TlsSecret>,
+}
+
+/// What is known of the first certificate in a `tls.crt`, and of those behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Leaf {
+    /// The SHA-256 of its DER, in hexadecimal.
+    pub sha256: String,
+    /// Its subject.
+    pub subject: String,
+    /// Its issuer.
+    pub issuer: String,
+    /// The first second in which it is valid.
+    pub not_before: Timestamp,
+    /// The last one.
+    pub not_after: Timestamp,
+    /// The DNS names that it is for.
+    pub dns: Vec<String>,
+    /// The addresses that it is for.
+    pub ips: Vec<IpAddr>,
+    /// Which certificate of the chain, counted from 1, is not signed by the one behind it, by their names.
+    pub out_of_order: Option<usize>,
+}
+
+/// A TLS Secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TlsSecret {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its certificate, by its place in [`TlsSecrets::leaves`].
+    pub leaf: Option<usize>,
+    /// Do certificate and key belong together?
+    pub pairing: Pairing,
+}
+
+/// Do a certificate and a key belong together?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pairing {
+    /// They do.
+    Pair,
+    /// The key is that of another certificate.
+    Mismatch,
+    /// One of them is not there, or cannot be read.
+    Broken(NoPair),
+}
+
+/// What is missing of a pair, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoPair {
+    /// The certificate.
+    #[error("tls.crt: {0}")]
+    Certificate(String),
+    /// The key.
+    #[error("tls.key: {0}")]
+    Key(String),
+}
+
+/// A Secret as the API has it; only what is needed is read.
+#[derive(Debug, Deserialize)]
+pub struct SecretObject {
+    metadata: SecretMetadata,
+    #[serde(default)]
+    data: SecretData,
+}
+
+#[derive(Debug, Deserialize)]
+struct SecretMetadata {
+    #[serde(default)]
+    namespace: String,
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
+struct SecretData {
+    #[serde(default, rename = "tls.crt")]
+    certificate: String,
+    #[serde(default, rename = "tls.key")]
+    key: String,
+}
+
+impl std::fmt::Debug for SecretData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretData(not shown)")
+    }
+}
+
+type Sum = [u8; 32];
+
+fn sum(text: &str) -> Sum {
+    let mut sum = [0; 32];
+    sum.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+    sum
+}
+
+/// Turns Secrets into [`TlsSecrets`], one at a time: memory grows with the certificates that differ, not with their copies.
+#[derive(Debug, Default)]
+pub struct Reducer {
+    all: TlsSecrets,
+    certificates: HashMap<Sum, Result<(usize, Sum), NoPair>>,
+    keys: HashMap<Sum, Result<Sum, NoPair>>,
+}
+
+impl Reducer {
+    /// Takes in a Secret.
+    pub fn add(&mut self, secret: &SecretObject) {
+        let SecretObject { metadata, data } = secret;
+        let leaves = &mut self.all.leaves;
+        let certificate = self
+            .certificates
+            .entry(sum(&data.certificate))
+            .or_insert_with(|| {
+                let (leaf, key) = leaf(&data.certificate).map_err(NoPair::Certificate)?;
+                leaves.push(leaf);
+                Ok((leaves.len() - 1, key))
+            })
+            .clone();
+        let key = self.keys.entry(sum(&data.key)).or_insert_with(|| public_half(&data.key).map_err(NoPair::Key));
+        let leaf = certificate.as_ref().ok().map(|(leaf, _)| *leaf);
+        let pairing = match (certificate, key) {
+            (Err(why), _) => Pairing::Broken(why),
+            (_, Err(why)) => Pairing::Broken(why.clone()),
+            (Ok((_, wanted)), Ok(found)) if wanted == *found => Pairing::Pair,
+            _ => Pairing::Mismatch,
+        };
+        let (namespace, name) = (metadata.namespace.clone(), metadata.name.clone());
+        self.all.secrets.push(TlsSecret { namespace, name, leaf, pairing });
+    }
+
+    /// All that were taken in.
+    #[must_use]
+    pub fn finish(self) -> TlsSecrets {
+        self.all
+    }
+}
+
+/// Reads a `tls.crt`: what is kept of it, and the SHA-256 of its public key.
+fn leaf(encoded: &str) -> Result<(Leaf, Sum), String> {
+    let pem = STANDARD.decode(encoded).map_err(|_| "it is no base64".to_owned())?;
+    let document = Document::read(&pem);
+    let chain: Vec<_> = document.certificates().collect();
+    let first = chain.first().ok_or_else(|| nothing(&document, "certificate"))?;
+    let signed_by_next = |pair: &[&crate::pki::x509::Certificate]| pair[0].issuer.der == pair[1].subject.der;
+    let leaf = Leaf {
+        sha256: first.fingerprint.to_string(),
+        subject: first.subject.to_string(),
+        issuer: first.issuer.to_string(),
+        not_before: first.not_before,
+        not_after: first.not_after,
+        dns: first.extensions.subject_alt_names.as_ref().map(|names| names.dns.clone()).unwrap_or_default(),
+        ips: first.extensions.subject_alt_names.as_ref().map(|names| names.ips.clone()).unwrap_or_default(),
+        out_of_order: chain.windows(2).position(|pair| !signed_by_next(pair)).map(|at| at + 1),
+    };
+    Ok((leaf, first.public_key.sha256.0))
+}
+
+/// Reads a `tls.key`: the SHA-256 of its public half.
+fn public_half(encoded: &str) -> Result<Sum, String> {
+    let pem = STANDARD.decode(encoded).map_err(|_| "it is no base64".to_owned())?;
+    let document = Document::read(&pem);
+    let key: Option<&PublicKey> = document.keys().map(|key| &key.public).next();
+    key.map(|key| key.sha256.0).ok_or_else(|| nothing(&document, "key"))
+}
+
+/// Why there is none.
+fn nothing(document: &Document, what: &str) -> String {
+    let broken = document.blocks.iter().find_map(|block| match &block.content {
+        Content::BrokenCertificate(why) => Some(why.to_string()),
+        Content::BrokenKey(why) => Some(why.to_string()),
+        _ => None,
+    });
+    broken.unwrap_or_else(|| format!("there is no {what} in it"))
+}
+
+/// Has a token signed `cluster-info`?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signature {
+    /// It has.
+    Good,
+    /// There is a signature in its name, which is not its own; says why.
+    Bad(String),
+    /// There is no signature in its name.
+    Missing,
+}
+
+/// A bootstrap token without its secret, and whether it signed `cluster-info` (the ConfigMap, or null).
+pub(super) fn token(secret: &Value, info: &Value) -> Value {
+    let field = |name: &str| {
+        let encoded = secret.pointer(&format!("/data/{name}")).and_then(Value::as_str)?;
+        STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok())
+    };
+    let id = field("token-id").unwrap_or_default();
+    let content = info.pointer("/data/kubeconfig").and_then(Value::as_str);
+    let signature = info["data"][format!("{}{id}", jws::KEY_PREFIX)].as_str();
+    let signature = match (content, signature) {
+        (Some(content), Some(signature)) => {
+            let key = field("token-secret").unwrap_or_default();
+            jws::verify(&id, key.as_bytes(), content, signature)
+                .map_or_else(|why| Signature::Bad(why.to_string()), |()| Signature::Good)
+        }
+        _ => Signature::Missing,
+    };
+    let truth = |name: &str| field(name).as_deref() == Some("true");
+    json!({
+        "name": secret.pointer("/metadata/name"),
+        "created": secret.pointer("/metadata/creationTimestamp"),
+        "id": id,
+        "expiration": field("expiration"),
+        "groups": field("auth-extra-groups"),
+        "authenticates": truth("usage-bootstrap-authentication"),
+        "signs": truth("usage-bootstrap-signing"),
+        "signature": signature,
+    })
+}
+
+/// The Secret `kubeadm-certs` without its content.
+pub(super) fn shared_certs(secret: &Value) -> Value {
+    let files = secret["data"].as_object().map(|data| data.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    let owners = secret.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    let owners: Vec<_> = owners.into_iter().flatten().map(|owner| owner["name"].clone()).collect();
+    json!({ "created": secret.pointer("/metadata/creationTimestamp"), "owners": owners, "files": files })
+}

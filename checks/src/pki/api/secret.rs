@@ -1,0 +1,163 @@
+//! Claims about TLS Secrets: certificate and key belong together, the chain is in order, it lasts, and it is for the hosts that
+//! Ingresses serve by it. A cluster may have a hundred thousand of them: each claim goes through them once.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{claim, need};
+use crate::check::{Remedy, Severity};
+use crate::conclusion::Breach;
+use crate::host::{Leaf, NoPair, Pairing, TlsSecret, TlsSecrets};
+use crate::pki::live::{day, matches};
+use crate::pki::tally::Tally;
+use crate::pki::{Check, View};
+
+const SECRETS: &str = "https://kubernetes.io/docs/concepts/configuration/secret/";
+const INGRESS: &str = "https://kubernetes.io/docs/concepts/services-networking/ingress/";
+
+const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How many breaches of one claim are told one by one.
+const TOLD: usize = 100;
+
+fn subject(secret: &TlsSecret) -> String {
+    format!("Secret {}/{}", secret.namespace, secret.name)
+}
+
+/// Goes through all TLS Secrets; `fault` says what does not hold of one.
+fn each(view: &View<'_>, tally: &mut Tally, fault: impl Fn(&TlsSecret, Option<&Leaf>) -> Option<Breach>) {
+    let Some(TlsSecrets { leaves, secrets }) = need(&view.facts.api.tls_secrets, tally) else { return };
+    let mut more = 0_usize;
+    let mut told = 0;
+    for secret in secrets {
+        tally.look();
+        let Some(breach) = fault(secret, secret.leaf.and_then(|leaf| leaves.get(leaf))) else { continue };
+        if told < TOLD {
+            told += 1;
+            tally.breach(breach);
+        } else {
+            more += 1;
+        }
+    }
+    if more > 0 {
+        tally.breach(Breach::new("TLS Secrets", format!("the same is so of {more} more")));
+    }
+}
+
+fn pair(view: &View<'_>, tally: &mut Tally) {
+    each(view, tally, |secret, _| {
+        let subject = subject(secret);
+        match &secret.pairing {
+            Pairing::Pair => None,
+            Pairing::Mismatch => {
+                Some(Breach::new(&subject, format!("the key in {subject} is not that of its certificate")))
+            }
+            Pairing::Broken(why @ (NoPair::Certificate(_) | NoPair::Key(_))) => {
+                Some(Breach::new(&subject, format!("{subject} cannot be served: {why}")))
+            }
+        }
+    });
+}
+
+fn order(view: &View<'_>, tally: &mut Tally) {
+    each(view, tally, |secret, leaf| {
+        let (leaf, subject) = (leaf?, subject(secret));
+        let place = leaf.out_of_order?;
+        let message =
+            format!("the chain in {subject} is out of order: certificate {place} is not issued by the one behind it");
+        Some(Breach::new(&subject, message).found(&leaf.subject).wanted(format!("{} behind it", leaf.issuer)))
+    });
+}
+
+fn expired(view: &View<'_>, tally: &mut Tally) {
+    let now = view.profile.now;
+    each(view, tally, |secret, leaf| {
+        let (leaf, subject) = (leaf.filter(|leaf| leaf.not_after < now)?, subject(secret));
+        Some(Breach::new(&subject, format!("the certificate in {subject} has expired")).found(day(leaf.not_after)))
+    });
+}
+
+fn lasts(view: &View<'_>, tally: &mut Tally) {
+    let now: Timestamp = view.profile.now;
+    each(view, tally, |secret, leaf| {
+        let (leaf, subject) = (leaf?, subject(secret));
+        let left = leaf.not_after.duration_since(now);
+        // Short-lived ones are renewed late: a third of the whole is what cert-manager leaves.
+        let third = leaf.not_after.duration_since(leaf.not_before) / 3;
+        let soon = left.is_positive() && left < SOON.min(third);
+        soon.then(|| {
+            let message = format!("the certificate in {subject} expires in {} days", left.as_hours() / 24);
+            Breach::new(&subject, message)
+                .found(day(leaf.not_after))
+                .wanted("renewed before a third of its life is left")
+        })
+    });
+}
+
+fn hosts(view: &View<'_>, tally: &mut Tally) {
+    let Some(ingresses) = need(&view.facts.api.ingresses, tally) else { return };
+    let Some(TlsSecrets { leaves, secrets }) = need(&view.facts.api.tls_secrets, tally) else { return };
+    let by_name: HashMap<_, _> = secrets.iter().map(|secret| ((&*secret.namespace, &*secret.name), secret)).collect();
+    for ingress in ingresses {
+        // Without a name the controller's own certificate is served.
+        for tls in ingress.tls.iter().filter(|tls| !tls.secret_name.is_empty()) {
+            tally.look();
+            let subject = format!("Ingress {}/{}", ingress.namespace, ingress.name);
+            let Some(secret) = by_name.get(&(&*ingress.namespace, &*tls.secret_name)) else {
+                let message =
+                    format!("{subject} serves by Secret {}, which is not there or of another type", tls.secret_name);
+                tally.breach(Breach::new(&subject, message));
+                continue;
+            };
+            let Some(leaf) = secret.leaf.and_then(|leaf| leaves.get(leaf)) else { continue };
+            let missing: Vec<_> =
+                tls.hosts.iter().filter(|host| !matches(&leaf.dns, host)).map(String::as_str).collect();
+            if !missing.is_empty() {
+                let message = format!("{subject} serves {} by a certificate that is not for it", missing.join(", "));
+                tally.breach(Breach::new(&subject, message).found(leaf.dns.join(", ")).wanted(missing.join(", ")));
+            }
+        }
+    }
+}
+
+/// The claims about TLS Secrets.
+pub(super) fn checks() -> Vec<Check> {
+    let again = || {
+        Remedy::new("Make the Secret again from certificate, chain and key.").command(
+            "kubectl create secret tls NAME --cert=FILE --key=FILE --dry-run=client -o yaml | kubectl apply -f -",
+        )
+    };
+    vec![
+        claim("pki.api.tls-pair", "certificate and key of every TLS Secret belong together", "TLS Secrets", pair)
+            .alias("PKI-K10")
+            .alias("tls: private key does not match public key")
+            .page("Nobody can serve it: an ingress controller falls back to a certificate of its own, or does not start.", "Compares the public half of tls.key with the key in tls.crt, and keeps neither.")
+            .basis("Secrets: TLS Secrets", SECRETS)
+            .remedy(again()),
+        claim("pki.api.tls-order", "the certificates of every TLS Secret are in order", "TLS Secrets", order)
+            .severity(Severity::Medium)
+            .alias("PKI-K10")
+            .page("Go and browsers sort them; OpenSSL before 1.1, Java and gRPC of old refuse.", "Compares the issuer of each certificate in tls.crt with the subject of the next.")
+            .basis("RFC 5246 section 7.4.2: each following certificate must directly certify the one preceding it", "https://www.rfc-editor.org/rfc/rfc5246")
+            .remedy(again()),
+        claim("pki.api.tls-expired", "no TLS Secret holds an expired certificate", "TLS Secrets", expired)
+            .alias("PKI-K10")
+            .alias("x509_cert_expired")
+            .page("Clients refuse it; where nobody uses it, it hides those that matter.", "Compares the end of the first certificate in tls.crt with the time.")
+            .basis("Secrets: TLS Secrets", SECRETS)
+            .remedy(again()),
+        claim("pki.api.tls-lasts", "every TLS Secret is renewed in time", "TLS Secrets", lasts)
+            .severity(Severity::Medium)
+            .alias("PKI-K10")
+            .alias("x509_cert_not_after")
+            .page("Whatever renews it should have done so by now.", "Looks for certificates of whose life less than a third and less than 30 days are left.")
+            .basis("Secrets: TLS Secrets", SECRETS)
+            .remedy(again()),
+        claim("pki.api.tls-hosts", "every Ingress has a certificate for its hosts", "Ingresses with TLS", hosts)
+            .severity(Severity::Medium)
+            .alias("PKI-K10")
+            .page("Browsers refuse a certificate for another name.", "Compares the hosts of each Ingress's tls with the DNS names of the certificate in the Secret that it names.")
+            .basis("Ingress: TLS", INGRESS)
+            .remedy(Remedy::new("Have the host added to the certificate, or name the right Secret.")),
+    ]
+}

@@ -1,0 +1,411 @@
+//! A good cluster, and every defect that the live and the API claims are about, one at a time: each is found, and nothing else.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use seaworthy_checks::host::hello::Version;
+use seaworthy_checks::host::{ApiCall, Query, RefusalKind, Reply, TlsCall, Transcript, Welcome};
+use seaworthy_checks::pki::discover::{Component, From, Role};
+use seaworthy_checks::pki::store::Held;
+use seaworthy_checks::pki::x509::Certificate;
+use seaworthy_checks::pki::{Bundle, Check, Credential, Facts, View, checks};
+use seaworthy_checks::{Breach, Profile, Verdict};
+use serde_json::json;
+use world::{NOW, World, base64, cluster_info, modulus, request, self_made, served, stamp};
+
+fn ours() -> Vec<Check> {
+    checks().into_iter().filter(|check| check.labels.contains(&"live") || check.labels.contains(&"api")).collect()
+}
+
+fn verdicts(transcript: &Transcript) -> BTreeMap<String, Verdict> {
+    let facts = Facts::read(transcript);
+    let profile = Profile::new(jiff::Timestamp::from_second(NOW).unwrap());
+    let view = View::alone(&facts, &profile);
+    ours().into_iter().map(|check| (check.id.clone(), check.judge(&view).verdict)).collect()
+}
+
+fn breached(transcript: &Transcript) -> BTreeMap<String, Vec<Breach>> {
+    let breaches = verdicts(transcript).into_iter().filter_map(|(id, verdict)| match verdict {
+        Verdict::Breached(breaches) => Some((id, breaches)),
+        _ => None,
+    });
+    breaches.collect()
+}
+
+#[test]
+fn everything_holds_of_a_good_cluster() {
+    for (id, verdict) in verdicts(&World::new().transcript()) {
+        // The other node's files are not here.
+        if !["pki.live.served-is-file", "pki.live.trusted"].contains(&id.as_str()) {
+            assert_eq!(verdict, Verdict::Holds, "{id}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_concluded_where_nobody_looked() {
+    for (id, verdict) in verdicts(&Transcript::default()) {
+        assert!(matches!(verdict, Verdict::Undetermined(_) | Verdict::NotApplicable(_)), "{id}: {verdict:?}");
+    }
+}
+
+/// A node that serves what is in its files, or something else: the API server on every address, etcd on the loopback address.
+fn node(world: &World, file: &[u8], ca: &[u8]) -> Facts {
+    let mut transcript = Transcript::default();
+    let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+    let line = |slot: u8, address: &str| {
+        format!(
+            "   {slot}: {address} 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0\n"
+        )
+    };
+    let table = format!("{head}{}{}", line(0, "00000000:192B"), line(1, "0100007F:0050"));
+    let query = Query::Read { path: "/proc/1/net/tcp".to_owned() };
+    transcript.insert(query, Ok(Reply::Bytes { bytes: table.into_bytes(), truncated: false }));
+    let presented = world.servers["apiserver"].presented.as_ref().unwrap();
+    for name in [None, Some("apiserver-loopback-client"), Some("kubernetes.default.svc")] {
+        let call = TlsCall::Served { name: name.map(str::to_owned) };
+        let answer = Ok(Reply::Value(serde_json::to_value(presented).unwrap()));
+        transcript.insert(Query::Tls { address: "127.0.0.1:6443".to_owned(), call }, answer);
+    }
+    let mut facts = Facts::read(&transcript);
+    let held = |der: &[u8]| vec![Held { line: 1, certificate: Arc::new(Certificate::parse(der).unwrap()) }];
+    facts.credentials.push(Credential {
+        role: Role::ApiserverServing,
+        holder: Component::Apiserver,
+        file: "/etc/kubernetes/pki/apiserver.crt".to_owned(),
+        kubeconfig: None,
+        chain: held(file),
+        key_file: None,
+        key: None,
+        from: From::Layout("kubeadm"),
+    });
+    facts.bundles.push(Bundle {
+        role: Role::RootCa,
+        holder: Component::ControllerManager,
+        file: "/etc/kubernetes/pki/ca.crt".to_owned(),
+        certificates: held(ca),
+        key: None,
+        key_file: None,
+    });
+    facts
+}
+
+#[test]
+fn what_a_node_serves_is_what_is_in_its_files() {
+    let world = World::new();
+    let served = world.servers["apiserver"].presented.as_ref().unwrap().chain[0].clone();
+    let renewed = world.ca.sign("kube-apiserver", None, &["kubernetes"], (0, 365)).der;
+    let judged = |file: &[u8], ca: &[u8]| {
+        let facts = node(&world, file, ca);
+        let profile = Profile::new(jiff::Timestamp::from_second(NOW).unwrap());
+        let of = |id: &str| {
+            let check = ours().into_iter().find(|check| check.id == id).unwrap();
+            check.judge(&View::alone(&facts, &profile)).verdict
+        };
+        (of("pki.live.served-is-file"), of("pki.live.trusted"))
+    };
+    assert_eq!(judged(&served, &world.ca.der), (Verdict::Holds, Verdict::Holds));
+    let (stale, trusted) = judged(&renewed, &world.ca.der);
+    assert!(matches!(&stale, Verdict::Breached(all) if all[0].message.contains("was not restarted")), "{stale:?}");
+    assert_eq!(trusted, Verdict::Holds);
+    let (file, untrusted) = judged(&served, &world.other.der);
+    assert!(
+        matches!(&untrusted, Verdict::Breached(all) if all[0].message.contains("/etc/kubernetes/pki/ca.crt")),
+        "{untrusted:?}"
+    );
+    assert_eq!(file, Verdict::Holds);
+}
+
+type Defect = (&'static [&'static str], &'static str, fn(&mut World));
+
+/// The ids that a defect breaches, the first of which is what it is about; a part of what is said; and the defect.
+const DEFECTS: &[Defect] = &[
+    (&["pki.live.answers"], "nothing listens", |world| {
+        world.servers.get_mut("etcd").unwrap().presented = Err(RefusalKind::Absent)
+    }),
+    (&["pki.live.version"], "TLS 1.1", |world| {
+        let suite = vec!["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256".to_owned()];
+        world.servers.get_mut("kubelet").unwrap().survey.suites.insert(Version::Tls11, suite);
+    }),
+    (&["pki.live.tls13", "pki.live.post-quantum"], "does not speak TLS 1.3", |world| {
+        let survey = &mut world.servers.get_mut("etcd").unwrap().survey;
+        survey.suites.remove(&Version::Tls13);
+        survey.groups.clear();
+    }),
+    (&["pki.live.post-quantum"], "quantum", |world| {
+        world.servers.get_mut("apiserver").unwrap().survey.groups = vec!["x25519".to_owned()]
+    }),
+    (&["pki.live.broken-suite"], "RC4", |world| suite(world, "TLS_RSA_WITH_RC4_128_SHA")),
+    (&["pki.live.weak-suite"], "3DES", |world| suite(world, "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA")),
+    (&["pki.live.weak-suite"], "RSA key exchange", |world| suite(world, "TLS_RSA_WITH_AES_128_GCM_SHA256")),
+    (&["pki.live.cbc-suite"], "CBC", |world| suite(world, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA")),
+    (&["pki.live.sha1"], "nothing but SHA-1", |world| world.servers.get_mut("etcd").unwrap().survey.only_sha1 = true),
+    (&["pki.live.sha1"], "no client signature but by SHA-1", |world| {
+        world.servers.get_mut("etcd").unwrap().served().request.as_mut().unwrap().schemes = vec![0x0201];
+    }),
+    (&["pki.live.plain-http"], "HTTP without TLS", |world| {
+        let etcd = world.servers.get_mut("etcd-peer").unwrap();
+        etcd.presented = Ok(served(&[], None));
+        etcd.survey = Default::default();
+        etcd.survey.plain = Some("HTTP/1.0 400 Bad Request".to_owned());
+    }),
+    (&["pki.live.anonymous"], "answers anyone", |world| {
+        world.servers.get_mut("kubelet").unwrap().welcome = Some(Welcome::Status(200))
+    }),
+    (&["pki.live.exposed"], "made itself", |world| {
+        world.servers.get_mut("kubelet").unwrap().served().chain = vec![self_made("cp1", (-30, 335))];
+    }),
+    (&["pki.live.valid"], "has expired", |world| {
+        let leaf = world.ca.sign("system:node:cp1", Some("system:nodes"), &["10.0.0.11"], (-400, -1)).der;
+        world.servers.get_mut("kubelet").unwrap().served().chain = vec![leaf];
+    }),
+    (&["pki.live.valid"], "not valid yet", |world| {
+        let leaf = world.ca.sign("system:node:cp1", Some("system:nodes"), &["10.0.0.11"], (1, 300)).der;
+        world.servers.get_mut("kubelet").unwrap().served().chain = vec![leaf];
+    }),
+    (&["pki.live.lasts"], "expires in 20 days", |world| {
+        let leaf = world.ca.sign("system:node:cp1", Some("system:nodes"), &["10.0.0.11"], (-300, 20)).der;
+        world.servers.get_mut("kubelet").unwrap().served().chain = vec![leaf];
+    }),
+    (&["pki.live.loopback"], "expires in 50 days", |world| {
+        let clients = [&world.ca, &world.front_proxy];
+        let loopback = served(&[&self_made("apiserver-loopback-client", (-315, 50))], Some(&clients));
+        world.servers.get_mut("apiserver").unwrap().named.insert("apiserver-loopback-client".to_owned(), loopback);
+    }),
+    (&["pki.live.in-memory"], "only a restart", |world| {
+        world.servers.get_mut("controller-manager").unwrap().served().chain = vec![self_made("cp1", (-350, 15))];
+    }),
+    (&["pki.live.name"], "not for that name", |world| {
+        let leaf = world.ca.sign("system:node:cp1", Some("system:nodes"), &["cp1", "10.0.0.99"], (-1, 300)).der;
+        world.servers.get_mut("kubelet").unwrap().served().chain = vec![leaf];
+    }),
+    (&["pki.live.sni"], "another CA", |world| {
+        let leaf = world.other.sign("kube-apiserver", None, &["kubernetes.default.svc"], (-1, 300)).der;
+        let clients = [&world.ca, &world.front_proxy];
+        let other = served(&[&leaf], Some(&clients));
+        world.servers.get_mut("apiserver").unwrap().named.insert("kubernetes.default.svc".to_owned(), other);
+    }),
+    (&["pki.live.one-issuer"], "another CA", |world| {
+        let leaf = world.other.sign("kube-apiserver", None, &["10.0.0.12"], (-1, 300)).der;
+        world.servers.get_mut("apiserver2").unwrap().served().chain = vec![leaf.clone()];
+        world.servers.get_mut("apiserver2").unwrap().named.get_mut("kubernetes.default.svc").unwrap().chain =
+            vec![leaf];
+    }),
+    (&["pki.live.etcd-asks"], "no client certificate", |world| {
+        world.servers.get_mut("etcd").unwrap().served().request = None
+    }),
+    (&["pki.live.etcd-asks"], "names no CA", |world| {
+        world.servers.get_mut("etcd").unwrap().served().request.as_mut().unwrap().authorities.clear();
+    }),
+    (&["pki.live.etcd-ca"], "CN=kubernetes", |world| {
+        let name = world.ca.name();
+        world.servers.get_mut("etcd").unwrap().served().request.as_mut().unwrap().authorities.push(name);
+    }),
+    (&["pki.live.kubelet-ca"], "another cluster", |world| {
+        let name = world.other.name();
+        world.servers.get_mut("kubelet").unwrap().served().request.as_mut().unwrap().authorities = vec![name];
+    }),
+    (&["pki.live.same-clients"], "other CAs", |world| {
+        let name = world.other.name();
+        world.servers.get_mut("apiserver2").unwrap().served().request.as_mut().unwrap().authorities.push(name);
+    }),
+    (&["pki.api.kubeconfig-ca"], "is not that of the server", |world| {
+        world.kubeconfig["ca"] = world.other.pem.clone().into()
+    }),
+    (&["pki.api.kubeconfig-client"], "has expired", |world| {
+        let old = world.ca.sign("kubernetes-admin", None, &[], (-400, -1));
+        world.kubeconfig["certificate"] = old.pem.clone().into();
+        world.kubeconfig["key"] = old.key_sha256().into();
+    }),
+    (&["pki.api.kubeconfig-client"], "not that of its client certificate", |world| {
+        world.kubeconfig["key"] = "00".into()
+    }),
+    (&["pki.api.kubeconfig-client"], "does not take", |world| {
+        let odd = world.other.sign("kubernetes-admin", None, &[], (-1, 300));
+        world.kubeconfig["certificate"] = odd.pem.clone().into();
+        world.kubeconfig["key"] = odd.key_sha256().into();
+    }),
+    (&["pki.api.kubeconfig-client"], "is not there", |world| {
+        world.kubeconfig["faults"] = json!(["client-key: admin.key is not there"])
+    }),
+    (&["pki.api.kubeconfig-insecure"], "does not verify", |world| world.kubeconfig["insecure"] = true.into()),
+    (&["pki.api.root-ca"], "cannot be verified", |world| {
+        world.api.insert(ApiCall::RootCas, json!([{ "namespace": "default", "ca": world.other.pem }]));
+    }),
+    (&["pki.api.root-ca"], "has no ConfigMap", |world| {
+        world.api.insert(ApiCall::RootCas, json!([]));
+    }),
+    (&["pki.api.ca-bundle"], "has no caBundle", |world| webhook(world, |config| config["caBundle"] = "".into())),
+    (&["pki.api.ca-bundle"], "no certificate", |world| {
+        webhook(world, |config| config["caBundle"] = base64("nothing").into())
+    }),
+    (&["pki.api.ca-bundle", "pki.api.ca-bundle-served"], "has expired", |world| {
+        let old = world.other.sign("old", None, &["old"], (-400, -1)).pem;
+        webhook(world, |config| config["caBundle"] = base64(&old).into());
+    }),
+    (&["pki.api.ca-bundle-served"], "is not signed", |world| {
+        let bundle = base64(&world.ca.pem);
+        webhook(world, |config| config["caBundle"] = bundle.into());
+    }),
+    (&["pki.api.ca-bundle-served", "pki.live.name"], "not for that name", |world| {
+        let leaf = world.other.sign("policy", None, &["policy.old.svc"], (-1, 300)).der;
+        world.servers.get_mut("webhook").unwrap().named.get_mut("policy.default.svc").unwrap().chain = vec![leaf];
+    }),
+    (&["pki.api.insecure-apiservice"], "does not verify", |world| {
+        let services = world.api.get_mut(&ApiCall::ApiServices).unwrap();
+        services[1]["spec"]["insecureSkipTLSVerify"] = true.into();
+    }),
+    (&["pki.api.extension-authentication"], "does not take", |world| {
+        let both = format!("{}{}", world.ca.pem, world.other.pem);
+        world.api.get_mut(&ApiCall::Authentication).unwrap()["data"]["client-ca-file"] = both.into();
+    }),
+    (&["pki.api.extension-authentication"], "lacks a CA", |world| {
+        let both = format!("{}{}", world.front_proxy.pem, world.front_proxy.pem);
+        world.api.get_mut(&ApiCall::Authentication).unwrap()["data"] =
+            json!({ "requestheader-client-ca-file": both, "requestheader-allowed-names": "[\"front-proxy-client\"]" });
+    }),
+    (&["pki.api.front-proxy-ca"], "also signs for users", |world| {
+        let both = format!("{}{}", world.front_proxy.pem, world.ca.pem);
+        world.api.get_mut(&ApiCall::Authentication).unwrap()["data"]["requestheader-client-ca-file"] = both.into();
+    }),
+    (&["pki.api.front-proxy-names"], "may speak for anyone", |world| {
+        world.api.get_mut(&ApiCall::Authentication).unwrap()["data"]["requestheader-allowed-names"] = "[]".into();
+    }),
+    (&["pki.api.cluster-info"], "cannot be verified", |world| {
+        let stale = cluster_info(&world.other.pem);
+        world.api.get_mut(&ApiCall::ClusterInfo).unwrap()["data"]["kubeconfig"] = stale.into();
+    }),
+    (&["pki.api.cluster-info-signed"], "is not good", |world| {
+        token(world, "signature", json!({ "bad": "it was made for another kubeconfig" }))
+    }),
+    (&["pki.api.cluster-info-signed"], "has not signed", |world| {
+        token(world, "signature", json!("missing"));
+        world.api.get_mut(&ApiCall::ClusterInfo).unwrap()["data"]
+            .as_object_mut()
+            .unwrap()
+            .remove("jws-kubeconfig-abcdef");
+    }),
+    (&["pki.api.cluster-info-signed"], "not there any more", |world| {
+        world.api.get_mut(&ApiCall::ClusterInfo).unwrap()["data"]["jws-kubeconfig-fedcba"] = true.into();
+    }),
+    (&["pki.api.token-expiry"], "never expires", |world| token(world, "expiration", json!(null))),
+    (&["pki.api.token-expiry", "pki.api.shared-certs"], "still there", |world| {
+        token(world, "expiration", json!(stamp(-1)))
+    }),
+    (&["pki.api.token-groups"], "may not have", |world| token(world, "groups", json!("system:masters"))),
+    (&["pki.api.shared-certs"], "for 24 hours", |world| {
+        world.api.get_mut(&ApiCall::SharedCerts).unwrap()["created"] = stamp(-1).into()
+    }),
+    (&["pki.api.shared-certs"], "belongs to no token", |world| {
+        world.api.get_mut(&ApiCall::SharedCerts).unwrap()["owners"] = json!([])
+    }),
+    (&["pki.api.tls-pair"], "not that of its certificate", |world| {
+        secrets(world, |all| all["secrets"][0]["pairing"] = "mismatch".into())
+    }),
+    (&["pki.api.tls-pair"], "tls.key", |world| {
+        secrets(world, |all| all["secrets"][0]["pairing"] = json!({ "broken": { "key": "there is no key in it" } }))
+    }),
+    (&["pki.api.tls-order"], "out of order", |world| secrets(world, |all| all["leaves"][0]["out-of-order"] = 2.into())),
+    (&["pki.api.tls-expired"], "has expired", |world| {
+        secrets(world, |all| all["leaves"][0]["not-after"] = stamp(-1).into())
+    }),
+    (&["pki.api.tls-lasts"], "expires in 20 days", |world| {
+        secrets(world, |all| {
+            all["leaves"][0]["not-before"] = stamp(-300).into();
+            all["leaves"][0]["not-after"] = stamp(20).into();
+        })
+    }),
+    (&["pki.api.tls-hosts"], "not for it", |world| secrets(world, |all| all["leaves"][0]["dns"] = json!(["www.test"]))),
+    (&["pki.api.tls-hosts"], "not there", |world| {
+        world.api.get_mut(&ApiCall::Ingresses).unwrap()[0]["tls"][0]["secretName"] = "gone".into()
+    }),
+    (&["pki.api.requests-decided"], "nobody approves", |world| {
+        csr(world, |csr| {
+            *csr = json!({ "name": "csr-1", "created": stamp(-1), "user": "system:node:cp1", "request": request("system:nodes") });
+        })
+    }),
+    (&["pki.api.requests-decided"], "not signed", |world| {
+        csr(world, |csr| csr["conditions"] = json!([{ "type": "Approved" }, { "type": "Failed" }]))
+    }),
+    (&["pki.api.requests-masters"], "system:masters", |world| {
+        csr(world, |csr| csr["request"] = request("system:masters").into())
+    }),
+    (&["pki.api.node-names"], "no such node", |world| {
+        let gone = world.ca.sign("system:node:gone", Some("system:nodes"), &[], (-1, 300)).pem;
+        csr(world, |csr| csr["certificate"] = base64(&gone).into());
+    }),
+    (&["pki.api.cert-sans"], "not there", |world| {
+        kubeadm(world, "certSANs: [api.test]", "certSANs: [api.test, new.test]")
+    }),
+    (&["pki.api.cert-sans"], "does not know", |world| kubeadm(world, "api.test", "10.0.0.11")),
+    (&["pki.api.token-keys"], "too short", |world| {
+        world.api.insert(ApiCall::Jwks, json!({ "keys": [{ "kid": "k1", "kty": "RSA", "n": modulus(128) }] }));
+    }),
+    (&["pki.api.godebug"], "x509sha1", |world| {
+        world.api.insert(ApiCall::Metrics, json!({ "x509sha1": 3.0, "http2client": 1.0 }));
+    }),
+];
+
+fn suite(world: &mut World, name: &str) {
+    let survey = &mut world.servers.get_mut("apiserver").unwrap().survey;
+    survey.suites.get_mut(&Version::Tls12).unwrap().push(name.to_owned());
+}
+
+fn webhook(world: &mut World, edit: impl FnOnce(&mut serde_json::Value)) {
+    edit(&mut world.api.get_mut(&ApiCall::ValidatingWebhooks).unwrap()[0]["webhooks"][0]["clientConfig"]);
+}
+
+fn token(world: &mut World, field: &str, value: serde_json::Value) {
+    world.api.get_mut(&ApiCall::Tokens).unwrap()[0][field] = value;
+}
+
+fn secrets(world: &mut World, edit: impl FnOnce(&mut serde_json::Value)) {
+    edit(world.api.get_mut(&ApiCall::TlsSecrets).unwrap());
+}
+
+fn csr(world: &mut World, edit: impl FnOnce(&mut serde_json::Value)) {
+    edit(&mut world.api.get_mut(&ApiCall::SigningRequests).unwrap()[0]);
+}
+
+fn kubeadm(world: &mut World, from: &str, to: &str) {
+    let config = &mut world.api.get_mut(&ApiCall::KubeadmConfig).unwrap()["configuration"];
+    *config = config.as_str().unwrap().replace(from, to).into();
+}
+
+#[test]
+fn each_defect_is_found_and_nothing_else() {
+    let mut faults = Vec::new();
+    for (ids, part, spoil) in DEFECTS {
+        let mut world = World::new();
+        spoil(&mut world);
+        let found = breached(&world.transcript());
+        let wanted: BTreeSet<_> = ids.iter().map(|id| (*id).to_owned()).collect();
+        if found.keys().cloned().collect::<BTreeSet<_>>() != wanted {
+            faults.push(format!("{} ({part}): breached are {found:#?}", ids[0]));
+        } else if !found[ids[0]].iter().any(|breach| breach.message.contains(part)) {
+            faults.push(format!("{} does not say '{part}': {:#?}", ids[0], found[ids[0]]));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_claim_is_seen_to_fail() {
+    let files = ["pki.live.served-is-file", "pki.live.trusted"];
+    let seen: BTreeSet<_> = DEFECTS.iter().map(|(ids, ..)| ids[0].to_owned()).chain(files.map(str::to_owned)).collect();
+    let all: BTreeSet<_> = ours().into_iter().map(|check| check.id).collect();
+    assert_eq!(all.difference(&seen).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn every_claim_has_a_page_a_basis_a_remedy_and_an_alias() {
+    for check in ours() {
+        let complete = !check.why.is_empty() && !check.how.is_empty() && !check.basis.is_empty();
+        assert!(complete && !check.remedy.is_empty() && !check.aliases.is_empty(), "{}", check.id);
+        assert!(!check.title.ends_with('.') && check.title.len() <= 90, "{}: {}", check.id, check.title);
+    }
+}

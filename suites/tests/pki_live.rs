@@ -1,0 +1,328 @@
+//! The PKI suite on a real etcd, kube-apiserver and kube-controller-manager: nothing is found where all is right, and each defect of
+//! what is served and of what the API hands out is found by its own name and by no other.
+//!
+//! The components run in a network namespace of the test's thread, so that ports clash with nothing; threads and processes that it
+//! starts are in there with it.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use seaworthy_checks::host::{Cluster, Layout, LiveHost, Recorder};
+use seaworthy_checks::pki::{Facts, View, checks};
+use seaworthy_checks::{Profile, Verdict};
+use seaworthy_provision::assets::{Cache, Program, Programs, Release, Request, Source, find};
+use seaworthy_provision::bootstrap::{Token, objects};
+use seaworthy_provision::control_plane::{ControlPlane, EtcdServers, ExtraFlags};
+use seaworthy_provision::pki::{Algorithm, Spec, issue, kubeconfigs};
+use serde_json::{Value, json};
+
+const ADDRESS: &str = "10.0.0.11";
+
+/// The programs that `seaworthy assets fetch` left in the cache.
+fn programs() -> Option<Programs> {
+    let names = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
+    let request = Request {
+        release: Release::newest(),
+        programs: names.iter().map(|name| Program::named(name).unwrap()).collect(),
+        sources: vec![Source::Cache],
+        directory: None,
+        path: Vec::new(),
+        cache: Cache::of_user()?,
+        mirror: None,
+    };
+    let found = find(&request).ok().filter(|_| nix::unistd::geteuid().is_root());
+    if found.is_none() {
+        let what = format!("root, and `seaworthy assets fetch {}`", names.join(" "));
+        assert!(std::env::var_os("SEAWORTHY_REQUIRE").is_none(), "this test needs {what}");
+        println!("skipped: it needs {what}");
+    }
+    found
+}
+
+/// A process that does not outlive the test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn start(program: &Path, arguments: impl IntoIterator<Item = String>, log: &Path) -> Process {
+    let log = std::fs::File::create(log).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(program).args(arguments);
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    Process(command.spawn().unwrap())
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    assert!(Command::new(program).args(arguments).status().unwrap().success(), "{program} {arguments:?}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// The node under trial: its root, the processes behind it, and how the API is reached.
+struct Node {
+    dir: PathBuf,
+    programs: Programs,
+    endpoints: Vec<String>,
+}
+
+impl Node {
+    fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    fn kubectl(&self, arguments: &[&str], input: Option<&Value>) -> bool {
+        let mut command = Command::new(self.programs.path("kubectl").unwrap());
+        command.arg("--kubeconfig").arg(self.dir.join("super-admin.conf")).args(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        if let Some(input) = input {
+            child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+        }
+        child.wait().unwrap().success()
+    }
+
+    /// What the live and the API claims find, as a run does it: what is said is recorded, and the recording is judged.
+    fn audit(&self) -> BTreeMap<String, String> {
+        // What the kernel says of this namespace, where the node's first process would have it.
+        let net = self.root().join("proc/1/net");
+        std::fs::create_dir_all(&net).unwrap();
+        for file in ["tcp", "tcp6"] {
+            std::fs::write(net.join(file), std::fs::read(format!("/proc/thread-self/net/{file}")).unwrap()).unwrap();
+        }
+        let endpoints = self.endpoints.iter().map(|text| text.parse().unwrap()).collect();
+        let layout = Layout { endpoints, ..Layout::default() };
+        let cluster = Cluster::open(&self.dir.join("super-admin.conf"), None).unwrap();
+        let host = LiveHost::open(&self.root()).unwrap().with_layout(layout).with_cluster(cluster);
+        let recorder = Recorder::new(&host, true);
+        drop(Facts::read(&recorder));
+        let facts = Facts::read(&recorder.finish());
+        let profile = Profile::new(jiff::Timestamp::now());
+        let view = View::alone(&facts, &profile);
+        let ours = checks().into_iter().filter(|check| check.labels.contains(&"live") || check.labels.contains(&"api"));
+        let found = ours.filter_map(|check| match check.judge(&view).verdict {
+            Verdict::Breached(breaches) => Some((check.id, breaches[0].message.clone())),
+            Verdict::Undetermined(why) => Some((check.id, format!("undetermined: {why}"))),
+            _ => None,
+        });
+        found.collect()
+    }
+
+    /// Audits until exactly this is found: controllers take their time.
+    fn finds(&self, wanted: &[(&str, &str)]) {
+        let began = Instant::now();
+        loop {
+            let found = self.audit();
+            // Go's defaults have suites with CBC; that is worth knowing, and no defect.
+            let rest: BTreeMap<_, _> = found.iter().filter(|(id, _)| *id != "pki.live.cbc-suite").collect();
+            let same = rest.len() == wanted.len()
+                && wanted.iter().all(|(id, part)| found.get(*id).is_some_and(|message| message.contains(part)));
+            if same {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_mins(5), "wanted {wanted:?}, found {rest:#?}");
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+}
+
+fn ca(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A server that asks for client certificates by a CA, if one is given, and answers every request with 401.
+fn serve(address: &str, name: &str, issuer: &CertifiedIssuer<'_, KeyPair>, clients: Option<CertificateDer<'static>>) {
+    let mut params = CertificateParams::new(vec![ADDRESS.to_owned()]).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    (params.not_before, params.not_after) =
+        (time::OffsetDateTime::now_utc(), time::OffsetDateTime::now_utc() + time::Duration::days(365));
+    let key = KeyPair::generate().unwrap();
+    let leaf = params.signed_by(&key, issuer).unwrap().der().clone();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+    let builder = match clients {
+        Some(ca) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(ca).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.allow_unauthenticated().build().unwrap())
+        }
+        None => builder.with_no_client_auth(),
+    };
+    let config = Arc::new(builder.with_single_cert(vec![leaf], key).unwrap());
+    let listener = TcpListener::bind(address.parse::<SocketAddr>().unwrap()).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let Ok(connection) = ServerConnection::new(config.clone()) else { continue };
+            std::thread::spawn(move || {
+                let mut stream = StreamOwned::new(connection, stream);
+                if stream.read(&mut [0; 512]).is_ok_and(|count| count > 0) {
+                    stream.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").ok();
+                }
+            });
+        }
+    });
+}
+
+/// Starts everything, and has what `kubeadm init` leaves in the API.
+fn control_plane(dir: &Path, programs: Programs) -> (Node, Vec<Process>) {
+    let spec =
+        Spec { algorithm: Algorithm::EcdsaP256, ..Spec::new("cp1", ADDRESS.parse().unwrap(), jiff::Timestamp::now()) };
+    let pki = dir.join("pki");
+    issue(&spec, &pki).unwrap();
+    kubeconfigs(&spec, &pki, dir).unwrap();
+    let node = Node { dir: dir.to_owned(), programs, endpoints: Vec::new() };
+    copy(&pki, &node.root().join("etc/kubernetes/pki"));
+    let plane = ControlPlane {
+        node: spec.node.clone(),
+        advertise: spec.advertise,
+        port: spec.port,
+        services: spec.services.clone(),
+        pods: Vec::new(),
+        domain: spec.domain.clone(),
+        cluster: "kubernetes".to_owned(),
+        pki: pki.clone(),
+        kubeconfigs: dir.to_owned(),
+        external_ca: false,
+        etcd: EtcdServers::Local { joins: Vec::new(), data: dir.join("etcd") },
+        extra: ExtraFlags::default(),
+    };
+    run("ip", &["link", "set", "lo", "up"]);
+    run("ip", &["address", "add", &format!("{ADDRESS}/32"), "dev", "lo"]);
+    let components = plane.components().into_iter().filter(|component| component.name != "kube-scheduler");
+    let processes = components.map(|component| {
+        let log = dir.join(format!("{}.log", component.name));
+        start(node.programs.path(component.name).unwrap(), component.arguments(), &log)
+    });
+    let processes = processes.collect();
+    let token = Token::generate();
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
+    let pem = std::fs::read_to_string(pki.join("ca.crt")).unwrap();
+    let mut items = objects(&pem, &format!("https://{ADDRESS}:6443"));
+    items.push(token.object(Some("of the test"), Some(soon)));
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+    let began = Instant::now();
+    while !node.kubectl(&["get", "--raw", "/readyz"], None) {
+        assert!(
+            began.elapsed() < Duration::from_mins(5),
+            "{}",
+            std::fs::read_to_string(dir.join("kube-apiserver.log")).unwrap()
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(node.kubectl(&["apply", "-f", "-"], Some(&list)));
+    (node, processes)
+}
+
+#[test]
+fn each_defect_of_a_live_control_plane_is_found_and_nothing_else() {
+    let Some(programs) = programs() else { return };
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut node, mut processes) = control_plane(folder.path(), programs);
+    node.finds(&[]);
+    let cluster_ca = std::fs::read(node.dir.join("pki/ca.crt")).unwrap();
+
+    // Renewed on disk, and the process goes on with what it has.
+    let file = node.root().join("etc/kubernetes/pki/apiserver.crt");
+    let old = std::fs::read(&file).unwrap();
+    std::fs::remove_file(node.root().join("etc/kubernetes/pki/apiserver.crt")).unwrap();
+    std::fs::remove_file(node.root().join("etc/kubernetes/pki/apiserver.key")).unwrap();
+    let spec =
+        Spec { algorithm: Algorithm::EcdsaP256, ..Spec::new("cp1", ADDRESS.parse().unwrap(), jiff::Timestamp::now()) };
+    issue(&spec, &node.root().join("etc/kubernetes/pki")).unwrap();
+    node.finds(&[("pki.live.served-is-file", "was not restarted")]);
+    std::fs::write(&file, old).unwrap();
+
+    // Another etcd, which trusts the cluster's CA, too.
+    let bundle = node.dir.join("both.crt");
+    let etcd_ca = std::fs::read(node.dir.join("pki/etcd/ca.crt")).unwrap();
+    std::fs::write(&bundle, [&cluster_ca[..], &etcd_ca].concat()).unwrap();
+    let pki = |name: &str| node.dir.join("pki").join(name).display().to_string();
+    let flags = [
+        "--listen-client-urls=https://127.0.0.1:4001".to_owned(),
+        "--advertise-client-urls=https://127.0.0.1:4001".to_owned(),
+        "--listen-peer-urls=http://127.0.0.1:4380".to_owned(),
+        format!("--data-dir={}", node.dir.join("etcd2").display()),
+        format!("--cert-file={}", pki("etcd/server.crt")),
+        format!("--key-file={}", pki("etcd/server.key")),
+        "--client-cert-auth=true".to_owned(),
+        format!("--trusted-ca-file={}", bundle.display()),
+    ];
+    let rogue = start(node.programs.path("etcd").unwrap(), flags, &node.dir.join("etcd2.log"));
+    node.finds(&[("pki.live.etcd-ca", "CN=kubernetes")]);
+    drop(rogue);
+
+    // A CA in cluster-info that is no longer the cluster's; the signature under it is good.
+    let stranger = ca("kubernetes");
+    let stale = &objects(&stranger.pem(), &format!("https://{ADDRESS}:6443"));
+    let stale = stale.iter().find(|object| object["metadata"]["name"] == "cluster-info").unwrap();
+    let data = |config: &Value| json!({ "data": { "kubeconfig": config["data"]["kubeconfig"] } }).to_string();
+    assert!(node.kubectl(&["patch", "configmap", "cluster-info", "-n", "kube-public", "-p", &data(stale)], None));
+    node.finds(&[("pki.api.cluster-info", "cannot be verified")]);
+    let good = objects(std::str::from_utf8(&cluster_ca).unwrap(), &format!("https://{ADDRESS}:6443"));
+    let good = good.iter().find(|object| object["metadata"]["name"] == "cluster-info").unwrap();
+    assert!(node.kubectl(&["patch", "configmap", "cluster-info", "-n", "kube-public", "-p", &data(good)], None));
+
+    // A webhook whose caBundle is not that of its server.
+    serve("10.0.0.11:9443", "hook", &stranger, None);
+    let hook = |ca: &str| {
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": { "name": "policy" },
+            "webhooks": [{
+                "name": "check.policy.test", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Ignore",
+                "clientConfig": { "url": format!("https://{ADDRESS}:9443/"), "caBundle": STANDARD.encode(ca) },
+                "rules": [{ "apiGroups": ["nothing.test"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["none"] }],
+            }],
+        })
+    };
+    assert!(node.kubectl(&["apply", "-f", "-"], Some(&hook(&ca("other").pem()))));
+    node.finds(&[("pki.api.ca-bundle-served", "is not signed")]);
+    assert!(node.kubectl(&["apply", "-f", "-"], Some(&hook(&stranger.pem()))));
+    node.finds(&[]);
+
+    // A kubelet that serves what it made itself when it started.
+    let made = jiff::Timestamp::now().as_second();
+    let (_, cluster_ca) = x509_parser::pem::parse_x509_pem(&cluster_ca).unwrap();
+    let clients = CertificateDer::from(cluster_ca.contents);
+    serve("10.0.0.11:10250", &format!("cp1@{made}"), &ca(&format!("cp1-ca@{made}")), Some(clients));
+    node.finds(&[("pki.live.exposed", "nobody can verify it")]);
+
+    // A server that is not there.
+    node.endpoints.push(format!("{ADDRESS}:16443"));
+    node.finds(&[("pki.live.exposed", "nobody can verify it"), ("pki.live.answers", "nothing listens")]);
+    processes.clear();
+}
