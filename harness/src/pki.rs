@@ -107,6 +107,16 @@ impl Place {
     }
 }
 
+/// The trust graph for a report, if there is anything to see.
+pub(crate) fn picture(
+    facts: &seaworthy_checks::pki::Facts,
+    now: jiff::Timestamp,
+) -> Option<seaworthy_reports::Picture> {
+    let graph = facts.graph();
+    let title = "Who signed what, who shows it, and who trusts it".to_owned();
+    (!graph.nodes.is_empty()).then(|| seaworthy_reports::Picture { title, svg: graph::svg(&graph, now) })
+}
+
 pub(crate) fn run(command: &PkiCommand) -> Result<i32, Fault> {
     let now = jiff::Timestamp::now();
     let text = match command {

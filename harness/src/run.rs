@@ -56,7 +56,10 @@ pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
         command: std::env::args().collect(),
         profile: profile_facts(&profile),
         fail_on: Severity::from(options.fail_on),
-        subjects: names.iter().map(|name| Subject { name: name.clone(), facts: Vec::new() }).collect(),
+        subjects: names
+            .iter()
+            .map(|name| Subject { name: name.clone(), facts: Vec::new(), pictures: Vec::new() })
+            .collect(),
         trials: trials.iter().map(|trial| trial.info.clone()).collect(),
     };
     let log = Log::begin(&options.output, info)?;
@@ -114,7 +117,11 @@ fn gather(
     name.clone_into(&mut node.name);
     timings.gather += began.elapsed();
     let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    deck.log.write(What::SubjectGathered { subject: node.subject(), micros })?;
+    let mut subject = node.subject();
+    if suites.contains(&"pki") {
+        subject.pictures.extend(crate::pki::picture(node.pki(), deck.profile.now));
+    }
+    deck.log.write(What::SubjectGathered { subject, micros })?;
     Ok(Arc::new(node))
 }
 

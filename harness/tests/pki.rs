@@ -32,6 +32,8 @@ fn a_run_judges_the_pki_and_says_so_by_its_exit_code() {
     let results = tempfile::tempdir().unwrap();
     let run = ["run", "--suite", "pki", "-O", results.path().to_str().unwrap()];
     assert_eq!(seaworthy(&run, node.path()).0, Some(0));
+    let page = std::fs::read_to_string(results.path().join("report.html")).unwrap();
+    assert!(page.contains("src=\"data:image/svg+xml;base64,"), "the page has no picture of who trusts whom");
     let key = node.path().join("etc/kubernetes/pki/ca.key");
     std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     let (code, text) = seaworthy(&run, node.path());

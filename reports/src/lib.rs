@@ -9,8 +9,8 @@ mod run;
 pub use diff::{Change, Difference};
 pub use journal::{FILE as JOURNAL_FILE, Journal, JournalError, read_journal};
 pub use model::{
-    Basis, Event, Evidence, Finding, Location, Outcome, Persist, Remedy, RunInfo, Severity, Subject, TrialInfo,
-    Verdict, What,
+    Basis, Event, Evidence, Finding, Location, Outcome, Persist, Picture, Remedy, RunInfo, Severity, Subject,
+    TrialInfo, Verdict, What,
 };
 pub use render::{Format, MARKDOWN_LIMIT, RenderError, write_all};
 pub use run::{BadRun, FORMAT as RUN_FORMAT, Run, TrialResult};

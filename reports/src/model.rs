@@ -177,6 +177,18 @@ pub struct Subject {
     /// What is known of it, for the head of a report: operating system, kernel, cgroup mode, ….
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub facts: Vec<Evidence>,
+    /// Pictures of it, for reports that can show some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<Picture>,
+}
+
+/// A picture of a subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Picture {
+    /// What it shows.
+    pub title: String,
+    /// The picture, in SVG.
+    pub svg: String,
 }
 
 /// What the run was asked to do, for the head of a report.

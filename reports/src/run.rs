@@ -184,7 +184,7 @@ impl Run {
                 let taken = merged.info.subjects.iter().any(|known| known.name == subject.name);
                 let name = if taken { format!("{} ({})", subject.name, number + 2) } else { subject.name.clone() };
                 names.insert(subject.name, name.clone());
-                merged.info.subjects.push(Subject { name, facts: subject.facts });
+                merged.info.subjects.push(Subject { name, ..subject });
             }
             for trial in run.info.trials {
                 if !merged.info.trials.iter().any(|known| known.id == trial.id) {

@@ -259,7 +259,7 @@ impl Node {
                 fact("looked as", format!("user {}, without root's rights", system.euid));
             }
         }
-        Subject { name: self.name.clone(), facts }
+        Subject { name: self.name.clone(), facts, pictures: Vec::new() }
     }
 }
 

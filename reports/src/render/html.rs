@@ -2,6 +2,9 @@
 
 use std::fmt::{self, Write};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::word;
 use crate::model::{Evidence, Finding, Outcome, Remedy, TrialInfo};
 use crate::run::{Run, TrialResult};
@@ -62,6 +65,14 @@ fn page(out: &mut String, run: &Run) -> fmt::Result {
     facts(out, "Profile", &run.info.profile)?;
     for subject in &run.info.subjects {
         facts(out, &subject.name, &subject.facts)?;
+        for picture in &subject.pictures {
+            // As an image, not as markup: whatever a journal holds, no script of it runs.
+            let (title, data) = (esc(&picture.title), STANDARD.encode(&picture.svg));
+            write!(
+                out,
+                "<details class=\"picture\"><summary>{title}</summary><img alt=\"{title}\" src=\"data:image/svg+xml;base64,{data}\"></details>"
+            )?;
+        }
     }
     *out += "</header><main><div class=\"bar\" role=\"search\" hidden><input type=\"search\" id=\"search\" \
             placeholder=\"Filter by id, title, alias or finding (press /)\" aria-label=\"Filter checks\">";

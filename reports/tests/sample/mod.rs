@@ -3,8 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use seaworthy_reports::{
-    Basis, Event, Evidence, Finding, Location, Outcome, Persist, Remedy, Run, RunInfo, Severity, Subject, TrialInfo,
-    Verdict, What,
+    Basis, Event, Evidence, Finding, Location, Outcome, Persist, Picture, Remedy, Run, RunInfo, Severity, Subject,
+    TrialInfo, Verdict, What,
 };
 
 /// What every renderer must carry or escape.
@@ -65,7 +65,11 @@ pub(crate) fn events(kinds: &[(&str, Severity, Outcome)]) -> Vec<Event> {
         command: vec!["seaworthy".to_owned(), "run".to_owned()],
         profile: vec![Evidence { label: "Kubernetes".to_owned(), value: "1.37".to_owned() }],
         fail_on: Severity::High,
-        subjects: vec![Subject { name: "n1 <&>".to_owned(), facts: vec![] }],
+        subjects: vec![Subject {
+            name: "n1 <&>".to_owned(),
+            facts: vec![],
+            pictures: vec![Picture { title: "a <picture>".to_owned(), svg: "<svg/>".to_owned() }],
+        }],
         trials: kinds.iter().map(|(id, severity, _)| trial(id, *severity)).collect(),
     };
     let mut events = vec![Event { at: at(0), what: What::RunStarted(info) }];

@@ -30,6 +30,17 @@ impl Verified<'_> {
         Breach::new(&one.file, format!("{}: {message}", one.file)).at(&one.file, one.line())
     }
 
+    /// Why rustls refuses what Go accepts. Certificates with a defect, or without extensions, have claims of their own.
+    fn refused_by_webpki(&self, view: &View<'_>) -> Option<String> {
+        let plain = |one: &Arc<Certificate>| one.defects.is_empty() && one.version == 3;
+        if !self.path.certificates.iter().all(plain) || self.path.refusals(Mode::Rfc5280).next().is_some() {
+            return None;
+        }
+        let (intermediates, roots) = (pool(&self.credential.chain[1..]), pool(&self.bundle.certificates));
+        let request = request(self.credential, &intermediates, &roots, view);
+        path::webpki::verify(&request).err().map(|rejected| rejected.to_string())
+    }
+
     /// The certificate on the path that a problem is about.
     fn at(&self, problem: &Problem) -> &Certificate {
         &self.path.certificates[problem.at.min(self.path.certificates.len() - 1)]
@@ -42,7 +53,6 @@ pub(super) fn verified<'f>(view: &View<'f>) -> Vec<Verified<'f>> {
     let mut all = Vec::new();
     for credential in &view.facts.credentials {
         let Some(bundle) = view.facts.verifier(credential.role) else { continue };
-        let pool = |held: &[crate::pki::store::Held]| Pool::new(held.iter().map(|held| Arc::clone(&held.certificate)));
         let (intermediates, roots) = (pool(&credential.chain[1..]), pool(&bundle.certificates));
         let request = request(credential, &intermediates, &roots, view);
         let outcome = request.verify(mode, &view.facts.signatures);
@@ -54,6 +64,10 @@ pub(super) fn verified<'f>(view: &View<'f>) -> Vec<Verified<'f>> {
         all.extend(path.map(|path| Verified { credential, bundle, path, accepted }));
     }
     all
+}
+
+fn pool(held: &[crate::pki::store::Held]) -> Pool {
+    Pool::new(held.iter().map(|held| Arc::clone(&held.certificate)))
 }
 
 fn request<'a>(credential: &'a Credential, intermediates: &'a Pool, roots: &'a Pool, view: &View<'_>) -> Request<'a> {
@@ -306,8 +320,10 @@ fn constraints() -> Vec<Check> {
         .remedy(Remedy::new("Rotate the CA, then renew.").command("seaworthy pki plan")),
         each("pki.chain.engines", "what Kubernetes accepts others accept, and the other way round", |one, view| {
             let (problem, verdict) = if one.accepted {
-                let problem = one.path.refusals(Mode::Rfc5280).find(|problem| !has_claim(&problem.kind))?;
-                (problem, "Go accepts it, RFC 5280 does not")
+                match one.path.refusals(Mode::Rfc5280).find(|problem| !has_claim(&problem.kind)) {
+                    Some(problem) => (problem, "Go accepts it, RFC 5280 does not"),
+                    None => return one.refused_by_webpki(view).map(|why| one.breach(format!("Go accepts it, and clients that use rustls do not: {why}"))),
+                }
             } else {
                 let problem = one.refusals(view).find(|problem| !has_claim(&problem.kind) && !problem.rfc5280)?;
                 (problem, "Go refuses it, RFC 5280 does not")
@@ -316,7 +332,7 @@ fn constraints() -> Vec<Check> {
         })
         .severity(Severity::Medium)
         .alias("PKI-C12")
-        .page("kubectl works, while clients in Rust, Java, Python or C refuse the cluster: Go's verifier is lenient in places.", "Verifies the path that Go accepts by RFC 5280, too.")
+        .page("kubectl works, while clients in Rust, Java, Python or C refuse the cluster: Go's verifier is lenient in places.", "Verifies what Go accepts by RFC 5280 and with rustls-webpki, too.")
         .basis("RFC 5280 section 6: certification path validation", RFC5280)
         .remedy(reissue()),
     ]
