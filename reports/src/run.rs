@@ -96,7 +96,7 @@ impl Run {
                 What::RunStarted(_) => return Err(BadRun::NoStart),
                 What::SubjectGathered { subject, .. } => {
                     if let Some(known) = info.subjects.iter_mut().find(|known| known.name == subject.name) {
-                        known.facts.clone_from(&subject.facts);
+                        known.clone_from(subject);
                     }
                 }
                 What::TrialStarted { trial, subject, attempt } => {

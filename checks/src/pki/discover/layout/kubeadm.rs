@@ -1,6 +1,6 @@
 //! kubeadm, and what is made with it or like it: Kubespray, minikube, Bottlerocket, etcdadm, managed nodes.
 
-use super::{Part, Row, maybe, row};
+use super::{Part, maybe, row};
 use crate::pki::discover::role::{Component, Role};
 
 use Component::{Apiserver, ControllerManager, Etcd, Kubelet, People, Scheduler};

@@ -1,6 +1,6 @@
 //! Distributions with a shape of their own: k3s and RKE2, k0s, MicroK8s, kops, RKE1, Talos, OpenShift.
 
-use super::{Part, Row, maybe, row};
+use super::{Part, maybe, row};
 use crate::pki::discover::role::{Component, Role};
 
 use Component::{Apiserver, ControllerManager, Etcd, Kubelet, People, Proxy, Scheduler};
