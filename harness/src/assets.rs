@@ -53,12 +53,12 @@ pub(crate) struct AssetOptions {
     /// Kubernetes
     #[arg(long, value_name = "VERSION", default_value_t = Release::newest().kubernetes)]
     kubernetes_version: Version,
-    /// etcd
-    #[arg(long, value_name = "VERSION", default_value_t = Release::newest().etcd)]
-    etcd_version: Version,
-    /// CoreDNS
-    #[arg(long, value_name = "VERSION", default_value_t = Release::newest().coredns)]
-    coredns_version: Version,
+    /// etcd [default: what goes together with that Kubernetes]
+    #[arg(long, value_name = "VERSION")]
+    etcd_version: Option<Version>,
+    /// CoreDNS [default: what goes together with that Kubernetes]
+    #[arg(long, value_name = "VERSION")]
+    coredns_version: Option<Version>,
     /// A directory that has programs
     #[arg(long, env = "KUBEBUILDER_ASSETS", value_name = "FOLDER")]
     bin_dir: Option<PathBuf>,
@@ -77,6 +77,21 @@ pub(crate) struct AssetOptions {
 }
 
 impl AssetOptions {
+    fn release(&self) -> Result<Release, Fault> {
+        let kubernetes = self.kubernetes_version.clone();
+        if let (Some(etcd), Some(coredns)) = (self.etcd_version.clone(), self.coredns_version.clone()) {
+            return Ok(Release { kubernetes, etcd, coredns });
+        }
+        let known = Release::of(kubernetes).map_err(|error| {
+            Fault::usage(error.to_string()).hint("name what goes together with it: --etcd-version, --coredns-version")
+        })?;
+        Ok(Release {
+            etcd: self.etcd_version.clone().unwrap_or(known.etcd),
+            coredns: self.coredns_version.clone().unwrap_or(known.coredns),
+            kubernetes: known.kubernetes,
+        })
+    }
+
     fn request(&self) -> Result<Request, Fault> {
         let mut programs = Vec::new();
         for name in &self.programs {
@@ -99,11 +114,7 @@ impl AssetOptions {
         let sources: Vec<_> = self.sources.iter().map(source).collect();
         let cache = self.cache.clone().map(Cache::at).or_else(Cache::of_user);
         Ok(Request {
-            release: Release {
-                kubernetes: self.kubernetes_version.clone(),
-                etcd: self.etcd_version.clone(),
-                coredns: self.coredns_version.clone(),
-            },
+            release: self.release()?,
             programs,
             sources: if sources.is_empty() { Source::ALL.to_vec() } else { sources },
             directory: self.bin_dir.clone().filter(|folder| !folder.as_os_str().is_empty()),

@@ -3,13 +3,15 @@
 //! The modules of pinned releases stand in `provision/gomod`, with their sums, and are part of this program. For any other
 //! version a module is written as that version's own go.mod demands, and Go's checksum database vouches for what it fetches.
 
+mod openapi;
+
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Cache, PROGRAMS, Program, Progress, Project, Report, Version};
+use super::{Cache, Program, Progress, Project, Report, Version};
 
 /// The least Go that builds what is pinned.
 const LEAST_GO: [u32; 2] = [1, 26];
@@ -35,10 +37,13 @@ macro_rules! pinned {
     };
 }
 
-static PINNED: [Module; 3] = [
+static PINNED: [Module; 6] = [
     pinned!(Project::Kubernetes, "kubernetes", "v1.37.2"),
     pinned!(Project::Etcd, "etcd", "v3.7.3"),
     pinned!(Project::CoreDns, "coredns", "v1.14.6"),
+    pinned!(Project::Kubernetes, "kubernetes", "v1.23.17"),
+    pinned!(Project::Etcd, "etcd", "v3.5.35"),
+    pinned!(Project::CoreDns, "coredns", "v1.8.6"),
 ];
 
 /// Builds programs of a project into the cache.
@@ -64,8 +69,11 @@ pub(super) fn build(
     for path in [&module, &bin] {
         std::fs::create_dir(path).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    write_module(&module, project, version)?;
+    write_module(&module, project, version, &programs)?;
     let packages: Vec<_> = programs.iter().map(|program| program.package).collect();
+    if programs.iter().any(|program| program.name == "kube-apiserver") {
+        openapi::complete(&module, work.path())?;
+    }
     let listed = run(go(&module).args(["list", "-deps"]).args(&packages), |_| {})?;
     let total = u64::try_from(listed.lines().count()).unwrap_or(0);
     let mut done = 0;
@@ -92,10 +100,12 @@ fn ldflags(project: Project, version: &Version) -> String {
     let mut flags = "-s -w".to_owned();
     if project == Project::Kubernetes {
         let [major, minor, _] = version.numbers();
-        let package = "k8s.io/component-base/version";
-        // Writing to a string does not fail.
-        let _ = write!(flags, " -X {package}.gitVersion={version} -X {package}.gitMajor={major}");
-        let _ = write!(flags, " -X {package}.gitMinor={minor} -X {package}.gitTreeState=clean");
+        // The one is what programs say, the other what clients say; kube-apiserver 1.23 answers at /version as its client says.
+        for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
+            // Writing to a string does not fail.
+            let _ = write!(flags, " -X {package}.gitVersion={version} -X {package}.gitMajor={major}");
+            let _ = write!(flags, " -X {package}.gitMinor={minor} -X {package}.gitTreeState=clean");
+        }
         if minor < 30 {
             // Go 1.23 and later refuse the linknames of golang.org/x of that time.
             flags.push_str(" -checklinkname=0");
@@ -152,7 +162,12 @@ fn check_go() -> Result<(), String> {
 }
 
 /// Lays down the module to build in: the pinned one, or one made for the version.
-fn write_module(folder: &Path, project: Project, version: &Version) -> Result<(), String> {
+fn write_module(
+    folder: &Path,
+    project: Project,
+    version: &Version,
+    programs: &[&&'static Program],
+) -> Result<(), String> {
     let write = |name: &str, content: &str| {
         let path = folder.join(name);
         std::fs::write(&path, content).map_err(|error| format!("{}: {error}", path.display()))
@@ -163,7 +178,6 @@ fn write_module(folder: &Path, project: Project, version: &Version) -> Result<()
         write("go.sum", module.sums)?;
         return write("tools.go", module.tools);
     }
-    let programs = || PROGRAMS.iter().filter(|program| program.project == project);
     let mut manifest = format!("module seaworthy.dev/provision/{}\n\n", project.name());
     if project == Project::Kubernetes {
         write("go.mod", &manifest)?;
@@ -176,17 +190,14 @@ fn write_module(folder: &Path, project: Project, version: &Version) -> Result<()
         let theirs = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         manifest += &kubernetes_manifest(&theirs, version);
     } else {
-        let mut required: Vec<_> = programs().map(|program| program.package).collect();
+        let mut required: Vec<_> = programs.iter().map(|program| program.package).collect();
         required.dedup();
         for package in required {
             let _ = writeln!(manifest, "require {package} {version}");
         }
     }
-    let imports: String = programs().map(|program| format!("\t_ \"{}\"\n", program.package)).collect();
-    write("go.mod", &manifest)?;
-    write("tools.go", &format!("//go:build tools\n\npackage tools\n\nimport (\n{imports})\n"))?;
-    run(go(folder).args(["mod", "tidy"]), |_| {})?;
-    Ok(())
+    // Without `go mod tidy`, which would have the modules of all tests: Go adds what it meets as it goes (-mod=mod).
+    write("go.mod", &manifest)
 }
 
 /// What a module that builds Kubernetes must say: its staging modules are replaced in its own go.mod by folders that the
@@ -209,7 +220,7 @@ fn kubernetes_manifest(theirs: &str, version: &Version) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assets::Release;
+    use crate::assets::{PROGRAMS, Release};
 
     #[test]
     fn every_pinned_release_has_its_modules() {

@@ -23,7 +23,7 @@ impl Version {
     }
 
     /// Major, minor and patch, as far as they are numbers.
-    pub(super) fn numbers(&self) -> [u32; 3] {
+    pub(crate) fn numbers(&self) -> [u32; 3] {
         let mut parts = self.bare().split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
         std::array::from_fn(|_| parts.next().unwrap_or(0))
     }
@@ -71,26 +71,81 @@ pub struct Release {
     pub coredns: Version,
 }
 
-/// Kubernetes, etcd, CoreDNS; the newest first. kubeadm names etcd and CoreDNS in `cmd/kubeadm/app/constants`; of etcd the
-/// newest patch is taken.
-const RELEASES: [[&str; 3]; 1] = [["v1.37.2", "v3.7.3", "v1.14.6"]];
+/// What goes together with a minor version of Kubernetes.
+struct Minor {
+    minor: u32,
+    /// Of kubeadm's `DefaultEtcdVersion` the minor, in the newest patch that the Go module proxy had.
+    etcd: &'static str,
+    /// kubeadm's `CoreDNSVersion`.
+    coredns: &'static str,
+    /// kubeadm's `PauseVersion`.
+    pause: &'static str,
+}
+
+const fn minor(minor: u32, etcd: &'static str, coredns: &'static str, pause: &'static str) -> Minor {
+    Minor { minor, etcd, coredns, pause }
+}
+
+/// Kubernetes 1.x, the newest first: kubeadm's `cmd/kubeadm/app/constants` in the last patch of each.
+const MINORS: [Minor; 15] = [
+    minor(37, "v3.7.3", "v1.14.6", "3.10.2"),
+    minor(36, "v3.6.16", "v1.14.2", "3.10.2"),
+    minor(35, "v3.6.16", "v1.13.1", "3.10.1"),
+    minor(34, "v3.6.16", "v1.12.1", "3.10.1"),
+    minor(33, "v3.5.35", "v1.12.0", "3.10"),
+    minor(32, "v3.5.35", "v1.11.3", "3.10"),
+    minor(31, "v3.5.35", "v1.11.3", "3.10"),
+    minor(30, "v3.5.35", "v1.11.3", "3.9"),
+    minor(29, "v3.5.35", "v1.11.1", "3.9"),
+    minor(28, "v3.5.35", "v1.10.1", "3.9"),
+    minor(27, "v3.5.35", "v1.10.1", "3.9"),
+    minor(26, "v3.5.35", "v1.9.3", "3.9"),
+    minor(25, "v3.5.35", "v1.9.3", "3.8"),
+    minor(24, "v3.5.35", "v1.8.6", "3.7"),
+    minor(23, "v3.5.35", "v1.8.6", "3.6"),
+];
+
+/// The releases of Kubernetes whose modules are pinned in this program, the newest first.
+const PINNED: [&str; 2] = ["v1.37.2", "v1.23.17"];
+
+/// A version of Kubernetes of which it is not known what goes together with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("Kubernetes {0} is not known here: 1.{first} to 1.{last} are", first = MINORS[MINORS.len() - 1].minor, last = MINORS[0].minor)]
+pub struct UnknownRelease(Version);
 
 impl Release {
+    /// What goes together with a version of Kubernetes from 1.23 to 1.37.
+    ///
+    /// # Errors
+    /// [`UnknownRelease`] for any other.
+    pub fn of(kubernetes: Version) -> Result<Self, UnknownRelease> {
+        let Some(row) = Self::row(&kubernetes) else { return Err(UnknownRelease(kubernetes)) };
+        let version = |text: &str| Version(text.to_owned());
+        Ok(Self { kubernetes, etcd: version(row.etcd), coredns: version(row.coredns) })
+    }
+
+    fn row(kubernetes: &Version) -> Option<&'static Minor> {
+        let [major, minor, _] = kubernetes.numbers();
+        MINORS.iter().find(|row| major == 1 && row.minor == minor)
+    }
+
     /// The releases whose modules are pinned in this program, the newest first.
     pub fn pinned() -> impl Iterator<Item = Self> {
-        let version = |text: &str| Version(text.to_owned());
-        RELEASES.into_iter().map(move |[kubernetes, etcd, coredns]| Self {
-            kubernetes: version(kubernetes),
-            etcd: version(etcd),
-            coredns: version(coredns),
-        })
+        PINNED.into_iter().filter_map(|version| Self::of(Version(version.to_owned())).ok())
     }
 
     /// The newest pinned release.
     #[must_use]
     pub fn newest() -> Self {
-        let [kubernetes, etcd, coredns] = RELEASES[0].map(|text| Version(text.to_owned()));
-        Self { kubernetes, etcd, coredns }
+        let version = |text: &str| Version(text.to_owned());
+        let Minor { etcd, coredns, .. } = MINORS[0];
+        Self { kubernetes: version(PINNED[0]), etcd: version(etcd), coredns: version(coredns) }
+    }
+
+    /// The tag of the pause image that kubeadm of this version names; `None` for a Kubernetes that is not known here.
+    #[must_use]
+    pub fn pause(&self) -> Option<&'static str> {
+        Self::row(&self.kubernetes).map(|row| row.pause)
     }
 
     /// The versions that go with a version of Kubernetes: what is pinned with it, else what the newest pinned release has.
@@ -128,10 +183,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pinned_is_a_version() {
-        for text in RELEASES.into_iter().flatten() {
-            assert_eq!(text.parse::<Version>().unwrap().to_string(), text);
+    fn what_goes_together_is_known_of_every_minor_version() {
+        for (index, row) in MINORS.iter().enumerate() {
+            assert_eq!(row.minor, 37 - index as u32, "none is left out");
+            let release = Release::of(format!("v1.{}.0", row.minor).parse().unwrap()).unwrap();
+            for version in [&release.etcd, &release.coredns] {
+                assert_eq!(version.bare().parse::<Version>().as_ref(), Ok(version));
+            }
+            assert_eq!(release.pause(), Some(row.pause));
         }
+        for unknown in ["1.22.17", "1.38.0", "2.30.0"] {
+            let why = Release::of(unknown.parse().unwrap()).unwrap_err().to_string();
+            assert_eq!(why, format!("Kubernetes v{unknown} is not known here: 1.23 to 1.37 are"));
+        }
+    }
+
+    #[test]
+    fn what_is_pinned_is_known() {
+        assert_eq!(Release::pinned().count(), PINNED.len());
         assert_eq!(Release::pinned().next().unwrap(), Release::newest());
     }
 }

@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use cache::Cache;
-pub use manifest::{BadVersion, Release, Version};
+pub use manifest::{BadVersion, Release, UnknownRelease, Version};
 pub use program::{PROGRAMS, Program, Project};
 
 /// Where a program may come from, in the order in which they are asked.

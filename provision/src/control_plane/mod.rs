@@ -1,12 +1,19 @@
-//! The command lines of a control plane, as kubeadm 1.37 writes them into its static pods.
+//! The command lines of a control plane, as kubeadm 1.23 to 1.37 writes them into its static pods.
 //!
-//! A test has the real kubeadm write its manifests and compares flag by flag; there is no deliberate difference. The model is
-//! kubeadm's `phases/controlplane` and `phases/etcd`.
+//! A test has the real kubeadm of several versions write its manifests and compares flag by flag; every deliberate difference
+//! is one of [`DIFFERENCES`]. The model is kubeadm's `phases/controlplane` and `phases/etcd`.
+
+mod versions;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+
+use crate::assets::Release;
+
+pub(crate) use versions::{ALL, between, since, until};
+pub use versions::{DIFFERENCES, Difference, Span, VERSIONED, Versioned};
 
 /// Port of etcd's clients.
 const ETCD_CLIENT: u16 = 2379;
@@ -106,6 +113,18 @@ impl Component {
         Self { name, flags, ready }
     }
 
+    /// The same, with the flags of its version. `base` is the URL of what it serves.
+    fn of(
+        release: &Release,
+        name: &'static str,
+        mut ours: Vec<(&'static str, String)>,
+        extra: &[(String, String)],
+        base: &str,
+    ) -> Self {
+        ours.extend(versions::flags(name, release));
+        Self::new(name, ours, extra, format!("{base}{}", versions::ready(name, release)))
+    }
+
     /// The arguments behind the program's name.
     pub fn arguments(&self) -> impl Iterator<Item = String> {
         self.flags.iter().map(|(flag, value)| format!("--{flag}={value}"))
@@ -125,11 +144,17 @@ fn shown(path: &Path) -> String {
 }
 
 impl ControlPlane {
-    /// Its components, in the order in which they start: each needs the ones before it.
+    /// Its components of the newest release, in the order in which they start: each needs the ones before it.
     #[must_use]
     pub fn components(&self) -> Vec<Component> {
-        let mut all: Vec<_> = self.etcd().into_iter().collect();
-        all.extend([self.apiserver(), self.controller_manager(), self.scheduler()]);
+        self.components_of(&Release::newest())
+    }
+
+    /// Its components of a release, in the order in which they start: each needs the ones before it.
+    #[must_use]
+    pub fn components_of(&self, release: &Release) -> Vec<Component> {
+        let mut all: Vec<_> = self.etcd(release).into_iter().collect();
+        all.extend([self.apiserver(release), self.controller_manager(release), self.scheduler(release)]);
         all
     }
 
@@ -142,7 +167,7 @@ impl ControlPlane {
         if self.advertise.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
     }
 
-    fn etcd(&self) -> Option<Component> {
+    fn etcd(&self, release: &Release) -> Option<Component> {
         let EtcdServers::Local { joins, data } = &self.etcd else { return None };
         let (client, peer) = (url("https", self.advertise, ETCD_CLIENT), url("https", self.advertise, ETCD_PEER));
         let metrics = url("http", self.localhost(), ETCD_METRICS);
@@ -163,8 +188,6 @@ impl ControlPlane {
             ("peer-client-cert-auth", "true".to_owned()),
             ("snapshot-count", "10000".to_owned()),
             ("listen-metrics-urls", metrics.clone()),
-            ("feature-gates", "InitialCorruptCheck=true".to_owned()),
-            ("watch-progress-notify-interval", "5s".to_owned()),
         ];
         if joins.is_empty() {
             flags.push(("initial-cluster", format!("{}={peer}", self.node)));
@@ -173,10 +196,10 @@ impl ControlPlane {
             flags.push(("initial-cluster", members.join(",")));
             flags.push(("initial-cluster-state", "existing".to_owned()));
         }
-        Some(Component::new("etcd", flags, &self.extra.etcd, format!("{metrics}/readyz")))
+        Some(Component::of(release, "etcd", flags, &self.extra.etcd, &metrics))
     }
 
-    fn apiserver(&self) -> Component {
+    fn apiserver(&self, release: &Release) -> Component {
         let own = |flag: &'static str, name: &str| (flag, self.file(name));
         let set = |flag: &'static str, value: &str| (flag, value.to_owned());
         let mut flags = vec![
@@ -207,9 +230,12 @@ impl ControlPlane {
         if !self.extra.apiserver.iter().any(|(flag, _)| flag == "authorization-config") {
             flags.push(set("authorization-mode", "Node,RBAC"));
         }
+        let advertised = self.extra.etcd.iter().rfind(|(flag, _)| flag == "advertise-client-urls");
+        let advertised = advertised.map(|(_, value)| value.clone());
         match &self.etcd {
             EtcdServers::Local { .. } => flags.extend([
-                ("etcd-servers", url("https", self.localhost(), ETCD_CLIENT)),
+                // A member that a user has advertise another address may not be reached at this one.
+                ("etcd-servers", advertised.unwrap_or_else(|| url("https", self.localhost(), ETCD_CLIENT))),
                 own("etcd-cafile", "etcd/ca.crt"),
                 own("etcd-certfile", "apiserver-etcd-client.crt"),
                 own("etcd-keyfile", "apiserver-etcd-client.key"),
@@ -221,11 +247,11 @@ impl ControlPlane {
                 ("etcd-keyfile", shown(&client.1)),
             ]),
         }
-        let ready = format!("{}/readyz", url("https", self.advertise, self.port));
-        Component::new("kube-apiserver", flags, &self.extra.apiserver, ready)
+        let base = url("https", self.advertise, self.port);
+        Component::of(release, "kube-apiserver", flags, &self.extra.apiserver, &base)
     }
 
-    fn controller_manager(&self) -> Component {
+    fn controller_manager(&self, release: &Release) -> Component {
         let kubeconfig = shown(&self.kubeconfigs.join("controller-manager.conf"));
         let set = |flag: &'static str, value: &str| (flag, value.to_owned());
         // An empty value keeps the signing controllers from starting.
@@ -251,11 +277,11 @@ impl ControlPlane {
             flags.push(("cluster-cidr", list(&self.pods)));
             flags.push(("service-cluster-ip-range", list(&self.services)));
         }
-        let ready = format!("{}/healthz", url("https", Ipv4Addr::LOCALHOST.into(), CONTROLLER_MANAGER));
-        Component::new("kube-controller-manager", flags, &self.extra.controller_manager, ready)
+        let base = url("https", Ipv4Addr::LOCALHOST.into(), CONTROLLER_MANAGER);
+        Component::of(release, "kube-controller-manager", flags, &self.extra.controller_manager, &base)
     }
 
-    fn scheduler(&self) -> Component {
+    fn scheduler(&self, release: &Release) -> Component {
         let kubeconfig = shown(&self.kubeconfigs.join("scheduler.conf"));
         let set = |flag: &'static str, value: &str| (flag, value.to_owned());
         let flags = vec![
@@ -265,8 +291,8 @@ impl ControlPlane {
             set("authentication-kubeconfig", &kubeconfig),
             set("authorization-kubeconfig", &kubeconfig),
         ];
-        let ready = format!("{}/readyz", url("https", Ipv4Addr::LOCALHOST.into(), SCHEDULER));
-        Component::new("kube-scheduler", flags, &self.extra.scheduler, ready)
+        let base = url("https", Ipv4Addr::LOCALHOST.into(), SCHEDULER);
+        Component::of(release, "kube-scheduler", flags, &self.extra.scheduler, &base)
     }
 }
 
