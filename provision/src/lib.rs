@@ -3,7 +3,7 @@
 //! Built so far: [`assets`], the programs that a cluster is made of; [`kubeadm`], the configuration files that
 //! describe it; [`pki`], its certificates, keys and kubeconfigs; [`control_plane`], the command lines of its
 //! components, and [`manifest`], the static pods of them; [`bootstrap`] and [`shared_certs`], how nodes are let
-//! in; [`balancer`], what stands before its API servers; [`image`] and [`registry`], its images and where they are pulled from;
+//! in; [`upload`], what it remembers of its configuration; [`patches`], what users change of all that; [`balancer`], what stands before its API servers; [`image`] and [`registry`], its images and where they are pulled from;
 //! [`node`], what runs on a node; [`host`] and [`network`], what they run on; [`addon`], CoreDNS and kube-proxy as
 //! the cluster's objects; and [`fault`], what breaks them.
 
@@ -27,5 +27,6 @@ pub mod pki;
 pub mod registry;
 pub mod shared_certs;
 mod tls;
+pub mod upload;
 
 pub use hidden::hidden_main;

@@ -10,8 +10,10 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use crate::bootstrap::Token;
 use crate::pki::Etcd;
 
 /// The name of the Secret.
@@ -143,6 +145,29 @@ pub fn seal(pki: &Path, etcd: Etcd, key: &CertificateKey) -> Result<Value, Share
         "metadata": { "name": NAME, "namespace": "kube-system" },
         "data": data,
     }))
+}
+
+/// The token whose end is the Secret's: a Secret of a bootstrap token that nobody can use, and that the controller-manager
+/// deletes at `expires`. kubeadm gives it two hours.
+#[must_use]
+pub fn owner(token: &Token, expires: Timestamp) -> Value {
+    let mut object = token.object(Some("Proxy for managing TTL for the kubeadm-certs secret"), Some(expires));
+    if let Some(data) = object["data"].as_object_mut() {
+        data.retain(|key, _| !key.starts_with("usage-") && key != "auth-extra-groups");
+    }
+    object
+}
+
+/// Has the Secret end with its owner: the token's Secret as the API server has it.
+pub fn own(secret: &mut Value, owner: &Value) {
+    secret["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": true,
+        "blockOwnerDeletion": true,
+    }]);
 }
 
 /// The files of a Secret, by their paths below the PKI's folder.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,8 +10,11 @@ use std::time::{Duration, Instant};
 use seaworthy_provision::assets::{Cache, Program, Programs, Release, Request, Source, find};
 use seaworthy_provision::bootstrap::{Token, objects};
 use seaworthy_provision::control_plane::{ControlPlane, EtcdServers, ExtraFlags};
+use seaworthy_provision::kubeadm;
+use seaworthy_provision::node::{dns_address, kubelet::Cluster};
 use seaworthy_provision::pki::{Algorithm, Etcd, Spec, issue, kubeconfigs};
 use seaworthy_provision::shared_certs::{self, CertificateKey};
+use seaworthy_provision::upload;
 use serde_json::{Value, json};
 
 fn required(what: &str) {
@@ -108,6 +112,16 @@ fn a_control_plane_comes_up_and_lets_nodes_in_as_kubeadms_does() {
     let ca = std::fs::read_to_string(dir.join("pki/ca.crt")).unwrap();
     let mut items = objects(&ca, "https://10.0.0.11:6443");
     items.push(token.object(Some("of the test"), None));
+    let config = kubeadm_config(&token, &key, &dir.join("pki"));
+    let cluster = kubeadm::read(&config).unwrap().cluster;
+    items.extend(upload::kubeadm_config(&cluster, &Release::newest()).unwrap());
+    let kubelet =
+        Cluster { dns: dns_address(&spec.services[0]), domain: &spec.domain, pki: &dir.join("pki"), user: None };
+    items.extend(upload::kubelet_config(&kubelet.configuration(), false, &Release::newest()));
+    let mut node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "cp1" } });
+    let mark = upload::mark_control_plane(&node, None, &Release::newest());
+    json_patch::merge(&mut node, &mark);
+    items.push(node);
     let name = |item: &Value| {
         let text = |path: &str| item.pointer(path).and_then(Value::as_str).unwrap_or("default").to_owned();
         format!("{}:{}/{}", text("/metadata/namespace"), text("/kind"), text("/metadata/name"))
@@ -116,7 +130,7 @@ fn a_control_plane_comes_up_and_lets_nodes_in_as_kubeadms_does() {
     let names = items.iter().map(name).collect::<Vec<_>>().join(" ");
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
     std::fs::write(dir.join("objects.json"), list.to_string()).unwrap();
-    std::fs::write(dir.join("kubeadm.yaml"), kubeadm_config(&token, &key, &dir.join("pki"))).unwrap();
+    std::fs::write(dir.join("kubeadm.yaml"), config).unwrap();
 
     let env = [("TOKEN_ID", token.id().to_owned()), ("NAMES", names)];
     let _host = Host::run(&programs, &plane, &env, dir);
@@ -124,13 +138,24 @@ fn a_control_plane_comes_up_and_lets_nodes_in_as_kubeadms_does() {
     assert!(said("bootstrapped").contains("cluster-admin"));
     let (ours, theirs) = (plain(&said("ours.json")), plain(&said("theirs.json")));
     assert_eq!(ours.len(), items.len());
+    for (ours, theirs) in ours.iter().zip(&theirs).filter(|(ours, _)| ours["kind"] != "Secret") {
+        assert_eq!(ours, theirs);
+    }
     assert!(ours == theirs, "kubeadm changed what we made: {}", said("kubeadm.log"));
     let tokens = said("tokens");
     let line = tokens.lines().find(|line| line.contains(&token.reveal())).expect("kubeadm lists our token");
     assert!(line.contains("authentication,signing") && line.contains("of the test"));
     assert_eq!((said("admin").trim(), said("kubelet").trim()), ("yes", "yes"));
-    // What kubeadm encrypted we decrypt, and the rules for it are ours.
+    // What kubeadm encrypted we decrypt, and the rules for it are ours, as is how it ends.
     let secret = objects_in(&said("kubeadm-certs.json")).remove(0);
+    let owner = objects_in(&said("owner.json")).remove(0);
+    let mut owned = json!({});
+    shared_certs::own(&mut owned, &owner);
+    assert_eq!(owned["metadata"]["ownerReferences"], secret["metadata"]["ownerReferences"]);
+    let our_owner = shared_certs::owner(&token, jiff::Timestamp::now());
+    let keys = |secret: &Value| secret["data"].as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(keys(&our_owner), keys(&owner));
+    assert_eq!(our_owner["data"]["description"], owner["data"]["description"]);
     let files = shared_certs::open(&secret, Etcd::Local, &key).unwrap();
     assert_eq!(files.len(), 8);
     for (name, content) in files {
@@ -165,12 +190,44 @@ fn objects_in(text: &str) -> Vec<Value> {
     serde_json::Deserializer::from_str(text).into_iter().map(Result::unwrap).collect()
 }
 
-/// Objects without what the API server adds.
+/// Objects without what the API server and its controllers add; YAML in them as what it says.
 fn plain(text: &str) -> Vec<Value> {
     let mut all = objects_in(text);
     assert!(!all.is_empty());
     for one in &mut all {
-        one["metadata"] = json!({ "name": one["metadata"]["name"], "namespace": one["metadata"]["namespace"] });
+        let metadata = &one["metadata"];
+        one["metadata"] =
+            json!({ "name": metadata["name"], "namespace": metadata["namespace"], "labels": metadata["labels"] });
+        if one["kind"] == "Node" {
+            let taints = one["spec"]["taints"].as_array().unwrap();
+            let kept = taints.iter().filter(|taint| !taint["key"].as_str().unwrap().starts_with("node.kubernetes.io/"));
+            one["spec"] = kept.cloned().collect();
+            one["status"] = Value::Null;
+        }
+        for key in ["ClusterConfiguration", "kubelet"] {
+            if let Some(text) = one["data"][key].as_str() {
+                one["data"][key] = without_zeros(serde_saphyr::from_str(text).unwrap());
+            }
+        }
     }
     all
+}
+
+/// Without what Go writes for nothing at all. `false` says something where it is a pointer, as in the kubelet's `enabled`.
+fn without_zeros(value: Value) -> Value {
+    let zero = |key: &str, value: &Value| match value {
+        Value::Null => true,
+        Value::Bool(false) => key != "enabled",
+        Value::Number(number) => number.as_u64() == Some(0),
+        Value::String(text) => matches!(text.as_str(), "" | "0" | "0s"),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    };
+    match value {
+        Value::Object(map) => {
+            let kept = map.into_iter().map(|(key, value)| (key, without_zeros(value)));
+            kept.filter(|(key, value)| !zero(key, value)).collect()
+        }
+        other => other,
+    }
 }

@@ -22,10 +22,15 @@ kubectl create -f "$DIR/objects.json" >"$DIR/created"
 until_it is_signed
 dump ours.json
 "$KUBEADM" init phase bootstrap-token --config "$DIR/kubeadm.yaml" --kubeconfig "$DIR/super-admin.conf" --skip-token-print >"$DIR/kubeadm.log" 2>&1
+"$KUBEADM" init phase upload-config all --config "$DIR/kubeadm.yaml" --kubeconfig "$DIR/super-admin.conf" >>"$DIR/kubeadm.log" 2>&1
+# This phase takes no other kubeconfig than that of the node.
+unshare --mount sh -ec 'mount -t tmpfs none /etc; mkdir /etc/kubernetes; cp "$DIR/admin.conf" "$DIR/super-admin.conf" /etc/kubernetes
+"$KUBEADM" init phase mark-control-plane --config "$DIR/kubeadm.yaml"' >>"$DIR/kubeadm.log" 2>&1
 dump theirs.json
 # kubeadm encrypts what it shares; the test decrypts it.
 "$KUBEADM" init phase upload-certs --upload-certs --skip-certificate-key-print --config "$DIR/kubeadm.yaml" --kubeconfig "$DIR/super-admin.conf" >>"$DIR/kubeadm.log" 2>&1
 kubectl get secret kubeadm-certs -n kube-system -o json >"$DIR/kubeadm-certs.json"
+kubectl get -n kube-system -o json "secret/$(kubectl get secret kubeadm-certs -n kube-system -o 'jsonpath={.metadata.ownerReferences[0].name}')" >"$DIR/owner.json"
 kubectl get role,rolebinding kubeadm:kubeadm-certs -n kube-system -o json >"$DIR/kubeadm-certs-rules.json"
 "$KUBEADM" token list --kubeconfig "$DIR/super-admin.conf" >"$DIR/tokens"
 "$KUBECTL" --kubeconfig "$DIR/admin.conf" auth can-i '*' '*' >"$DIR/admin"

@@ -196,21 +196,24 @@ fn has_v1beta4(release: &Release) -> bool {
 /// not every version has a dry run of each phase.
 fn kubeadms_pods(kubeadm: &Path, case: &Case, release: &Release, patches: Option<&Path>) -> BTreeMap<String, Value> {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("config.yaml"), config(case, release)).unwrap();
+    let mut config = config(case, release);
+    if let Some(folder) = patches {
+        config = config.replacen("---\n", &format!("patches: {{directory: {}}}\n---\n", folder.display()), 1);
+    }
+    std::fs::write(dir.path().join("config.yaml"), &config).unwrap();
     let etcd = if matches!(case.plane.etcd, EtcdServers::Local { .. }) { "etcd" } else { "" };
     let script = r#"
         for folder in /etc /var/lib; do mount -t tmpfs none "$folder"; done
         mkdir -p /etc/pki/ca-trust /etc/kubernetes
-        test -z "$ETCD" || "$KUBEADM" init phase etcd local --config "$DIR/config.yaml" $PATCHES
-        "$KUBEADM" init phase control-plane all --config "$DIR/config.yaml" $PATCHES
+        test -z "$ETCD" || "$KUBEADM" init phase etcd local --config "$DIR/config.yaml"
+        "$KUBEADM" init phase control-plane all --config "$DIR/config.yaml"
         cp /etc/kubernetes/manifests/*.yaml "$DIR"
         rm "$DIR/config.yaml""#;
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-ec", script]);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("ETCD", etcd);
-    command.env("PATCHES", patches.map(|path| format!("--patches={}", path.display())).unwrap_or_default());
     let output = command.env("DIR", dir.path()).env("KUBEADM", kubeadm).output().unwrap();
-    assert!(output.status.success(), "{}\n{}", config(case, release), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{config}\n{}", String::from_utf8_lossy(&output.stderr));
     let mut pods = BTreeMap::new();
     for entry in std::fs::read_dir(dir.path()).unwrap() {
         let path = entry.unwrap().path();
@@ -315,7 +318,7 @@ const PATCHES: [(&str, &str); 5] = [
 spec:
   containers:
   - name: kube-apiserver
-    env: [{name: X, value: y}]
+    env: [{name: X, value: one}]
     resources: {requests: {cpu: 300m}}
     livenessProbe: null
     volumeMounts:
