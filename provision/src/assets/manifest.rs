@@ -148,13 +148,6 @@ impl Release {
         Self::row(&self.kubernetes).map(|row| row.pause)
     }
 
-    /// The versions that go with a version of Kubernetes: what is pinned with it, else what the newest pinned release has.
-    #[must_use]
-    pub fn of(kubernetes: &Version) -> Self {
-        let pinned = Self::pinned().find(|release| &release.kubernetes == kubernetes);
-        pinned.unwrap_or_else(|| Self { kubernetes: kubernetes.clone(), ..Self::newest() })
-    }
-
     /// The version of a project; `None` for the system's programs, of which any will do.
     #[must_use]
     pub fn version(&self, project: Project) -> Option<&Version> {

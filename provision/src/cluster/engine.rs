@@ -16,8 +16,10 @@ use crate::control_plane::{Component, ControlPlane, EtcdServers};
 use crate::host::unit::{Exit, Ready, Restart, State, Unit};
 use crate::host::{ExecError, Host, HostError, HostSpec};
 use crate::image::ImageError;
-use crate::kubeadm::{BadConfiguration, Configuration, ExternalEtcd};
+use crate::kubeadm::{BadConfiguration, Configuration, ExternalEtcd, NodeRegistration};
 use crate::network::NetworkError;
+use crate::node::{dns_address, kubelet};
+use crate::patches::{PatchError, Patches};
 use crate::pki::{PkiError, Spec};
 use crate::shared_certs::SharedCertsError;
 
@@ -121,6 +123,9 @@ pub enum EngineError {
     /// A fault.
     #[error(transparent)]
     Fault(#[from] super::faults::FaultError),
+    /// A patch of the user's.
+    #[error("patches: {0}")]
+    Patch(#[from] PatchError),
     /// The API.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -133,6 +138,10 @@ pub enum EngineError {
 pub struct Engine<'a> {
     pub(super) cluster: Cluster,
     pub(super) configuration: Configuration,
+    /// What kubeadm's `InitConfiguration` and `JoinConfiguration` say of nodes.
+    registrations: (Option<NodeRegistration>, Option<NodeRegistration>),
+    /// The user's patches.
+    pub(super) patches: Patches,
     /// The programs of each release that a host has.
     programs: Vec<(Release, Programs)>,
     pub(super) sources: Sources,
@@ -157,13 +166,18 @@ impl<'a> Engine<'a> {
         let plan = &cluster.plan;
         let mut configuration = plan.spec.configuration()?;
         let port = configuration.init.as_ref().map_or(6443, |init| init.local_api_endpoint.bind_port);
-        if let Some(endpoint) = plan.endpoint(port) {
-            configuration.cluster.control_plane_endpoint = Some(endpoint);
-        }
+        // A name that the user gave stands for the load balancer, or for the first control plane.
+        let named = configuration.cluster.control_plane_endpoint.take().filter(|name| !name.is_empty());
+        configuration.cluster.control_plane_endpoint = named.or_else(|| plan.endpoint(port));
         configuration.cluster.kubernetes_version = Some(plan.spec.release()?.kubernetes.to_string());
-        // What a file says of one node would be said of each.
-        configuration.init = None;
-        configuration.join = None;
+        // What a file says of the name and address of one node would be said of each.
+        let (init, join) = (configuration.init.take(), configuration.join.take());
+        let folder = init.as_ref().map(|init| &init.patches).or_else(|| Some(&join.as_ref()?.patches));
+        let patches = match folder.and_then(|patches| patches.directory.as_ref()) {
+            Some(folder) => Patches::read(Path::new(folder))?,
+            None => Patches::default(),
+        };
+        let (init, join) = (init.map(|init| init.node_registration), join.map(|join| join.node_registration));
         if plan.spec.etcd.topology == EtcdTopology::External {
             let client = |host: &PlannedHost| format!("https://{}", SocketAddr::new(host.address(), 2379));
             let pki = &configuration.cluster.certificates_dir;
@@ -184,7 +198,7 @@ impl<'a> Engine<'a> {
             let request = Request { release: host.release.clone(), programs: needed, ..sources.request.clone() };
             programs.push((host.release.clone(), assets::find(&request)?));
         }
-        Ok(Self { cluster, configuration, programs, sources, report })
+        Ok(Self { cluster, configuration, registrations: (init, join), patches, programs, sources, report })
     }
 
     /// Fetches or builds the programs that a cluster needs and that are not here.
@@ -274,10 +288,22 @@ impl<'a> Engine<'a> {
             cgroup: self.cluster.cgroup(&host.name),
             programs,
             folders: [("/opt/seaworthy/images".to_owned(), self.sources.images.clone())].into(),
-            hosts: self.plan().hosts_file(),
+            hosts: self.hosts_file()?,
             resolv,
             rootless: !nix::unistd::geteuid().is_root(),
         })
+    }
+
+    /// The hosts' /etc/hosts, with the name of the endpoint where it is one.
+    fn hosts_file(&self) -> Result<String, EngineError> {
+        let mut text = self.plan().hosts_file();
+        let (spec, _) = self.control_plane(self.plan().first())?;
+        if let Some((name, _)) = spec.endpoint()?.filter(|(name, _)| name.parse::<std::net::IpAddr>().is_err()) {
+            let harbor = self.plan().endpoint(spec.port).and_then(|_| self.plan().host(super::plan::HARBOR));
+            let at = harbor.unwrap_or(self.plan().first());
+            text += &at.addresses.iter().map(|one| format!("{} {name}\n", one.addr())).collect::<String>();
+        }
+        Ok(text)
     }
 
     /// A host that phase `hosts` made.
@@ -292,6 +318,23 @@ impl<'a> Engine<'a> {
             plane.extra.etcd.push(("unsafe-no-fsync".to_owned(), "true".to_owned()));
         }
         Ok((spec, plane))
+    }
+
+    /// What kubeadm's documents say of the nodes of a role: `InitConfiguration` of control planes, `JoinConfiguration` of
+    /// workers, or the one that there is of both.
+    pub(super) fn registration(&self, role: Role) -> Option<&NodeRegistration> {
+        let (init, join) = (self.registrations.0.as_ref(), self.registrations.1.as_ref());
+        if role == Role::ControlPlane { init.or(join) } else { join.or(init) }
+    }
+
+    /// What the kubelets have in common.
+    pub(super) fn kubelet_cluster<'p>(&'p self, plane: &'p ControlPlane) -> kubelet::Cluster<'p> {
+        kubelet::Cluster {
+            dns: dns_address(&plane.services[0]),
+            domain: &plane.domain,
+            pki: &plane.pki,
+            user: self.configuration.kubelet.as_ref(),
+        }
     }
 
     /// The plane of a host of an external etcd, of which only etcd is of use.
@@ -400,7 +443,8 @@ pub(super) fn own_unit(name: &str, arguments: &[&str]) -> Unit {
 
 /// The programs that a plan needs.
 fn needed(plan: &Plan) -> Vec<&'static Program> {
-    let mut names = vec!["etcd", "etcdctl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"];
+    let mut names =
+        vec!["etcd", "etcdctl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kubeadm"];
     if plan.nodes().next().is_some() {
         names.extend(["kubelet", "kube-proxy", "coredns", "containerd", "containerd-shim-runc-v2", "runc"]);
         names.extend(["bridge", "host-local", "loopback", "portmap"]);

@@ -37,8 +37,8 @@ impl Engine<'_> {
         let addresses: Vec<_> = host.addresses.iter().map(ToString::to_string).collect();
         let mut text = format!("#\n# host {} {}\n", host.name, addresses.join(" "));
         let components = match host.role {
-            Role::ControlPlane => self.control_plane(host)?.1.components(),
-            Role::Etcd => self.etcd_member(host)?.components(),
+            Role::ControlPlane => self.control_plane(host)?.1.components_of(&host.release),
+            Role::Etcd => self.etcd_member(host)?.components_of(&host.release),
             _ => Vec::new(),
         };
         let of_etcd = |name: &str| host.role != Role::Etcd || name == "etcd";

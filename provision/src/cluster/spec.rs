@@ -438,7 +438,9 @@ impl ClusterSpec {
     /// [`BadSpec::Value`] names the field.
     pub fn release(&self) -> Result<Release, BadSpec> {
         let mut release = match &self.kubernetes {
-            Some(text) => Release::of(&version("kubernetes", text)?),
+            Some(text) => {
+                Release::of(version("kubernetes", text)?).map_err(|error| bad("kubernetes", error.to_string()))?
+            }
             None => Release::newest(),
         };
         if let Some(text) = &self.etcd.version {

@@ -129,7 +129,7 @@ impl Spec {
     }
 
     /// Host and port of the endpoint.
-    fn endpoint(&self) -> Result<Option<(String, u16)>, PkiError> {
+    pub(crate) fn endpoint(&self) -> Result<Option<(String, u16)>, PkiError> {
         let Some(endpoint) = &self.endpoint else { return Ok(None) };
         let bad = || PkiError::Spec(format!("the control-plane endpoint '{endpoint}' is neither host nor host:port"));
         if let Ok(address) = endpoint.parse::<Ipv6Addr>() {

@@ -105,7 +105,7 @@ pub(super) fn begin(
 ) -> Result<(), EngineError> {
     let host = engine.host(planned)?;
     let components: Vec<Component> =
-        plane.components().into_iter().filter(|component| names.contains(&component.name)).collect();
+        plane.components_of(&planned.release).into_iter().filter(|component| names.contains(&component.name)).collect();
     if let EtcdServers::Local { data, .. } = &plane.etcd
         && names.contains(&"etcd")
     {

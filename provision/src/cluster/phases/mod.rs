@@ -31,7 +31,7 @@ const fn phase(name: &'static str, about: &'static str, run: fn(&Engine<'_>) -> 
 }
 
 /// All phases, in order.
-pub static PHASES: [Phase; 17] = [
+pub static PHASES: [Phase; 18] = [
     phase("preflight", "see that the machine can carry the cluster", hosts::preflight),
     phase("hosts", "make the hosts and the links between them", hosts::hosts),
     phase("certs", "issue the PKI of the first control plane", control_plane::certs),
@@ -39,6 +39,7 @@ pub static PHASES: [Phase; 17] = [
     phase("load-balancer", "start what stands before the API servers", hosts::load_balancer),
     phase("etcd", "start etcd, the first member or all external ones", control_plane::etcd),
     phase("control-plane", "start the first control plane", control_plane::control_plane),
+    phase("upload-config", "keep kubeadm's and the kubelets' configuration in the cluster", objects::upload_config),
     phase("bootstrap-token", "let nodes in: token, cluster-info and rules", objects::bootstrap_token),
     phase("upload-certs", "share the certificates, encrypted", objects::upload_certs),
     phase("registry", "make the images, and serve them", nodes::registry),

@@ -1,5 +1,6 @@
 //! The nodes: images, containerd, kubelets, pod networks, kube-proxy.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,13 +13,13 @@ use super::objects;
 use crate::bootstrap;
 use crate::cluster::api::Api;
 use crate::cluster::engine::{Engine, EngineError, PATIENCE, await_unit, file, own_unit, unit};
-use crate::cluster::plan::{HARBOR, PlannedHost};
+use crate::cluster::plan::{HARBOR, PlannedHost, Role};
 use crate::host::Host;
 use crate::host::unit::Ready;
 use crate::image::{Part, REPOSITORY, Store, workload};
 use crate::node::containerd::{Containerd, Generation};
-use crate::node::kubelet::{self, Cluster, Kubelet};
-use crate::node::{cni, containerd, dns_address, proxy};
+use crate::node::kubelet::{self, Kubelet};
+use crate::node::{cni, containerd, proxy};
 use crate::pki::user_kubeconfig;
 use crate::registry as images;
 
@@ -94,7 +95,11 @@ struct Found {
 fn discover(engine: &Engine<'_>) -> Result<Found, EngineError> {
     let token = objects::token(engine)?;
     let pin = bootstrap::pin(&objects::ca(engine)?);
-    let api = Api::unverified(objects::server(engine)?)?;
+    // This machine need not know the name that nodes know.
+    let first = engine.plan().first();
+    let port = engine.control_plane(first)?.1.port;
+    let at = engine.plan().endpoint(port).unwrap_or_else(|| SocketAddr::new(first.address(), port).to_string());
+    let api = Api::unverified(format!("https://{at}"))?;
     let path = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
     let found = api.wait("a signed cluster-info", path, PATIENCE, |info| {
         let text = |key: &str| info["data"][key].as_str().ok_or_else(|| format!("it has no {key}"));
@@ -177,22 +182,20 @@ fn kubelet_host(planned: &PlannedHost) -> kubelet::Host {
 
 fn start_kubelet(engine: &Engine<'_>, planned: &PlannedHost, host: &Host, found: &Found) -> Result<(), EngineError> {
     let (_, plane) = engine.control_plane(planned)?;
-    let cluster = Cluster {
-        dns: dns_address(&plane.services[0]),
-        domain: &plane.domain,
-        pki: &plane.pki,
-        user: engine.configuration.kubelet.as_ref(),
-    };
+    let cluster = engine.kubelet_cluster(&plane);
     let machine = kubelet_host(planned);
-    let configured = machine.configuration(&cluster);
+    let mut configured = machine.configuration(&cluster);
+    configured.document = engine.patches.apply("kubeletconfiguration", configured.document)?;
+    let (registration, worker) = (engine.registration(planned.role), planned.role == Role::Worker);
     let addresses = planned.addresses.iter().map(IpNet::addr).collect();
     let node = Kubelet {
         node: planned.name.clone(),
         hostname: planned.name.clone(),
         addresses,
-        taints: Vec::new(),
+        // Those of a control plane come later, when it is marked.
+        taints: registration.and_then(|one| one.taints.clone()).filter(|_| worker).unwrap_or_default(),
         kubeconfigs: "/etc/kubernetes".into(),
-        extra: Vec::new(),
+        extra: registration.map(|one| one.kubelet_extra_args.clone()).unwrap_or_default(),
     };
     let at = |path: &str| engine.outside(host, Path::new(path));
     write(&at("/var/lib/kubelet/config.yaml"), &configured.yaml())?;

@@ -5,16 +5,16 @@ use std::path::Path;
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
 
 use crate::addon::{Dns, KubeProxy};
 use crate::bootstrap::{self, Token};
-use crate::cluster::engine::{Engine, EngineError, file};
+use crate::cluster::engine::{Engine, EngineError, PATIENCE, file};
 use crate::cluster::plan::Role;
 use crate::cluster::spec::ProxyMode;
 use crate::image::{Part, REPOSITORY};
 use crate::node::proxy::{Mode, Proxy};
 use crate::shared_certs::{self, CertificateKey};
+use crate::upload;
 
 /// How long a token lets nodes in; kubeadm's default is a day.
 const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(24);
@@ -48,9 +48,13 @@ pub(super) fn certificate_key(engine: &Engine<'_>) -> Result<CertificateKey, Eng
 /// Where nodes find the API servers.
 pub(super) fn server(engine: &Engine<'_>) -> Result<String, EngineError> {
     let first = engine.plan().first();
-    let (_, plane) = engine.control_plane(first)?;
+    let (spec, plane) = engine.control_plane(first)?;
     let at = std::net::SocketAddr::new(first.address(), plane.port).to_string();
-    Ok(format!("https://{}", engine.plan().endpoint(plane.port).unwrap_or(at)))
+    let named = spec.endpoint()?.map(|(host, port)| match host.parse() {
+        Ok(address) => std::net::SocketAddr::new(address, port).to_string(),
+        Err(_) => format!("{host}:{port}"),
+    });
+    Ok(format!("https://{}", named.unwrap_or(at)))
 }
 
 /// The cluster's CA.
@@ -92,17 +96,29 @@ pub(super) fn mark_control_plane(engine: &Engine<'_>) -> Result<(), EngineError>
         return Ok(());
     }
     let api = engine.api()?;
-    let label = |name: &str| (format!("node-role.kubernetes.io/{name}"), Value::from(""));
-    let mut labels: serde_json::Map<_, _> = [label("control-plane")].into_iter().collect();
-    labels.insert("node.kubernetes.io/exclude-from-external-load-balancers".to_owned(), "".into());
-    let taints = json!([{ "key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule" }]);
+    // Where nothing else takes pods, a control plane does, or the cluster could run none.
+    let alone = engine.plan().spec.workers == 0;
+    let taints = engine.registration(Role::ControlPlane).and_then(|one| one.taints.as_deref());
+    let taints = if alone { Some(taints.unwrap_or_default()) } else { taints };
     for host in engine.plan().of(Role::ControlPlane) {
         let path = format!("/api/v1/nodes/{}", host.name);
-        api.wait("the node", &path, crate::cluster::engine::PATIENCE, |_| Ok(()))?;
-        // Where nothing else takes pods, a control plane does, or the cluster could run none.
-        let taints = if engine.plan().spec.workers == 0 { json!([]) } else { taints.clone() };
-        api.merge(&path, &json!({ "metadata": { "labels": labels }, "spec": { "taints": taints } }))?;
+        let node = api.wait("the node", &path, PATIENCE, |node| Ok(node.clone()))?;
+        api.merge(&path, &upload::mark_control_plane(&node, taints, &host.release))?;
     }
+    Ok(())
+}
+
+/// kubeadm's configuration and the kubelets', as nodes that join read them.
+pub(super) fn upload_config(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let api = engine.api()?;
+    let first = engine.plan().first();
+    let (_, plane) = engine.control_plane(first)?;
+    let kubeadm = upload::kubeadm_config(&engine.configuration.cluster, &first.release);
+    let mut objects = kubeadm.map_err(|error| EngineError::Preflight(error.to_string()))?;
+    let kubelet = engine.kubelet_cluster(&plane).configuration();
+    let users = engine.configuration.kubelet.is_some();
+    objects.extend(upload::kubelet_config(&kubelet, users, &first.release));
+    objects.iter().try_for_each(|object| api.apply(object).map(drop))?;
     Ok(())
 }
 
