@@ -82,7 +82,7 @@ impl AssetOptions {
         if let (Some(etcd), Some(coredns)) = (self.etcd_version.clone(), self.coredns_version.clone()) {
             return Ok(Release { kubernetes, etcd, coredns });
         }
-        let known = Release::of(kubernetes).map_err(|error| {
+        let known = Release::of(&kubernetes).map_err(|error| {
             Fault::usage(error.to_string()).hint("name what goes together with it: --etcd-version, --coredns-version")
         })?;
         Ok(Release {

@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     fn release(version: &str) -> Release {
-        Release::of(version.parse().unwrap()).unwrap()
+        Release::of(&version.parse().unwrap()).unwrap()
     }
 
     #[test]

@@ -118,10 +118,10 @@ impl Release {
     ///
     /// # Errors
     /// [`UnknownRelease`] for any other.
-    pub fn of(kubernetes: Version) -> Result<Self, UnknownRelease> {
-        let Some(row) = Self::row(&kubernetes) else { return Err(UnknownRelease(kubernetes)) };
+    pub fn of(kubernetes: &Version) -> Result<Self, UnknownRelease> {
+        let Some(row) = Self::row(kubernetes) else { return Err(UnknownRelease(kubernetes.clone())) };
         let version = |text: &str| Version(text.to_owned());
-        Ok(Self { kubernetes, etcd: version(row.etcd), coredns: version(row.coredns) })
+        Ok(Self { kubernetes: kubernetes.clone(), etcd: version(row.etcd), coredns: version(row.coredns) })
     }
 
     fn row(kubernetes: &Version) -> Option<&'static Minor> {
@@ -131,7 +131,7 @@ impl Release {
 
     /// The releases whose modules are pinned in this program, the newest first.
     pub fn pinned() -> impl Iterator<Item = Self> {
-        PINNED.into_iter().filter_map(|version| Self::of(Version(version.to_owned())).ok())
+        PINNED.into_iter().filter_map(|version| Self::of(&Version(version.to_owned())).ok())
     }
 
     /// The newest pinned release.
@@ -179,14 +179,14 @@ mod tests {
     fn what_goes_together_is_known_of_every_minor_version() {
         for (index, row) in MINORS.iter().enumerate() {
             assert_eq!(row.minor, 37 - index as u32, "none is left out");
-            let release = Release::of(format!("v1.{}.0", row.minor).parse().unwrap()).unwrap();
+            let release = Release::of(&format!("v1.{}.0", row.minor).parse().unwrap()).unwrap();
             for version in [&release.etcd, &release.coredns] {
                 assert_eq!(version.bare().parse::<Version>().as_ref(), Ok(version));
             }
             assert_eq!(release.pause(), Some(row.pause));
         }
         for unknown in ["1.22.17", "1.38.0", "2.30.0"] {
-            let why = Release::of(unknown.parse().unwrap()).unwrap_err().to_string();
+            let why = Release::of(&unknown.parse().unwrap()).unwrap_err().to_string();
             assert_eq!(why, format!("Kubernetes v{unknown} is not known here: 1.23 to 1.37 are"));
         }
     }

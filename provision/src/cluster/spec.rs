@@ -439,7 +439,7 @@ impl ClusterSpec {
     pub fn release(&self) -> Result<Release, BadSpec> {
         let mut release = match &self.kubernetes {
             Some(text) => {
-                Release::of(version("kubernetes", text)?).map_err(|error| bad("kubernetes", error.to_string()))?
+                Release::of(&version("kubernetes", text)?).map_err(|error| bad("kubernetes", error.to_string()))?
             }
             None => Release::newest(),
         };
