@@ -1,7 +1,6 @@
 //! CPU time and memory of a hundred thousand TLS Secrets, from the pages as they come from the API to the verdicts.
 //!
-//! `cargo bench -p seaworthy-checks --bench tls_secrets`; the figures of a run are in docs/pki-live.md. Pages are made while they are
-//! read, and their making is not counted.
+//! `cargo bench -p seaworthy-checks --bench tls_secrets`. Pages are made while they are read, and their making is not counted.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints its figures")]
 
