@@ -28,5 +28,6 @@ pub mod registry;
 pub mod shared_certs;
 mod tls;
 pub mod upload;
+mod whole;
 
 pub use hidden::hidden_main;

@@ -105,15 +105,23 @@ pub(crate) fn run(command: &ClusterCommand) -> Result<i32, Fault> {
 
 fn up(options: &UpOptions) -> Result<i32, Fault> {
     let spec = options.spec()?;
+    let clusters = clusters()?;
     if options.dry_run {
-        let draft = clusters()?.draft(&spec).map_err(fault)?;
+        let draft = clusters.draft(&spec).map_err(fault)?;
         return with_engine(draft, &options.engine, |engine| {
             engine.script(&options.skip_phases).map(|text| answer::print(&text))
         });
     }
-    let cluster = clusters()?.create(&spec).map_err(fault)?;
+    let cluster = clusters.create(&spec).map_err(fault)?;
     let begun = Instant::now();
-    let code = with_engine(cluster.clone(), &options.engine, |engine| engine.up(&options.skip_phases))?;
+    let code = match with_engine(cluster.clone(), &options.engine, |engine| engine.up(&options.skip_phases)) {
+        // Not even a host was made: there is nothing to go on with.
+        Err(why) if cluster.is_bare() => {
+            clusters.remove(cluster.name()).map_err(fault)?;
+            return Err(why.hint("nothing was begun, and nothing is left"));
+        }
+        other => other?,
+    };
     if code == 0 {
         eprintln!("{} is up after {:.1} s", cluster.name(), begun.elapsed().as_secs_f64());
         eprintln!("export KUBECONFIG={}", cluster.admin_kubeconfig().display());

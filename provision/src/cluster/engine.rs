@@ -164,6 +164,11 @@ impl<'a> Engine<'a> {
         report: &'a (dyn Fn(Event<'_>) + Sync),
     ) -> Result<Self, EngineError> {
         let plan = &cluster.plan;
+        if !nix::unistd::geteuid().is_root() && plan.nodes().next().is_some() {
+            return Err(EngineError::Preflight(
+                "kubelets need root: run this as root, or ask for control planes only (workers: 0)".to_owned(),
+            ));
+        }
         let mut configuration = plan.spec.configuration()?;
         let port = configuration.init.as_ref().map_or(6443, |init| init.local_api_endpoint.bind_port);
         // A name that the user gave stands for the load balancer, or for the first control plane.

@@ -9,7 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::plan::{Plan, networks_of};
 use super::spec::{BadSpec, ClusterSpec};
 use crate::host::{Host, HostError, remove_cgroups, remove_empty_cgroup, remove_folder};
-use crate::network;
+use crate::{network, whole};
 
 /// The cgroup below which those of all clusters are.
 const CGROUP: &str = "seaworthy";
@@ -139,12 +139,13 @@ impl Clusters {
             };
         }
         let slot = self.free_slot(spec)?;
+        Plan::new(spec, slot)?;
         std::fs::create_dir_all(folder.join(HOSTS)).map_err(file(&folder))?;
         // What is in it is for its owner only: keys are.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         std::fs::set_permissions(&folder, mode).map_err(file(&folder))?;
         let write =
-            |name: &str, text: String| std::fs::write(folder.join(name), text).map_err(file(&folder.join(name)));
+            |name: &str, text: String| whole::write(&folder.join(name), text, 0o600).map_err(file(&folder.join(name)));
         write(SLOT, slot.to_string())?;
         write(SPEC, crate::node::yaml(&serde_json::to_value(spec).unwrap_or_default()))?;
         self.open(&spec.name)
@@ -262,6 +263,12 @@ impl Cluster {
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Has no host of it been made yet?
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        std::fs::read_dir(self.folder.join(HOSTS)).is_ok_and(|mut hosts| hosts.next().is_none())
     }
 
     /// The folder of a host.

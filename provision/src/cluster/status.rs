@@ -81,7 +81,8 @@ impl Cluster {
                     name: status.unit.name,
                     state: status.state,
                     restarts: status.restarts,
-                    why: status.doubt.or(ended),
+                    // Of one that does not run, what it answered last is no reason.
+                    why: if status.pid.is_none() { ended.or(status.doubt) } else { status.doubt.or(ended) },
                     backends,
                 }
             };

@@ -8,7 +8,10 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, fork, pipe, sethostname};
+
+use crate::whole;
 
 use super::{ARGUMENT, Host, HostError, HostSpec, LOG, PID, Process, SOCKET, agent, cgroup, file, root};
 
@@ -22,8 +25,15 @@ pub(super) fn start(folder: &Path, spec: &HostSpec) -> Result<Process, HostError
     let log = File::create(&path).map_err(file(&path))?;
     let mut command = Command::new("/proc/self/exe");
     command.arg(ARGUMENT).arg(folder).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-    // SAFETY: setsid(2) is async-signal-safe. A host outlives who started it.
-    unsafe { command.pre_exec(|| nix::unistd::setsid().map(drop).map_err(Into::into)) };
+    let parent = nix::unistd::getpid();
+    let alone = move || {
+        nix::unistd::setsid()?;
+        // A host outlives who started it; one that is not born yet, and so not known by its number, does not.
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        if nix::unistd::getppid() == parent { Ok(()) } else { Err(nix::errno::Errno::ESRCH.into()) }
+    };
+    // SAFETY: setsid(2), prctl(2) and getppid(2) are async-signal-safe.
+    unsafe { command.pre_exec(alone) };
     let birth = |why: String| HostError::Birth { host: spec.name.clone(), why };
     let mut child = command.spawn().map_err(|error| birth(format!("seaworthy cannot be started again: {error}")))?;
     let mut said = String::new();
@@ -93,7 +103,7 @@ fn become_host(folder: &Path) -> Result<(), HostError> {
             let path = folder.join(PID);
             let process = Process::of(child.as_raw());
             let text = serde_json::to_string(&process).unwrap_or_default();
-            std::fs::write(&path, text).map_err(file(&path))?;
+            whole::write(&path, text, 0o600).map_err(file(&path))?;
             File::from(register).write_all(b"1").map_err(file(&path))
         }
         ForkResult::Child => {

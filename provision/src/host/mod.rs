@@ -22,6 +22,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use crate::whole;
+
 pub use birth::host_main;
 pub use client::{Client, ExecError};
 
@@ -160,7 +162,8 @@ impl Host {
         }
         let path = folder.join(SPEC);
         let text = serde_json::to_string_pretty(&spec).unwrap_or_default();
-        std::fs::write(&path, text).map_err(file(&path))?;
+        // It may be alive, and whoever ends it finds it by this.
+        whole::write(&path, text, 0o600).map_err(file(&path))?;
         Ok(Self { folder: folder.to_owned(), spec })
     }
 

@@ -172,7 +172,10 @@ pub struct Link<'a> {
 pub fn attach(switch: Process, host: Process, link: &Link<'_>) -> Result<(), NetworkError> {
     // A name that nobody has in the namespace in which the pair is made.
     let far = format!("{:.13}-h", link.port);
-    pair(switch, link.port, &far, host)?;
+    let joined = Namespace::of(host).within(async |_| Ok(index(LINK).is_ok() || index(&far).is_ok()))?;
+    if !joined {
+        pair(switch, link.port, &far, host)?;
+    }
     Namespace::of(host).within(async |handle| {
         sysctls();
         up(&handle, "lo").await?;
@@ -208,8 +211,16 @@ pub fn attach(switch: Process, host: Process, link: &Link<'_>) -> Result<(), Net
 pub fn uplink(switch: Process, link: &str, addresses: &[IpNet]) -> Result<(), NetworkError> {
     let machine =
         Process::of(std::process::id().cast_signed()).ok_or_else(|| step("looking for this process", "gone"))?;
-    if index(link).is_err() {
-        pair(switch, "machine", link, machine)?;
+    const PORT: &str = "machine";
+    let ours = Namespace::of(switch).within(async |_| Ok(index(PORT).is_ok()))?;
+    if !ours || index(link).is_err() {
+        Namespace::machine().within(async |handle| {
+            if let Ok(stale) = index(link) {
+                handle.link().del(stale).execute().await.ok();
+            }
+            Ok(())
+        })?;
+        pair(switch, PORT, link, machine)?;
     }
     Namespace::machine().within(async |handle| {
         std::fs::write(format!("/proc/sys/net/ipv6/conf/{link}/accept_dad"), "0").ok();
@@ -222,21 +233,20 @@ pub fn uplink(switch: Process, link: &str, addresses: &[IpNet]) -> Result<(), Ne
     })
 }
 
-/// Makes a veth pair at the switch, one end a port of the bridge, and hands the other end on. A pair that is there is let be.
+/// Makes a veth pair at the switch, one end a port of the bridge, and hands the other end on. One that is there was half made,
+/// or leads to an owner that is dead and that the kernel has not cleared away yet.
 fn pair(switch: Process, port: &str, far: &str, owner: Process) -> Result<(), NetworkError> {
     Namespace::of(switch).within(async |handle| {
-        if index(port).is_err() {
-            let added = handle.link().add(LinkVeth::new(port, far).build()).execute().await;
-            added.map_err(|error| step(format!("making the links {port} and {far}"), error))?;
-            let controller = index(BRIDGE)?;
-            let port_up = LinkUnspec::new_with_name(port).controller(controller).up().build();
-            set(&handle, port_up, format!("making {port} a port of {BRIDGE}")).await?;
+        if let Ok(stale) = index(port) {
+            // The kernel may be faster.
+            handle.link().del(stale).execute().await.ok();
         }
-        if let Ok(far_index) = index(far) {
-            let handed = LinkUnspec::new_with_index(far_index).setns_by_pid(owner.pid.cast_unsigned()).build();
-            set(&handle, handed, format!("handing {far} on")).await?;
-        }
-        Ok(())
+        let added = handle.link().add(LinkVeth::new(port, far).build()).execute().await;
+        added.map_err(|error| step(format!("making the links {port} and {far}"), error))?;
+        let port_up = LinkUnspec::new_with_name(port).controller(index(BRIDGE)?).up().build();
+        set(&handle, port_up, format!("making {port} a port of {BRIDGE}")).await?;
+        let handed = LinkUnspec::new_with_index(index(far)?).setns_by_pid(owner.pid.cast_unsigned()).build();
+        set(&handle, handed, format!("handing {far} on")).await
     })
 }
 

@@ -1,10 +1,9 @@
 //! Files of a PKI: read whole, written at once, with the modes that kubeadm gives.
 
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use super::PkiError;
+use crate::whole;
 
 /// The most that a file of a PKI may hold: 1 MiB.
 const LIMIT: u64 = 1 << 20;
@@ -27,12 +26,5 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, PkiError> {
 
 /// Writes a file so that at no time half of it is there, or more than `mode` allows.
 pub(super) fn write(path: &Path, content: &str, mode: u32) -> Result<(), PkiError> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(failed(folder))?;
-    // Of mode 0600 until it is whole.
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed(path))?;
-    file.write_all(content.as_bytes()).map_err(failed(path))?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed(path))?;
-    file.persist(path).map_err(|error| failed(path)(error.error))?;
-    Ok(())
+    whole::write(path, content, mode).map_err(failed(path))
 }

@@ -1,11 +1,13 @@
 //! The first control plane, and an external etcd.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::cluster::engine::{Engine, EngineError, await_unit, file};
 use crate::cluster::plan::{PlannedHost, Role};
 use crate::control_plane::{Component, ControlPlane, EtcdServers};
 use crate::pki::{Etcd, Spec, issue, issue_only, kubeconfigs};
+use crate::whole;
 
 /// What a member of an external etcd has; the first one also issues what API servers have as clients.
 const ETCD_CERTIFICATES: [&str; 3] = ["etcd-server", "etcd-peer", "etcd-healthcheck-client"];
@@ -48,10 +50,9 @@ fn copy(from: &Path, to: &Path, names: &[&str]) -> Result<(), EngineError> {
         if to.exists() {
             continue;
         }
-        if let Some(folder) = to.parent() {
-            std::fs::create_dir_all(folder).map_err(file(folder))?;
-        }
-        std::fs::copy(&from, &to).map_err(file(&to))?;
+        let content = std::fs::read(&from).map_err(file(&from))?;
+        let mode = std::fs::metadata(&from).map_err(file(&from))?.permissions().mode();
+        whole::write(&to, content, mode).map_err(file(&to))?;
     }
     Ok(())
 }
@@ -67,6 +68,18 @@ pub(super) fn kubeconfig(engine: &Engine<'_>) -> Result<(), EngineError> {
 pub(super) fn etcd(engine: &Engine<'_>) -> Result<(), EngineError> {
     let members: Vec<_> = engine.plan().of(Role::Etcd).collect();
     if members.is_empty() {
+        // Members that voted before are wanted for a quorum: where all were down, none is ready alone.
+        for planned in engine.plan().of(Role::ControlPlane) {
+            let (_, plane) = engine.control_plane(planned)?;
+            let host = engine.host(planned)?;
+            let EtcdServers::Local { data, .. } = &plane.etcd else { continue };
+            // Its data, or what a disk that can fail keeps of it.
+            let folders = [engine.outside(&host, data), host.var().join("lib/etcd-disk")];
+            let joined = folders.iter().any(|folder| folder.join("member").exists());
+            if joined && !host.client().status()?.iter().any(|status| status.unit.name == "etcd") {
+                begin(engine, planned, &plane, &["etcd"])?;
+            }
+        }
         let first = engine.plan().first();
         let (_, plane) = engine.control_plane(first)?;
         return start(engine, first, &plane, &["etcd"]);
@@ -118,6 +131,5 @@ pub(super) fn begin(
 /// etcd wants its folder for itself alone.
 fn private(folder: &Path) -> Result<(), EngineError> {
     std::fs::create_dir_all(folder).map_err(file(folder))?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    std::fs::set_permissions(folder, mode).map_err(file(folder))
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(file(folder))
 }

@@ -7,7 +7,7 @@ use crate::cluster::engine::{Engine, EngineError, PATIENCE, await_unit, file};
 use crate::cluster::plan::{PlannedHost, Role};
 use crate::control_plane::EtcdServers;
 use crate::pki::{Did, issue, kubeconfigs};
-use crate::shared_certs;
+use crate::{shared_certs, whole};
 
 use super::{control_plane, objects};
 
@@ -34,13 +34,11 @@ fn certificates(engine: &Engine<'_>, planned: &PlannedHost) -> Result<(), Engine
     if !folder.join("ca.crt").exists() {
         let secret = engine.api()?.get("/api/v1/namespaces/kube-system/secrets/kubeadm-certs")?;
         let key = objects::certificate_key(engine)?;
-        for (name, content) in shared_certs::open(&secret, spec.etcd, &key)? {
+        // ca.crt comes last: once it is there, all are.
+        for (name, content) in shared_certs::open(&secret, spec.etcd, &key)?.into_iter().rev() {
             let path = folder.join(name);
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder).map_err(file(folder))?;
-            }
             let secret = name.ends_with(".key") || name == "sa.pub";
-            write(&path, &content, if secret { 0o600 } else { 0o644 })?;
+            whole::write(&path, &content, if secret { 0o600 } else { 0o644 }).map_err(file(&path))?;
         }
     }
     issue(&spec, &folder)?;
@@ -52,13 +50,6 @@ fn certificates(engine: &Engine<'_>, planned: &PlannedHost) -> Result<(), Engine
         }
     }
     Ok(())
-}
-
-fn write(path: &std::path::Path, content: &[u8], mode: u32) -> Result<(), EngineError> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let opened = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(mode).open(path);
-    opened.and_then(|mut opened| opened.write_all(content)).map_err(file(path))
 }
 
 /// Joins a member to etcd: it learns, has caught up, votes.

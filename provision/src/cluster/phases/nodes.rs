@@ -21,7 +21,7 @@ use crate::node::containerd::{Containerd, Generation};
 use crate::node::kubelet::{self, Kubelet};
 use crate::node::{cni, containerd, proxy};
 use crate::pki::user_kubeconfig;
-use crate::registry as images;
+use crate::{registry as images, whole};
 
 const CONTAINERD: &str = "/var/lib/seaworthy/containerd";
 const CNI: &str = "/var/lib/seaworthy/cni";
@@ -35,13 +35,7 @@ fn preflight(error: impl ToString) -> EngineError {
 
 /// Writes a file of a host, readable for its owner only.
 fn write(path: &Path, content: &str) -> Result<(), EngineError> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(file(folder))?;
-    }
-    let opened = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path);
-    opened.and_then(|mut opened| opened.write_all(content.as_bytes())).map_err(file(path))
+    whole::write(path, content, 0o600).map_err(file(path))
 }
 
 pub(super) fn registry(engine: &Engine<'_>) -> Result<(), EngineError> {

@@ -15,6 +15,7 @@ use crate::image::{Part, REPOSITORY};
 use crate::node::proxy::{Mode, Proxy};
 use crate::shared_certs::{self, CertificateKey};
 use crate::upload;
+use crate::whole;
 
 /// How long a token lets nodes in; kubeadm's default is a day.
 const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(24);
@@ -27,7 +28,7 @@ fn kept<T: FromStr>(path: &Path, make: impl FnOnce() -> Result<String, EngineErr
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let text = make()?;
-            std::fs::write(path, &text).map_err(file(path))?;
+            whole::write(path, &text, 0o600).map_err(file(path))?;
             text
         }
         Err(error) => return Err(file(path)(error)),
