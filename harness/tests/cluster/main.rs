@@ -1,0 +1,83 @@
+//! Clusters of the bootstrap engine end to end: the program as people run it, with real components.
+//!
+//! Everything runs in a box: network, mount and PID namespaces of its own, so that an inventory of the box is an inventory of
+//! what this test left, whatever else the machine does, and that nothing outlives the test. Needs root, the Debian packages of
+//! `.ci/apt` and the programs that `seaworthy assets fetch` leaves in the cache. Trials run one after another: clusters are heavy.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
+
+mod failures;
+mod input;
+mod inventory;
+mod lab;
+mod topologies;
+
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::{Arguments, Trial};
+use seaworthy_provision::assets::{Cache, Program, Release, Request, Source, find};
+
+/// Set in the box: what names of clusters begin with, since cgroups are the machine's.
+const BOX: &str = "SEAWORTHY_BOX";
+/// What comes before the test in its box. Process 1 there is a shell, which reaps whatever is orphaned.
+const ENTER: &str = "set -e; mount -t tmpfs -o mode=755 run /run; mount -t tmpfs -o mode=755 state /var/lib; \
+    mount -t tmpfs scratch /mnt; mkdir -m 1777 /var/lib/tmp; ip link set lo up; set +e; \"$@\"; exit $?";
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let boxed = std::env::var(BOX).ok();
+    let ignored = boxed.is_none() && !arguments.list && !is_possible();
+    if boxed.is_some() || ignored || arguments.list {
+        let prefix = boxed.unwrap_or_default();
+        let tests: [(&str, fn(&lab::Lab)); 13] = [
+            ("one_control_plane_and_the_real_kubeadm", topologies::one),
+            ("three_control_planes_lose_one_and_then_all", topologies::three),
+            ("etcd_on_hosts_of_its_own", topologies::external_etcd),
+            ("ipv6_only_in_zones_behind_haproxy", topologies::ipv6),
+            ("two_clusters_at_once", topologies::two),
+            ("twenty_times_up_and_down_leaks_nothing", failures::twenty_times),
+            ("killed_after_each_phase_it_goes_on", failures::killed_and_on),
+            ("killed_at_any_time_down_leaves_nothing", failures::killed_and_down),
+            ("down_all_after_everything_was_killed", failures::down_all),
+            ("a_component_that_crashes_is_shown", failures::crashing),
+            ("a_full_disk_is_named", failures::disk_full),
+            ("what_cannot_be_is_refused_by_name", input::refused),
+            ("without_programs_the_sources_are_named", input::without_programs),
+        ];
+        let trial = |(name, run): (&str, fn(&lab::Lab))| {
+            let prefix = prefix.clone();
+            Trial::test(name, move || lab::Lab::trial(&prefix, run).map_err(Into::into)).with_ignored_flag(ignored)
+        };
+        return libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect()).exit_code();
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", ENTER, "sh"]);
+    command.arg(std::env::current_exe().unwrap()).args(std::env::args_os().skip(1));
+    command.env(BOX, format!("e2e{}", std::process::id())).env("TMPDIR", "/var/lib/tmp");
+    let ended = command.status().expect("unshare(1) is there");
+    ExitCode::from(ended.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// Is everything there that clusters need? Where it must be, that it is not fails.
+fn is_possible() -> bool {
+    let names = "etcd etcdctl kube-apiserver kube-controller-manager kube-scheduler kubectl kubeadm kubelet kube-proxy coredns \
+        containerd containerd-shim-runc-v2 runc bridge host-local loopback portmap haproxy";
+    let request = |cache| Request {
+        release: Release::newest(),
+        programs: names.split_whitespace().map(|name| Program::named(name).unwrap()).collect(),
+        sources: vec![Source::Path, Source::Cache],
+        directory: None,
+        path: std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),
+        cache,
+        mirror: None,
+    };
+    let missing = match Cache::of_user().map(|cache| find(&request(cache))) {
+        Some(Ok(_)) if nix::unistd::geteuid().is_root() => return true,
+        Some(Err(missing)) => missing.to_string(),
+        _ => "root and a HOME".to_owned(),
+    };
+    assert!(std::env::var_os("SEAWORTHY_REQUIRE").is_none(), "this test needs {missing}");
+    println!("skipped: it needs {missing}");
+    false
+}

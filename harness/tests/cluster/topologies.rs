@@ -1,0 +1,252 @@
+//! Clusters of every shape come up, do what a cluster does, and outlive the loss of a host.
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpStream};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::lab::{Lab, until};
+
+/// A server on every worker, and a Service before it; `FAMILIES` stands for the policy and families of its addresses.
+const WEB: &str = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      topologySpreadConstraints:
+      - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: web}}}
+      containers:
+      - {name: web, image: 'registry.seaworthy.dev/workload:VERSION', args: [serve], readinessProbe: {httpGet: {path: /readyz, port: 8080}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {FAMILIES, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+";
+
+fn web(families: &str) -> String {
+    WEB.replace("VERSION", env!("CARGO_PKG_VERSION")).replace("FAMILIES", families)
+}
+
+/// The ready pods of `web`: name and node.
+fn pods(lab: &Lab, name: &str, host: &str, count: usize) -> Vec<(String, String)> {
+    until("the pods are ready", || {
+        let pods = lab.get(name, host, "/api/v1/namespaces/default/pods?labelSelector=app%3Dweb");
+        let is_ready = |pod: &&Value| {
+            let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+            let ready = conditions.filter(|one| one["type"] == "Ready").any(|one| one["status"] == "True");
+            ready && pod["metadata"]["deletionTimestamp"].is_null()
+        };
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let place = |pod: &Value| (text(&pod["metadata"]["name"]), text(&pod["spec"]["nodeName"]));
+        let ready: Vec<_> = pods["items"].as_array().unwrap().iter().filter(is_ready).map(place).collect();
+        if ready.len() == count { Ok(ready) } else { Err(pods["items"].to_string()) }
+    })
+}
+
+/// Every pod finds the Service by DNS on each family, and reaches every pod by each of its addresses.
+fn services_answer(lab: &Lab, name: &str, host: &str, pods: &[(String, String)], families: &[&str]) {
+    let service = lab.get(name, host, "/api/v1/namespaces/default/services/web");
+    let addresses: Vec<_> =
+        service["spec"]["clusterIPs"].as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect();
+    assert_eq!(addresses.len(), families.len());
+    let names: BTreeSet<_> = pods.iter().map(|(pod, _)| pod.clone()).collect();
+    for (pod, node) in pods {
+        let ask =
+            |query: &str| lab.get(name, host, &format!("/api/v1/namespaces/default/pods/{pod}:8080/proxy/{query}"));
+        for (address, family) in addresses.iter().zip(families) {
+            let found = until("DNS answers", || {
+                let answer = ask(&format!("dns?name=web.default.svc.cluster.local&type={family}"));
+                let data = answer["records"][0]["data"].as_str().map(str::to_owned);
+                data.ok_or_else(|| format!("{family} asked on {node}: {answer}"))
+            });
+            assert_eq!(&found, address, "{family} asked on {node}");
+            let url = if address.contains(':') {
+                format!("http://[{address}]/hostname")
+            } else {
+                format!("http://{address}/hostname")
+            };
+            let mut seen = BTreeSet::new();
+            until("the Service leads to every pod", || {
+                let answer = ask(&format!("dial?url={url}"));
+                seen.extend(answer["body"].as_str().map(str::to_owned));
+                if seen == names { Ok(()) } else { Err(format!("{url} dialled on {node}: {answer}, seen {seen:?}")) }
+            });
+        }
+    }
+}
+
+/// etcd's members that vote, and those that only learn.
+fn members(lab: &Lab, name: &str, host: &str) -> (usize, usize) {
+    let pki = "/etc/kubernetes/pki/etcd";
+    let (ca, client, key) = (
+        format!("--cacert={pki}/ca.crt"),
+        format!("--cert={pki}/healthcheck-client.crt"),
+        format!("--key={pki}/healthcheck-client.key"),
+    );
+    let said = lab.said(name, host, &["etcdctl", &ca, &client, &key, "member", "list", "-w", "json"]);
+    let list: Value = serde_json::from_str(&said).unwrap();
+    let all = list["members"].as_array().unwrap();
+    let learners = all.iter().filter(|one| one["isLearner"] == true).count();
+    (all.len() - learners, learners)
+}
+
+pub(super) fn one(lab: &Lab) {
+    let name = "one";
+    lab.up(name, "workers: 1\n");
+    let (code, hosts) = lab.status(name);
+    assert_eq!(code, Some(0), "{hosts:#?}");
+    assert_eq!(lab.kubectl(name, "cp1", &["get", "--raw", "/readyz"]), "ok");
+    let listed = lab.ok(&["list"]);
+    assert!(listed.contains(&lab.name(name)) && listed.contains("4 of 4 hosts up"), "{listed}");
+    // The kubeconfig leads there from the machine, too.
+    let kubeconfig = lab.ok(&["kubeconfig", &lab.name(name)]);
+    assert!(kubeconfig.contains("server: https://"), "it names the API server");
+
+    let pki = lab.said(name, "cp1", &["kubeadm", "certs", "check-expiration"]);
+    for certificate in
+        ["admin.conf", "super-admin.conf", "apiserver", "apiserver-kubelet-client", "etcd-peer", "front-proxy-client"]
+    {
+        let row = pki.lines().find(|line| line.split_whitespace().next() == Some(certificate));
+        assert!(row.is_some_and(|row| row.contains("364d")), "{certificate}: {pki}");
+    }
+    assert!(!pki.contains("MISSING") && !pki.contains("invalid"), "{pki}");
+    let tokens = lab.said(name, "cp1", &["kubeadm", "token", "list"]);
+    assert!(tokens.contains("authentication,signing") && tokens.contains("for the nodes of this cluster"));
+
+    // Bringing up what is up changes nothing.
+    let before: Vec<_> = lab.alive(name).iter().map(|host| host.pid).collect();
+    lab.up(name, "workers: 1\n");
+    assert_eq!(lab.alive(name).iter().map(|host| host.pid).collect::<Vec<_>>(), before);
+    // What is paused does not answer; what is resumed does.
+    lab.ok(&["pause", &lab.name(name)]);
+    assert_eq!(lab.status(name).0, Some(1));
+    lab.ok(&["resume", &lab.name(name)]);
+    lab.until_ready(name);
+}
+
+const THREE: &str = "controlPlanes: 3\nworkers: 2\nnetwork: {families: [v4, v6]}\ndurability: fast\n";
+
+pub(super) fn three(lab: &Lab) {
+    let name = "three";
+    lab.up(name, THREE);
+    assert_eq!(lab.status(name).0, Some(0));
+    lab.apply(name, "cp1", &web("ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv4, IPv6]"));
+    let running = pods(lab, name, "cp1", 2);
+    let nodes: BTreeSet<_> = running.iter().map(|(_, node)| node.as_str()).collect();
+    assert_eq!(nodes, BTreeSet::from(["worker1", "worker2"]), "a pod on each worker");
+    services_answer(lab, name, "cp1", &running, &["A", "AAAA"]);
+    assert_eq!(members(lab, name, "cp2"), (3, 0));
+    balancer_restarts(lab, name);
+
+    // The first control plane, which the others joined by, loses its power.
+    lab.host(name, "cp1").kill().unwrap();
+    let (code, hosts) = lab.status(name);
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        hosts.iter().filter(|host| host["pid"].is_null()).map(|host| &host["name"]).collect::<Vec<_>>(),
+        ["cp1"]
+    );
+    until("the API answers through the load balancer", || {
+        let ran = lab.exec(name, "cp2", &["kubectl", "get", "--raw", "/readyz"]);
+        if ran.code == Some(0) { Ok(()) } else { Err(ran.err) }
+    });
+    lab.up(name, THREE);
+    lab.until_ready(name);
+    assert_eq!(members(lab, name, "cp1"), (3, 0));
+
+    // All of them at once: none has a quorum alone.
+    for host in lab.alive(name) {
+        lab.host(name, &host.name).kill().unwrap();
+    }
+    lab.up(name, THREE);
+    lab.until_ready(name);
+    assert_eq!(members(lab, name, "cp3"), (3, 0));
+    let running = pods(lab, name, "cp1", 2);
+    services_answer(lab, name, "cp1", &running, &["A", "AAAA"]);
+}
+
+/// The load balancer is killed, and whoever connects before it is back is not refused.
+fn balancer_restarts(lab: &Lab, name: &str) {
+    let endpoint: SocketAddr = lab.cluster(name).plan().endpoint(6443).unwrap().parse().unwrap();
+    let harbor = lab.host(name, "harbor").client();
+    harbor.signal(Some("load-balancer"), Signal::SIGKILL).unwrap();
+    let connections = until("the load balancer is back", || {
+        let connection = TcpStream::connect(endpoint).expect("a connection is not refused");
+        let all = harbor.status().unwrap();
+        let balancer = all.iter().find(|one| one.unit.name == "load-balancer").unwrap();
+        let back = balancer.restarts == 1 && balancer.state == seaworthy_provision::host::unit::State::Ready;
+        if back { Ok(connection) } else { Err(format!("{balancer:?}")) }
+    });
+    drop(connections);
+    assert_eq!(lab.kubectl(name, "cp1", &["get", "--raw", "/readyz"]), "ok");
+}
+
+pub(super) fn external_etcd(lab: &Lab) {
+    let name = "outside";
+    lab.up(name, "etcd: {topology: external, members: 3}\ndurability: fast\n");
+    let (code, hosts) = lab.status(name);
+    assert_eq!(code, Some(0), "{hosts:#?}");
+    let of = |role: &str| hosts.iter().filter(|host| host["role"] == role).count();
+    assert_eq!((of("etcd"), of("control-plane")), (3, 1));
+    assert_eq!(members(lab, name, "etcd1"), (3, 0));
+    let etcd =
+        |host: &str| lab.ok(&["logs", "--name", &lab.name(name), host]).lines().any(|component| component == "etcd");
+    assert!(etcd("etcd2") && !etcd("cp1"), "etcd runs where it is to run");
+    // One of three is lost, and the API writes on.
+    lab.host(name, "etcd1").kill().unwrap();
+    lab.kubectl(name, "cp1", &["create", "namespace", "written"]);
+}
+
+pub(super) fn ipv6(lab: &Lab) {
+    let name = "six";
+    let spec = "workers: 1\ncontrolPlane: {nodes: true}\nnetwork: {families: [v6]}\nloadBalancer: haproxy\nzones: [east, west]\n\
+        nodes: {worker1: {zone: west}}\ndurability: fast\n";
+    lab.up(name, spec);
+    let (code, hosts) = lab.status(name);
+    assert_eq!(code, Some(0), "{hosts:#?}");
+    let zones = lab.kubectl(name, "cp1", &["get", "nodes", "-L", "topology.kubernetes.io/zone", "--no-headers"]);
+    for (node, zone) in [("cp1", "east"), ("worker1", "west")] {
+        let row = zones.lines().find(|line| line.starts_with(node)).unwrap_or_else(|| panic!("no {node}: {zones}"));
+        assert!(row.contains(" Ready ") && row.trim_end().ends_with(zone), "{zones}");
+    }
+    let cp1 = lab.get(name, "cp1", "/api/v1/nodes/cp1");
+    assert_eq!(cp1["spec"]["taints"][0]["key"], "node-role.kubernetes.io/control-plane");
+    assert_eq!(cp1["metadata"]["labels"]["node-role.kubernetes.io/control-plane"], "");
+    // It leads through haproxy.
+    let kubeconfig = lab.ok(&["kubeconfig", &lab.name(name)]);
+    let endpoint = lab.cluster(name).plan().endpoint(6443).unwrap();
+    assert!(endpoint.starts_with('[') && kubeconfig.contains(&format!("https://{endpoint}")));
+    assert_eq!(lab.kubectl(name, "cp1", &["get", "--raw", "/readyz"]), "ok");
+
+    lab.apply(name, "cp1", &web("ipFamilies: [IPv6]").replace("replicas: 2", "replicas: 1"));
+    let running = pods(lab, name, "cp1", 1);
+    assert_eq!(running[0].1, "worker1", "the control plane is tainted");
+    services_answer(lab, name, "cp1", &running, &["AAAA"]);
+}
+
+pub(super) fn two(lab: &Lab) {
+    let names = ["east", "west"];
+    std::thread::scope(|scope| {
+        let ups: Vec<_> = names.map(|name| scope.spawn(move || lab.up(name, "durability: fast\n"))).into();
+        ups.into_iter().for_each(|up| drop(up.join().unwrap()));
+    });
+    let plans = names.map(|name| lab.cluster(name).plan().clone());
+    assert_ne!(plans[0].networks, plans[1].networks);
+    for name in names {
+        lab.kubectl(name, "cp1", &["create", "namespace", name]);
+    }
+    let ran = lab.exec("east", "cp1", &["kubectl", "get", "namespace", "west"]);
+    assert!(ran.err.contains("NotFound"), "they are two: {}", ran.err);
+    // Which one is meant must be said.
+    let ran = lab.run(&["status"]);
+    assert!(ran.code == Some(2) && ran.err.contains("several clusters"), "{}", ran.err);
+    lab.down("east");
+    assert_eq!(lab.status("west").0, Some(0));
+}
