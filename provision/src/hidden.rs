@@ -4,16 +4,15 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::cluster::fault_timer_main;
+use crate::cluster::{fault_timer_main, keeper_main};
 use crate::{balancer, fault, host, image, registry};
 
 /// If the arguments make this program one of the engine's own parts: runs it, and returns how it ended. Must be called before
 /// the program starts a thread.
 #[must_use]
 pub fn hidden_main(arguments: &[OsString]) -> Option<ExitCode> {
-    if let Some(code) =
-        host::host_main(arguments).or_else(|| fault::process_main(arguments)).or_else(|| fault_timer_main(arguments))
-    {
+    let early = host::host_main(arguments).or_else(|| keeper_main(arguments));
+    if let Some(code) = early.or_else(|| fault::process_main(arguments)).or_else(|| fault_timer_main(arguments)) {
         return Some(code);
     }
     let words: Option<Vec<&str>> = arguments.iter().skip(1).map(|word| word.to_str()).collect();

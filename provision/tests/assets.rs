@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::digest;
-use seaworthy_provision::assets::{Cache, Program, Progress, Release, Request, Source, fetch, find};
+use seaworthy_provision::assets::{Cache, Program, Progress, Release, Request, Source, fetch, find, find_known};
 
 const KUBELET: &str = "#!/bin/sh\necho Kubernetes v1.37.2\n";
 
@@ -49,6 +49,29 @@ fn sources_are_asked_in_order_and_a_wrong_version_is_passed_over() {
 
     let why = find(&request(dir.path(), &["kubelet"], &[Source::Directory])).unwrap_err().to_string();
     assert!(why.contains("bin/kubelet is of version 1.36.0, and v1.37.2 is wanted"), "{why}");
+}
+
+#[test]
+fn programs_that_did_not_change_are_not_run_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (program, runs) = (dir.path().join("bin/kubelet"), dir.path().join("runs"));
+    let content = |version: &str| format!("#!/bin/sh\necho x >>{}\necho Kubernetes v{version}\n", runs.display());
+    script(&program, &content("1.37.2"));
+    let request = request(dir.path(), &["kubelet"], &[Source::Directory]);
+    let count = || std::fs::read_to_string(&runs).unwrap().lines().count();
+    find_known(&request).unwrap();
+    find_known(&request).unwrap();
+    assert_eq!(count(), 1);
+    find(&request).unwrap();
+    assert_eq!(count(), 2);
+    // Of the same length.
+    script(&program, &content("1.37.1"));
+    assert!(find_known(&request).unwrap_err().to_string().contains("is of version 1.37.1"));
+    assert_eq!(count(), 3);
+    std::fs::write(dir.path().join("cache/versions.json"), "damaged").unwrap();
+    script(&program, &content("1.37.2"));
+    find_known(&request).unwrap();
+    assert_eq!(count(), 4);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use anstream::eprintln;
 use nix::sys::signal::Signal;
 use seaworthy_provision::assets::{Cache, Source};
 use seaworthy_provision::cluster::{
-    Cluster, ClusterError, ClusterSpec, Clusters, Engine, EngineError, Event, FaultError, PHASES, Sources,
+    Cluster, ClusterError, ClusterSpec, Clusters, Engine, EngineError, Event, FaultError, Keeper, PHASES, Sources,
 };
 use seaworthy_provision::fault::Active;
 use seaworthy_provision::fault::grammar::{self, Wish};
@@ -32,6 +32,7 @@ fn fault(error: ClusterError) -> Fault {
         | ClusterError::Differs { .. }
         | ClusterError::Busy { .. }
         | ClusterError::Spec(_)
+        | ClusterError::Rootless(_)
         | ClusterError::Taken { .. } => Fault::usage(error.to_string()),
         _ => Fault::ours(error.to_string()),
     }
@@ -92,7 +93,9 @@ pub(crate) fn run(command: &ClusterCommand) -> Result<i32, Fault> {
             let found = found.ok_or_else(|| {
                 Fault::usage(format!("there is no phase '{phase}'")).hint("seaworthy cluster phases lists them")
             })?;
-            with_engine(open(name.as_deref())?, engine, |engine| engine.phase(found))
+            let cluster = open(name.as_deref())?;
+            let keeper = enter(&cluster)?;
+            with_engine(cluster, engine, keeper, |engine| engine.phase(found))
         }
         ClusterCommand::Pause { name } => signal_all(name.as_deref(), Signal::SIGSTOP),
         ClusterCommand::Resume { name } => signal_all(name.as_deref(), Signal::SIGCONT),
@@ -108,13 +111,14 @@ fn up(options: &UpOptions) -> Result<i32, Fault> {
     let clusters = clusters()?;
     if options.dry_run {
         let draft = clusters.draft(&spec).map_err(fault)?;
-        return with_engine(draft, &options.engine, |engine| {
+        return with_engine(draft, &options.engine, None, |engine| {
             engine.script(&options.skip_phases).map(|text| answer::print(&text))
         });
     }
     let cluster = clusters.create(&spec).map_err(fault)?;
     let begun = Instant::now();
-    let code = match with_engine(cluster.clone(), &options.engine, |engine| engine.up(&options.skip_phases)) {
+    let keeper = enter(&cluster)?;
+    let code = match with_engine(cluster.clone(), &options.engine, keeper, |engine| engine.up(&options.skip_phases)) {
         // Not even a host was made: there is nothing to go on with.
         Err(why) if cluster.is_bare() => {
             clusters.remove(cluster.name()).map_err(fault)?;
@@ -129,10 +133,22 @@ fn up(options: &UpOptions) -> Result<i32, Fault> {
     Ok(code)
 }
 
+/// Makes this process, where it is an ordinary user's, root in the cluster's user namespace. Comes before anything starts a
+/// thread; the network is entered later, since programs may have to be fetched first.
+fn enter(cluster: &Cluster) -> Result<Option<Keeper>, Fault> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(None);
+    }
+    let keeper = Keeper::start(cluster).map_err(fault)?;
+    keeper.enter().map_err(|error| Fault::ours(error.to_string()))?;
+    Ok(Some(keeper))
+}
+
 /// Works on a cluster. Programs that are missing are fetched first.
 fn with_engine(
     cluster: Cluster,
     options: &EngineOptions,
+    keeper: Option<Keeper>,
     work: impl Fn(&Engine<'_>) -> Result<(), EngineError>,
 ) -> Result<i32, Fault> {
     let cache = options.cache.clone().map(Cache::at).or_else(Cache::of_user);
@@ -162,7 +178,11 @@ fn with_engine(
         }
         engine => engine,
     };
-    match engine.and_then(|engine| work(&engine)) {
+    let done = engine.and_then(|engine| {
+        keeper.map_or(Ok(()), |keeper| keeper.enter_network())?;
+        work(&engine)
+    });
+    match done {
         Ok(()) => Ok(0),
         Err(error) => {
             let hint =
@@ -246,6 +266,8 @@ fn logs(options: &LogsOptions) -> Result<i32, Fault> {
 }
 
 fn fault_words(cluster: &Cluster, words: &[String]) -> Result<i32, Fault> {
+    let entered = enter(cluster)?.map_or(Ok(()), |keeper| keeper.enter_network());
+    entered.map_err(|error| Fault::ours(error.to_string()))?;
     let wish = grammar::parse(words)
         .map_err(|error| Fault::usage(error.to_string()).hint("seaworthy cluster fault --help shows what there is"))?;
     let failed = |error: EngineError| match error {

@@ -31,6 +31,11 @@ impl Cache {
         self.0.join("images")
     }
 
+    /// Where it is kept what programs said.
+    pub(super) fn seen(&self) -> PathBuf {
+        self.0.join("versions.json")
+    }
+
     /// Where the programs of a project's version are.
     #[must_use]
     pub fn folder(&self, project: Project, version: &Version) -> PathBuf {

@@ -8,6 +8,7 @@ mod gomod;
 mod manifest;
 mod mirror;
 mod program;
+mod seen;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 pub use cache::Cache;
 pub use manifest::{BadVersion, Release, UnknownRelease, Version};
 pub use program::{PROGRAMS, Program, Project};
+use seen::Seen;
 
 /// Where a program may come from, in the order in which they are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -168,9 +170,24 @@ impl Programs {
 /// # Errors
 /// [`Missing`] with the reasons of the local sources.
 pub fn find(request: &Request) -> Result<Programs, Missing> {
+    find_in(request, None)
+}
+
+/// Looks for programs as [`find`] does, and believes those that were run before and have not changed since.
+///
+/// # Errors
+/// [`Missing`] with the reasons of the local sources.
+pub fn find_known(request: &Request) -> Result<Programs, Missing> {
+    let seen = Seen::read(request.cache.seen());
+    let found = find_in(request, Some(&seen));
+    seen.write();
+    found
+}
+
+fn find_in(request: &Request, seen: Option<&Seen>) -> Result<Programs, Missing> {
     let local = |source: &Source| matches!(source, Source::Directory | Source::Path | Source::Cache);
     let sources = request.sources.iter().copied().filter(local).collect();
-    fetch(&Request { sources, ..request.clone() }, &|_| {})
+    from_sources(&Request { sources, ..request.clone() }, &|_| {}, seen)
 }
 
 /// Finds programs, and fetches or builds those that are not there.
@@ -178,12 +195,16 @@ pub fn find(request: &Request) -> Result<Programs, Missing> {
 /// # Errors
 /// [`Missing`] with what each source said.
 pub fn fetch(request: &Request, report: Report<'_>) -> Result<Programs, Missing> {
+    from_sources(request, report, None)
+}
+
+fn from_sources(request: &Request, report: Report<'_>, seen: Option<&Seen>) -> Result<Programs, Missing> {
     let mut found = BTreeMap::new();
     let mut missing: BTreeMap<&'static str, Vec<PassedOver>> =
         request.programs.iter().map(|program| (program.name, Vec::new())).collect();
     for source in Source::ALL.into_iter().filter(|source| request.sources.contains(source)) {
         let wanted: Vec<_> = request.programs.iter().copied().filter(|one| missing.contains_key(one.name)).collect();
-        for (program, answer) in ask(source, request, &wanted, report) {
+        for (program, answer) in ask(source, request, &wanted, report, seen) {
             match answer {
                 Ok(one) => {
                     missing.remove(program.name);
@@ -198,20 +219,31 @@ pub fn fetch(request: &Request, report: Report<'_>) -> Result<Programs, Missing>
 
 type Answers = Vec<(&'static Program, Result<Found, String>)>;
 
-fn ask(source: Source, request: &Request, wanted: &[&'static Program], report: Report<'_>) -> Answers {
-    let each = |ask: &dyn Fn(&'static Program) -> Result<Found, String>| {
-        wanted.iter().map(|&program| (program, ask(program))).collect()
+fn ask(
+    source: Source,
+    request: &Request,
+    wanted: &[&'static Program],
+    report: Report<'_>,
+    seen: Option<&Seen>,
+) -> Answers {
+    // All at once: each runs for a while to say its version.
+    let each = |ask: &(dyn Fn(&'static Program) -> Result<Found, String> + Sync)| {
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = wanted.iter().map(|&program| (program, scope.spawn(move || ask(program)))).collect();
+            let panicked = |_| Err("a defect of seaworthy: it panicked".to_owned());
+            asked.into_iter().map(|(program, one)| (program, one.join().unwrap_or_else(panicked))).collect()
+        })
     };
     let release = &request.release;
     match source {
         Source::Directory => each(&|program| match &request.directory {
-            Some(folder) => program::in_folder(program, folder, release, source),
+            Some(folder) => program::in_folder(program, folder, release, source, seen),
             None => Err("no directory was named: --bin-dir, or KUBEBUILDER_ASSETS".to_owned()),
         }),
-        Source::Path => each(&|program| program::in_path(program, &request.path, release)),
+        Source::Path => each(&|program| program::in_path(program, &request.path, release, seen)),
         Source::Cache => each(&|program| match release.version(program.project) {
             Some(version) => {
-                program::in_folder(program, &request.cache.folder(program.project, version), release, source)
+                program::in_folder(program, &request.cache.folder(program.project, version), release, source, seen)
             }
             None => Err(format!("{} is the system's, and is never cached", program.name)),
         }),
@@ -245,7 +277,7 @@ fn by_project(
         let folder = request.cache.folder(project, version);
         for program in programs {
             let answer = match &filled {
-                Ok(()) => program::in_folder(program, &folder, &request.release, Source::Cache),
+                Ok(()) => program::in_folder(program, &folder, &request.release, Source::Cache, None),
                 Err(why) => Err(why.clone()),
             };
             answers.push((program, answer));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::seen::Seen;
 use super::{Found, Release, Source};
 
 /// Who releases a program.
@@ -105,7 +106,12 @@ const SYSTEM_FOLDERS: [&str; 2] = ["/usr/local/sbin", "/usr/sbin"];
 const PATIENCE: Duration = Duration::from_secs(20);
 const OUTPUT_LIMIT: u64 = 64 << 10;
 
-pub(super) fn in_path(program: &'static Program, path: &[PathBuf], release: &Release) -> Result<Found, String> {
+pub(super) fn in_path(
+    program: &'static Program,
+    path: &[PathBuf],
+    release: &Release,
+    seen: Option<&Seen>,
+) -> Result<Found, String> {
     let more = match program.project {
         Project::Cni => &CNI_FOLDERS[..],
         Project::System => &SYSTEM_FOLDERS[..],
@@ -114,7 +120,7 @@ pub(super) fn in_path(program: &'static Program, path: &[PathBuf], release: &Rel
     let path = if program.project == Project::Cni { &[] } else { path };
     let mut why = format!("{} is in no directory of PATH", program.name);
     for folder in path.iter().map(PathBuf::as_path).chain(more.iter().map(Path::new)) {
-        match in_folder(program, folder, release, Source::Path) {
+        match in_folder(program, folder, release, Source::Path, seen) {
             Ok(found) => return Ok(found),
             Err(reason) if folder.join(program.name).exists() => why = reason,
             Err(_) => {}
@@ -138,6 +144,7 @@ pub(super) fn in_folder(
     folder: &Path,
     release: &Release,
     source: Source,
+    seen: Option<&Seen>,
 ) -> Result<Found, String> {
     let path = folder.join(program.name);
     let shown = path.display();
@@ -151,7 +158,8 @@ pub(super) fn in_folder(
     let Some(wanted) = release.version(program.project) else {
         return Ok(Found { program, path, source, version: None });
     };
-    let said = say(&path, program.version)?;
+    let ask = || say(&path, program.version);
+    let said = seen.map_or_else(ask, |seen| seen.said(&path, &metadata, ask))?;
     match version_in(&said) {
         Some(version) if version == wanted.bare() => {
             Ok(Found { program, path, source, version: Some(version.to_owned()) })

@@ -10,6 +10,7 @@ use super::api::{Api, ApiError};
 use super::folder::{Cluster, ClusterError};
 use super::phases::{PHASES, Phase};
 use super::plan::{Plan, PlannedHost, Role};
+use super::rootless::RootlessError;
 use super::spec::{BadSpec, Durability, EtcdTopology};
 use crate::assets::{self, Missing, Program, Programs, Project, Release, Request};
 use crate::control_plane::{Component, ControlPlane, EtcdServers};
@@ -105,6 +106,9 @@ pub enum EngineError {
     /// The cluster's folder.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// The namespaces of an ordinary user's cluster.
+    #[error(transparent)]
+    Rootless(#[from] RootlessError),
     /// A host.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -201,7 +205,7 @@ impl<'a> Engine<'a> {
             }
             let needed = needed(plan);
             let request = Request { release: host.release.clone(), programs: needed, ..sources.request.clone() };
-            programs.push((host.release.clone(), assets::find(&request)?));
+            programs.push((host.release.clone(), assets::find_known(&request)?));
         }
         Ok(Self { cluster, configuration, registrations: (init, join), patches, programs, sources, report })
     }
@@ -288,14 +292,18 @@ impl<'a> Engine<'a> {
         let machine = self.plan().machine();
         // Nobody serves DNS there, and says so at once.
         let resolv = machine.first().map_or_else(String::new, |address| format!("nameserver {}\n", address.addr()));
+        // Where no kubelet is, nobody pulls images.
+        let pulls = self.plan().nodes().next().is_some();
+        let images = pulls.then(|| ("/opt/seaworthy/images".to_owned(), self.sources.images.clone()));
+        let folders = images.into_iter().collect();
         Ok(HostSpec {
             name: host.name.clone(),
             cgroup: self.cluster.cgroup(&host.name),
             programs,
-            folders: [("/opt/seaworthy/images".to_owned(), self.sources.images.clone())].into(),
+            folders,
             hosts: self.hosts_file()?,
             resolv,
-            rootless: !nix::unistd::geteuid().is_root(),
+            rootless: self.cluster.keeper().is_some(),
         })
     }
 

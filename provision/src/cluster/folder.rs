@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::plan::{Plan, networks_of};
+use super::rootless::{Keeper, RootlessError};
 use super::spec::{BadSpec, ClusterSpec};
 use crate::host::{Host, HostError, remove_cgroups, remove_empty_cgroup, remove_folder};
 use crate::{network, whole};
@@ -68,6 +69,9 @@ pub enum ClusterError {
     /// A host of it.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// Its namespaces, where it is an ordinary user's.
+    #[error(transparent)]
+    Rootless(#[from] RootlessError),
 }
 
 fn file(path: &Path) -> impl FnOnce(io::Error) -> ClusterError {
@@ -123,6 +127,9 @@ impl Clusters {
     /// # Errors
     /// [`ClusterError`] names what is in the way.
     pub fn create(&self, spec: &ClusterSpec) -> Result<Cluster, ClusterError> {
+        if !nix::unistd::geteuid().is_root() && Plan::new(spec, 0)?.nodes().next().is_some() {
+            return Err(RootlessError::Kubelets.into());
+        }
         spec.check()?;
         std::fs::create_dir_all(&self.0).map_err(file(&self.0))?;
         // Whoever looks for a free number holds this.
@@ -222,7 +229,10 @@ impl Clusters {
             let ends: Vec<_> = found.iter().map(|host| scope.spawn(|| host.kill())).collect();
             ends.into_iter().try_for_each(|end| end.join().unwrap_or(Ok(())))
         })?;
-        remove_cgroups(&format!("{CGROUP}/{name}")).map_err(|(path, source)| file(&path)(source))?;
+        match Keeper::of(&folder) {
+            None => remove_cgroups(&format!("{CGROUP}/{name}")).map_err(|(path, source)| file(&path)(source))?,
+            Some(keeper) => keeper.end()?,
+        }
         remove_folder(&folder)?;
         // The last one takes with it what all of them were in.
         if self.names()?.is_empty() {
@@ -301,11 +311,5 @@ impl Cluster {
     /// [`ClusterError::Busy`] if somebody does.
     pub fn lock(&self) -> Result<Flock<File>, ClusterError> {
         lock(&self.folder, self.name())
-    }
-
-    /// The kubeconfig of its administrator.
-    #[must_use]
-    pub fn admin_kubeconfig(&self) -> PathBuf {
-        self.host_folder(&self.plan.first().name).join("kubernetes/admin.conf")
     }
 }

@@ -29,10 +29,7 @@ impl Cluster {
         for planned in self.plan().hosts.iter().filter(|planned| planned.role != Role::Switch) {
             self.connect(planned)?;
         }
-        if nix::unistd::geteuid().is_root() {
-            network::uplink(switch, &self.plan().uplink(), &self.plan().machine())?;
-        }
-        Ok(())
+        Ok(network::uplink(switch, &self.plan().uplink(), &self.plan().machine())?)
     }
 
     fn connect(&self, planned: &PlannedHost) -> Result<(), EngineError> {

@@ -95,10 +95,11 @@ impl Cluster {
                 components: units.unwrap_or_default().into_iter().map(component).collect(),
             }
         };
+        let keeper = self.keeper().map(|keeper| keeper.address().to_string());
         Status {
             name: self.name().to_owned(),
             kubernetes: plan.first().release.kubernetes.to_string(),
-            endpoint: plan.endpoint(6443),
+            endpoint: keeper.or_else(|| plan.endpoint(6443)),
             hosts: plan.hosts.iter().map(host).collect(),
         }
     }

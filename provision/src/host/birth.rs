@@ -15,6 +15,9 @@ use crate::whole;
 
 use super::{ARGUMENT, Host, HostError, HostSpec, LOG, PID, Process, SOCKET, agent, cgroup, file, root};
 
+/// What is announced.
+const ALIVE: &[u8; 5] = b"alive";
+
 /// Starts a host, and returns its process 1 once it can be asked.
 pub(super) fn start(folder: &Path, spec: &HostSpec) -> Result<Process, HostError> {
     // What an earlier life left: in version 2 nobody may enter a cgroup whose children have controllers.
@@ -23,26 +26,10 @@ pub(super) fn start(folder: &Path, spec: &HostSpec) -> Result<Process, HostError
     }
     let path = folder.join(LOG);
     let log = File::create(&path).map_err(file(&path))?;
-    let mut command = Command::new("/proc/self/exe");
-    command.arg(ARGUMENT).arg(folder).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-    let parent = nix::unistd::getpid();
-    let alone = move || {
-        nix::unistd::setsid()?;
-        // A host outlives who started it; one that is not born yet, and so not known by its number, does not.
-        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-        if nix::unistd::getppid() == parent { Ok(()) } else { Err(nix::errno::Errno::ESRCH.into()) }
-    };
-    // SAFETY: setsid(2), prctl(2) and getppid(2) are async-signal-safe.
-    unsafe { command.pre_exec(alone) };
     let birth = |why: String| HostError::Birth { host: spec.name.clone(), why };
-    let mut child = command.spawn().map_err(|error| birth(format!("seaworthy cannot be started again: {error}")))?;
-    let mut said = String::new();
-    if let Some(mut out) = child.stdout.take() {
-        out.read_to_string(&mut said).map_err(|error| birth(error.to_string()))?;
-    }
-    child.wait().map_err(|error| birth(error.to_string()))?;
+    let lives = detached(ARGUMENT, folder, log).map_err(|error| birth(error.to_string()))?;
     match Host::open(folder)?.process() {
-        Some(process) if said == "alive" => Ok(process),
+        Some(process) if lives => Ok(process),
         left => {
             if let Some(process) = left {
                 let _ = process.end();
@@ -51,6 +38,39 @@ pub(super) fn start(folder: &Path, spec: &HostSpec) -> Result<Process, HostError
             Err(birth(log.trim().to_owned()))
         }
     }
+}
+
+/// Starts this very program as one that forks and leaves behind a process that outlives who started it. `true` once that one
+/// has [announced](announce) that it lives.
+pub(crate) fn detached(argument: &str, folder: &Path, log: File) -> std::io::Result<bool> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(argument).arg(folder).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    let parent = nix::unistd::getpid();
+    let alone = move || {
+        nix::unistd::setsid()?;
+        // What it leaves behind outlives who started it; while it is not known by its number yet, it does not.
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        if nix::unistd::getppid() == parent { Ok(()) } else { Err(nix::errno::Errno::ESRCH.into()) }
+    };
+    // SAFETY: setsid(2), prctl(2) and getppid(2) are async-signal-safe.
+    unsafe { command.pre_exec(alone) };
+    let again = |error| std::io::Error::other(format!("seaworthy cannot be started again: {error}"));
+    let mut child = command.spawn().map_err(again)?;
+    let mut said = Vec::new();
+    if let Some(mut out) = child.stdout.take() {
+        // Until all writing ends are closed: those of the process itself, which ends, and of the one that it leaves behind.
+        out.read_to_end(&mut said)?;
+    }
+    child.wait()?;
+    Ok(said == ALIVE)
+}
+
+/// Tells who started this process that it lives, and lets go of them.
+pub(crate) fn announce() -> std::io::Result<()> {
+    std::io::stdout().write_all(ALIVE)?;
+    std::io::stdout().flush()?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    Ok(nix::unistd::dup2_stdout(&null)?)
 }
 
 /// If the arguments make this program a host: becomes it, and ends with it. Must be called before the program starts a
@@ -114,16 +134,8 @@ fn become_host(folder: &Path) -> Result<(), HostError> {
             }
             root::enter(folder, spec)?;
             sethostname(&spec.name).map_err(step("setting the host name"))?;
-            agent::serve(listener, || {
-                // Who waits reads until all writing ends are closed: its own parent's, which has ended, and this one.
-                let mut out = File::from(nix::unistd::dup(std::io::stdout()).map_err(std::io::Error::from)?);
-                out.write_all(b"alive")?;
-                drop(out);
-                let null = File::options().read(true).write(true).open("/dev/null")?;
-                nix::unistd::dup2_stdout(&null)?;
-                Ok(())
-            })
-            .map_err(|error| HostError::Birth { host: spec.name.clone(), why: error.to_string() })
+            let served = agent::serve(listener, announce);
+            served.map_err(|error| HostError::Birth { host: spec.name.clone(), why: error.to_string() })
         }
     }
 }

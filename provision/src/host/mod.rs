@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::whole;
 
 pub use birth::host_main;
+pub(crate) use birth::{announce, detached};
 pub use client::{Client, ExecError};
 
 /// The first argument that makes this program a host.

@@ -10,6 +10,9 @@ use nix::unistd::{chdir, pivot_root};
 use super::cgroup::{self, Hierarchy, Kind};
 use super::{HostError, HostSpec, file};
 
+/// The files of /etc that are the host's own: its name, /etc/hosts, the name servers, and what tells it apart.
+const ETC: [&str; 4] = ["hostname", "hosts", "resolv.conf", "machine-id"];
+
 /// Makes the host's file system from its folder, and makes it this process's root. The process must be in mount, PID,
 /// network and cgroup namespaces of the host.
 pub(super) fn enter(folder: &Path, spec: &HostSpec) -> Result<(), HostError> {
@@ -20,35 +23,27 @@ pub(super) fn enter(folder: &Path, spec: &HostSpec) -> Result<(), HostError> {
     };
     step("making mounts private", mount(nothing, "/", nothing, MsFlags::MS_PRIVATE | MsFlags::MS_REC, nothing))?;
     step("making the root", mount(Some("root"), &root, Some("tmpfs"), MsFlags::empty(), Some("mode=755,size=64m")))?;
-    for entry in std::fs::read_dir("/").map_err(file(Path::new("/")))?.flatten() {
-        let (name, from) = (entry.file_name(), entry.path());
-        let to = root.join(&name);
-        let kind = entry.file_type().map_err(file(&from))?;
-        if kind.is_symlink() {
-            let target = std::fs::read_link(&from).map_err(file(&from))?;
-            std::os::unix::fs::symlink(target, &to).map_err(file(&to))?;
-        } else if kind.is_dir() {
-            std::fs::create_dir(&to).map_err(file(&to))?;
-            if !matches!(name.to_str(), Some("proc" | "sys" | "dev" | "run" | "tmp" | "var" | "lost+found")) {
-                show(&from, folder, &name.to_string_lossy(), &to)?;
-            }
-        }
+    let own = ["proc", "sys", "dev", "run", "tmp", "var", "lost+found"];
+    if spec.rootless {
+        fill(Path::new("/"), &root, &[&own[..], &["root"]].concat(), bind)?;
+        open_up(&root, "etc", &[&ETC[..], &["kubernetes"]].concat())?;
+        open_up(&root, "usr/local/bin", &spec.programs.keys().map(String::as_str).collect::<Vec<_>>())?;
+    } else {
+        fill(Path::new("/"), &root, &own, |from, to| overlay(from, folder, to))?;
     }
-    for name in ["proc", "sys", "dev", "run", "tmp", "var", "etc"] {
+    for name in ["proc", "sys", "dev", "run", "tmp", "var", "etc", "root"] {
         std::fs::create_dir_all(root.join(name)).map_err(file(&root.join(name)))?;
     }
     let at = |name: &str| root.join(name);
     step("mounting /proc", mount(Some("proc"), &at("proc"), Some("proc"), MsFlags::empty(), nothing))?;
     step("mounting /sys", mount(Some("sysfs"), &at("sys"), Some("sysfs"), MsFlags::empty(), nothing))?;
-    let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
-    step("showing /dev", mount(Some("/dev"), &at("dev"), nothing, bind, nothing))?;
+    bind(Path::new("/dev"), &at("dev"))?;
     for (name, options) in [("run", "mode=755"), ("tmp", "mode=1777")] {
         step("mounting a tmpfs", mount(Some("tmpfs"), &at(name), Some("tmpfs"), MsFlags::empty(), Some(options)))?;
     }
-    step("showing its /var", mount(Some(&folder.join("var")), &at("var"), nothing, bind, nothing))?;
+    bind(&folder.join("var"), &at("var"))?;
     std::fs::create_dir_all(at("etc/kubernetes")).map_err(file(&at("etc/kubernetes")))?;
-    let kubernetes = folder.join("kubernetes");
-    step("showing its /etc/kubernetes", mount(Some(&kubernetes), &at("etc/kubernetes"), nothing, bind, nothing))?;
+    bind(&folder.join("kubernetes"), &at("etc/kubernetes"))?;
     etc(&root, spec)?;
     for (name, program) in &spec.programs {
         show_program(program, &root.join("usr/local/bin").join(name))?;
@@ -56,7 +51,7 @@ pub(super) fn enter(folder: &Path, spec: &HostSpec) -> Result<(), HostError> {
     for (name, folder) in &spec.folders {
         let to = root.join(name.trim_start_matches('/'));
         std::fs::create_dir_all(&to).and_then(|()| std::fs::create_dir_all(folder)).map_err(file(folder))?;
-        step("showing a folder", mount(Some(folder), &to, nothing, bind, nothing))?;
+        bind(folder, &to)?;
         let again = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
         step("showing a folder", mount(nothing, &to, nothing, again, nothing))?;
     }
@@ -73,30 +68,69 @@ pub(super) fn enter(folder: &Path, spec: &HostSpec) -> Result<(), HostError> {
     step("sharing mounts", mount(nothing, "/", nothing, MsFlags::MS_SHARED | MsFlags::MS_REC, nothing))
 }
 
-/// Shows a folder of the machine through an overlay, or itself where the kernel makes none: below a folder that has mounts,
-/// in a user namespace.
-fn show(from: &Path, folder: &Path, name: &str, to: &Path) -> Result<(), HostError> {
+/// Shows in `to` what is in the machine's folder `from`, but what it is to have of its own.
+fn fill(
+    from: &Path,
+    to: &Path,
+    own: &[&str],
+    show: impl Fn(&Path, &Path) -> Result<(), HostError>,
+) -> Result<(), HostError> {
+    for entry in std::fs::read_dir(from).map_err(file(from))?.flatten() {
+        let (name, from) = (entry.file_name(), entry.path());
+        if name.to_str().is_some_and(|name| own.contains(&name)) {
+            continue;
+        }
+        let to = to.join(&name);
+        let kind = entry.file_type().map_err(file(&from))?;
+        if kind.is_symlink() {
+            let target = std::fs::read_link(&from).map_err(file(&from))?;
+            std::os::unix::fs::symlink(target, &to).map_err(file(&to))?;
+        } else if kind.is_dir() {
+            std::fs::create_dir(&to).map_err(file(&to))?;
+            show(&from, &to)?;
+        } else if kind.is_file() {
+            std::fs::File::create_new(&to).map_err(file(&to))?;
+            bind(&from, &to)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a folder one that takes files of the host's own. In a user namespace no overlay does: what belongs to users that
+/// are not of the namespace cannot be changed, not even in a copy.
+fn open_up(root: &Path, name: &str, own: &[&str]) -> Result<(), HostError> {
+    let to = root.join(name);
+    mount(Some("tmpfs"), &to, Some("tmpfs"), MsFlags::empty(), Some("mode=755,size=16m"))
+        .map_err(|errno| file(&to)(errno.into()))?;
+    fill(&Path::new("/").join(name), &to, own, bind)
+}
+
+fn bind(from: &Path, to: &Path) -> Result<(), HostError> {
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+    mount(Some(from), to, None::<&str>, flags, None::<&str>).map_err(|errno| file(from)(errno.into()))
+}
+
+/// Shows a folder of the machine through an overlay, or itself where the kernel makes none: below a folder that has mounts.
+fn overlay(from: &Path, folder: &Path, to: &Path) -> Result<(), HostError> {
+    let name = from.file_name().unwrap_or_default();
     let (upper, work) = (folder.join("upper").join(name), folder.join("work").join(name));
     for path in [&upper, &work] {
         std::fs::create_dir_all(path).map_err(file(path))?;
     }
     let escape = |path: &Path| path.display().to_string().replace('\\', "\\\\").replace(',', "\\,").replace(':', "\\:");
     let options = format!("lowerdir={},upperdir={},workdir={}", escape(from), escape(&upper), escape(&work));
-    let overlay = |options: &str| mount(Some("overlay"), to, Some("overlay"), MsFlags::empty(), Some(options));
-    if overlay(&options).is_ok() || overlay(&format!("{options},userxattr")).is_ok() {
-        return Ok(());
+    match mount(Some("overlay"), to, Some("overlay"), MsFlags::empty(), Some(options.as_str())) {
+        Ok(()) => Ok(()),
+        Err(_) => bind(from, to),
     }
-    let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
-    mount(Some(from), to, None::<&str>, bind, None::<&str>).map_err(|errno| file(to)(errno.into()))
 }
 
 fn show_program(program: &Path, to: &Path) -> Result<(), HostError> {
     if let Some(folder) = to.parent() {
         std::fs::create_dir_all(folder).map_err(file(folder))?;
     }
-    let bound = std::fs::File::create(to)
-        .and_then(|_| mount(Some(program), to, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(io::Error::from));
-    bound.map_err(|error| file(program)(error))
+    std::fs::File::create(to).map_err(file(to))?;
+    bind(program, to)
 }
 
 /// The files of /etc that are the host's own.
@@ -104,13 +138,8 @@ fn etc(root: &Path, spec: &HostSpec) -> Result<(), HostError> {
     // What systemd makes of a name, any 128 bits will do (machine-id(5)).
     let id = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, spec.cgroup.as_bytes());
     let id = id.as_ref()[..16].iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-    let files = [
-        ("hostname", format!("{}\n", spec.name)),
-        ("hosts", spec.hosts.clone()),
-        ("resolv.conf", spec.resolv.clone()),
-        ("machine-id", format!("{id}\n")),
-    ];
-    for (name, content) in files {
+    let contents = [format!("{}\n", spec.name), spec.hosts.clone(), spec.resolv.clone(), format!("{id}\n")];
+    for (name, content) in ETC.into_iter().zip(contents) {
         let path = root.join("etc").join(name);
         // It may be a link into /run.
         match std::fs::remove_file(&path) {

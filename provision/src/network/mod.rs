@@ -21,6 +21,8 @@ use crate::host::Process;
 pub const BRIDGE: &str = "hosts";
 /// The name of a host's one link.
 const LINK: &str = "eth0";
+/// The name of the switch's port to the machine.
+const UPLINK: &str = "machine";
 /// What a host passes on packets between pods, Services and other hosts with, and no time lost on looking for the same IPv6
 /// address elsewhere (RFC 4862 section 5.4). Those of IPv6 are not there where the kernel has none.
 const SYSCTLS: [(&str, &str); 6] = [
@@ -211,16 +213,19 @@ pub fn attach(switch: Process, host: Process, link: &Link<'_>) -> Result<(), Net
 pub fn uplink(switch: Process, link: &str, addresses: &[IpNet]) -> Result<(), NetworkError> {
     let machine =
         Process::of(std::process::id().cast_signed()).ok_or_else(|| step("looking for this process", "gone"))?;
-    const PORT: &str = "machine";
-    let ours = Namespace::of(switch).within(async |_| Ok(index(PORT).is_ok()))?;
+    let ours = Namespace::of(switch).within(async |_| Ok(index(UPLINK).is_ok()))?;
     if !ours || index(link).is_err() {
-        Namespace::machine().within(async |handle| {
-            if let Ok(stale) = index(link) {
-                handle.link().del(stale).execute().await.ok();
-            }
-            Ok(())
-        })?;
-        pair(switch, PORT, link, machine)?;
+        // One whose other end has gone, or is about to: the kernel takes links away a little after their namespace.
+        let stale = async |handle: Handle, name: &str| match index(name) {
+            Ok(there) => match handle.link().del(there).execute().await {
+                Err(error) if index(name).is_ok() => Err(step(format!("removing {name}, which leads nowhere"), error)),
+                _ => Ok(()),
+            },
+            Err(_) => Ok(()),
+        };
+        Namespace::machine().within(async |handle| stale(handle, link).await)?;
+        Namespace::of(switch).within(async |handle| stale(handle, UPLINK).await)?;
+        pair(switch, UPLINK, link, machine)?;
     }
     Namespace::machine().within(async |handle| {
         std::fs::write(format!("/proc/sys/net/ipv6/conf/{link}/accept_dad"), "0").ok();

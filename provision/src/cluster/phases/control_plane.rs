@@ -62,7 +62,10 @@ pub(super) fn kubeconfig(engine: &Engine<'_>) -> Result<(), EngineError> {
     let (spec, plane) = engine.control_plane(first)?;
     let host = engine.host(first)?;
     kubeconfigs(&spec, &engine.outside(&host, &plane.pki), &host.kubernetes())?;
-    Ok(())
+    match engine.cluster().keeper() {
+        Some(keeper) => Ok(keeper.write_kubeconfig(engine.cluster())?),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn etcd(engine: &Engine<'_>) -> Result<(), EngineError> {

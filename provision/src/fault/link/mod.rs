@@ -184,7 +184,10 @@ pub fn apply(switch: &Path, rules: &[Rule]) -> Result<(), LinkError> {
     inside(switch, || {
         let named = rules.iter().flat_map(|rule| rule.from.ports());
         let there: BTreeSet<_> = named.map(|port| &port.interface).filter(|one| exists(one)).cloned().collect();
+        // An ordinary user's PATH may not have it.
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
         let mut nft = Command::new("nft")
+            .env("PATH", path)
             .args(["-f", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
