@@ -30,7 +30,8 @@ fn main() -> ExitCode {
     let ignored = boxed.is_none() && !arguments.list && !is_possible();
     if boxed.is_some() || ignored || arguments.list {
         let prefix = boxed.unwrap_or_default();
-        let tests: [(&str, fn(&lab::Lab)); 13] = [
+        type Test = fn(&lab::Lab);
+        let tests: [(&str, Test); 13] = [
             ("one_control_plane_and_the_real_kubeadm", topologies::one),
             ("three_control_planes_lose_one_and_then_all", topologies::three),
             ("etcd_on_hosts_of_its_own", topologies::external_etcd),
