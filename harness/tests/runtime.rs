@@ -141,7 +141,7 @@ fn configure(var: &Path, programs: &Programs, registry: SocketAddr, image: &str)
         sys_resource: false,
     };
     write("config.toml", &containerd.config());
-    write("certs.d/_default/hosts.toml", &hosts(registry));
+    write("certs.d/_default/hosts.toml", &hosts(&registry.to_string()));
     let network = PodNetwork {
         ranges: vec!["10.244.1.0/24".parse().unwrap(), "fd00:10:244:1::/64".parse().unwrap()],
         state: "/run/cni".into(),

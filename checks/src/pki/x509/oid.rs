@@ -151,7 +151,7 @@ impl Oid {
         Self(content.into())
     }
 
-    /// Its DER content, to be compared with [`known`].
+    /// Its DER content, to be compared with the known ones.
     pub fn content(&self) -> &[u8] {
         &self.0
     }

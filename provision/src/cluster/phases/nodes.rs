@@ -56,7 +56,7 @@ pub(super) fn registry(engine: &Engine<'_>) -> Result<(), EngineError> {
     store.add(&workload(&engine.sources.seaworthy))?;
     let host = engine.host(planned)?;
     let mut unit = own_unit("registry", &[images::ARGUMENT, "/opt/seaworthy/images"]);
-    unit.listen = vec![address];
+    unit.listen = planned.addresses.iter().map(|one| SocketAddr::new(one.addr(), address.port())).collect();
     unit.ready = Some(Ready::Http(format!("http://{address}/v2/")));
     host.client().start(unit)?;
     await_unit(&host, "registry")
@@ -140,7 +140,10 @@ fn start_containerd(engine: &Engine<'_>, planned: &PlannedHost, host: &Host) -> 
     let at = |path: &str| engine.outside(host, Path::new(path));
     write(&at(&format!("{CONTAINERD}/config.toml")), &config.config())?;
     if let Some(registry) = engine.plan().registry() {
-        write(&at(&format!("{CONTAINERD}/certs.d/_default/hosts.toml")), &containerd::hosts(registry))?;
+        write(
+            &at(&format!("{CONTAINERD}/certs.d/_default/hosts.toml")),
+            &containerd::hosts(&format!("{HARBOR}:{}", registry.port())),
+        )?;
     }
     std::fs::create_dir_all(at(CNI)).map_err(file(&at(CNI)))?;
     let argv = vec![program.display().to_string(), "--config".into(), format!("{CONTAINERD}/config.toml")];
