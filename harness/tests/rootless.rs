@@ -12,8 +12,8 @@ use seaworthy_provision::assets::{Cache, Program, Release, Request, Source, find
 
 /// `nobody` and `nogroup`.
 const NOBODY: u32 = 65534;
-const PROGRAMS: [&str; 6] =
-    ["etcd", "etcdctl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"];
+const PROGRAMS: [&str; 7] =
+    ["etcd", "etcdctl", "kubeadm", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"];
 
 /// A folder with what nobody needs: programs that anybody may run, and a home.
 struct User {

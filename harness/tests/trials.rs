@@ -72,7 +72,7 @@ fn main() {
             profile.kubernetes = KubernetesVersion::OLDEST;
         }
         let (node, profile) = (Arc::new(node), Arc::new(profile));
-        for trial in suites().into_iter().flat_map(|suite| suite.trials) {
+        for trial in suites().into_iter().filter(|suite| suite.name == "node").flat_map(|suite| suite.trials) {
             let (node, profile, snapshot) = (node.clone(), profile.clone(), snapshot.clone());
             tests.push(Test::test(format!("{name}::{}", trial.info.id), move || {
                 let verdict = trial.run(&node, &[], &profile);
@@ -89,7 +89,7 @@ fn main() {
         // No probes: they start the program seaworthy, which this is not.
         let node = Arc::new(source.gather(true, &["node"]));
         let profile = Arc::new(Profile::new(jiff::Timestamp::now()));
-        for trial in suites().into_iter().flat_map(|suite| suite.trials) {
+        for trial in suites().into_iter().filter(|suite| suite.name == "node").flat_map(|suite| suite.trials) {
             let (node, profile) = (node.clone(), profile.clone());
             tests.push(Test::test(format!("host::{}", trial.info.id), move || {
                 let verdict = trial.run(&node, &[], &profile);

@@ -141,7 +141,7 @@ fn units() -> Result<(), Failed> {
     client.stop("sinks", patience)?;
     // One that is ready once its socket is.
     let socket = "/run/bell.sock";
-    let serve = format!("socat UNIX-LISTEN:{socket},fork SYSTEM:true");
+    let serve = format!("socat UNIX-LISTEN:{socket},unlink-early,fork SYSTEM:true");
     client.start(Unit { ready: Some(Ready::Socket(socket.into())), ..unit("bell", &serve) })?;
     assert!(client.wait("bell", patience)?.is_none());
     client.signal(Some("bell"), nix::sys::signal::Signal::SIGKILL)?;
@@ -150,6 +150,7 @@ fn units() -> Result<(), Failed> {
     while bell().restarts == 0 {
         assert!(again.elapsed() < patience);
     }
+    assert!(client.wait("bell", patience)?.is_none());
     // A signal to all stops them without their agent.
     client.signal(None, nix::sys::signal::Signal::SIGSTOP)?;
     assert_eq!(bell().state, State::Frozen);

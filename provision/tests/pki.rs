@@ -107,7 +107,8 @@ fn described(pem: &[u8]) -> Vec<String> {
         format!("version {}", one.version()),
         format!("issuer {:?}", one.issuer().as_raw()),
         format!("subject {:?}", one.subject().as_raw()),
-        format!("lasts {lasts}"),
+        // In minutes: one of two programs may see the clock turn between notBefore and notAfter.
+        format!("lasts {} min", (lasts + 30) / 60),
         format!("signature {:?}", one.signature_algorithm.algorithm),
         format!("key {:?} {}", one.public_key().algorithm.algorithm, one.public_key().parsed().unwrap().key_size()),
     ];

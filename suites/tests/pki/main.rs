@@ -109,7 +109,9 @@ fn each_defect_is_found_by_its_name_and_by_no_other() {
 fn every_claim_is_seen_to_fail_and_to_hold() {
     let caught: BTreeSet<_> = mutations::all().iter().flat_map(|row| row.finds).copied().collect();
     let all: BTreeSet<_> = checks().into_iter().map(|check| check.id).collect();
-    let never: Vec<_> = all.iter().filter(|id| !caught.contains(id.as_str())).collect();
+    // What servers and the API say is no file: `checks/tests/cluster` breaks those, one at a time.
+    let of_files = |id: &&String| !id.starts_with("pki.live.") && !id.starts_with("pki.api.");
+    let never: Vec<_> = all.iter().filter(of_files).filter(|id| !caught.contains(id.as_str())).collect();
     assert!(never.is_empty(), "no mutation makes these fail: {never:#?}");
 }
 
