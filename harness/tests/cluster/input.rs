@@ -64,6 +64,6 @@ pub(super) fn without_programs(lab: &Lab) {
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary);
     command.args(["cluster", "up", "--workers", "1"]).env("HOME", folder.path()).env_remove("SEAWORTHY_STATE");
     let up = ran(&mut command);
-    assert_eq!(up.code, Some(3), "{}", up.err);
+    assert_eq!(up.code, Some(2), "{}", up.err);
     assert!(up.err.contains("need root") && up.err.contains("workers: 0"), "{}", up.err);
 }
