@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use seaworthy_provision::cluster::ClusterSpec;
-use seaworthy_provision::cluster::spec::{Durability, EtcdTopology, Family, LoadBalancer, RunAs};
+use seaworthy_provision::cluster::spec::{Durability, EtcdTopology, Family, LoadBalancer};
 
 use crate::cli::{Families, Output};
 use crate::fault::Fault;
@@ -126,9 +126,6 @@ pub(crate) struct UpOptions {
     /// What stands before the API servers [default: seaworthy, where there are several]
     #[arg(long, value_enum)]
     load_balancer: Option<LoadBalancerName>,
-    /// Control planes as static pods rather than processes
-    #[arg(long)]
-    static_pods: bool,
     /// Do not wait for the disk: faster, and not safe when the power goes
     #[arg(long)]
     fast: bool,
@@ -180,9 +177,6 @@ impl UpOptions {
                 LoadBalancerName::Seaworthy => LoadBalancer::Seaworthy,
                 LoadBalancerName::Haproxy => LoadBalancer::Haproxy,
             });
-        }
-        if self.static_pods {
-            spec.control_plane.run_as = RunAs::StaticPods;
         }
         if self.fast {
             spec.durability = Durability::Fast;

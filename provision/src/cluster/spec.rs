@@ -52,21 +52,8 @@ pub struct ClusterSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ControlPlaneSpec {
-    /// Processes on the host, or static pods of its kubelet.
-    pub run_as: RunAs,
-    /// Are the hosts of control planes nodes, with a kubelet? Static pods need one.
+    /// Are the hosts of control planes nodes, with a kubelet?
     pub nodes: Option<bool>,
-}
-
-/// How the components of a control plane run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum RunAs {
-    /// As processes: fast.
-    #[default]
-    Processes,
-    /// As static pods, from images made of the programs: as kubeadm does.
-    StaticPods,
 }
 
 /// Where etcd runs.
@@ -322,9 +309,6 @@ impl ClusterSpec {
         if self.etcd.members == Some(0) {
             return Err(bad("etcd.members", "there must be one at least"));
         }
-        if self.control_plane.run_as == RunAs::StaticPods && self.control_plane.nodes == Some(false) {
-            return Err(bad("controlPlane.nodes", "static pods need a kubelet on each control plane"));
-        }
         if self.load_balancer == Some(LoadBalancer::None) && self.control_planes > 1 {
             return Err(bad("loadBalancer", "several control planes need one: seaworthy or haproxy"));
         }
@@ -422,7 +406,7 @@ impl ClusterSpec {
     /// Do control planes have kubelets?
     #[must_use]
     pub fn control_planes_are_nodes(&self) -> bool {
-        self.control_plane.nodes.unwrap_or(self.control_plane.run_as == RunAs::StaticPods)
+        self.control_plane.nodes.unwrap_or(false)
     }
 
     /// What stands before the API servers.
@@ -547,7 +531,6 @@ mod tests {
                 "kubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  certSANs: []\n",
                 "line 3",
             ),
-            ("controlPlane: {runAs: static-pods, nodes: false}\n", "need a kubelet"),
         ] {
             let error = ClusterSpec::read(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
