@@ -99,7 +99,16 @@ pub(super) fn step_aside(point: &Path) -> io::Result<()> {
     let own = point.join("agent");
     std::fs::create_dir_all(&own)?;
     std::fs::write(own.join("cgroup.procs"), "0")?;
-    delegate(point)
+    // The process that was this one's parent came along, and is there until it has ended.
+    let begun = Instant::now();
+    loop {
+        match delegate(point) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && begun.elapsed() < Duration::from_secs(5) => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Puts a process into a cgroup below the host's, as the host sees them.
