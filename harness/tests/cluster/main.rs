@@ -48,7 +48,10 @@ fn main() -> ExitCode {
         ];
         let trial = |(name, run): (&str, fn(&lab::Lab))| {
             let prefix = prefix.clone();
-            Trial::test(name, move || lab::Lab::trial(&prefix, run).map_err(Into::into)).with_ignored_flag(ignored)
+            // They kill and bring up dozens of times, for many minutes: `-- --include-ignored` runs them, too.
+            let long = name.starts_with("killed_");
+            Trial::test(name, move || lab::Lab::trial(&prefix, run).map_err(Into::into))
+                .with_ignored_flag(ignored || long)
         };
         return libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect()).exit_code();
     }
