@@ -156,7 +156,11 @@ fn units() -> Result<(), Failed> {
     assert_eq!(bell().state, State::Frozen);
     client.signal(None, nix::sys::signal::Signal::SIGCONT)?;
     // One that does not want to end is ended.
-    client.start(unit("deaf", "trap '' TERM; while :; do sleep 1; done"))?;
+    let mut deaf = unit("deaf", "");
+    let wait = "import signal,socket,time\nsignal.signal(15,signal.SIG_IGN)\ns=socket.socket(socket.AF_UNIX)\n\
+        s.bind('/run/deaf.sock')\ns.listen(9)\ntime.sleep(600)";
+    deaf.argv = ["python3", "-c", wait].map(str::to_owned).into();
+    client.start(Unit { ready: Some(Ready::Socket("/run/deaf.sock".into())), ..deaf })?;
     assert!(client.wait("deaf", patience)?.is_none());
     client.stop("deaf", Duration::from_millis(50))?;
     let status = client.status()?.into_iter().find(|status| status.unit.name == "deaf").unwrap();
