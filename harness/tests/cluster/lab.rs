@@ -158,7 +158,16 @@ impl Lab {
 
     /// What the API server has at a path.
     pub(crate) fn get(&self, name: &str, host: &str, path: &str) -> Value {
-        serde_json::from_str(&self.kubectl(name, host, &["get", "--raw", path])).unwrap()
+        self.try_get(name, host, path).unwrap()
+    }
+
+    /// The same, or why it does not say.
+    pub(crate) fn try_get(&self, name: &str, host: &str, path: &str) -> Result<Value, String> {
+        let ran = self.exec(name, host, &["kubectl", "get", "--raw", path]);
+        if ran.code != Some(0) {
+            return Err(format!("{path} on {host}: {}{}", ran.out, ran.err));
+        }
+        serde_json::from_str(&ran.out).map_err(|fault| format!("{path} on {host}: {fault}: {}", ran.out))
     }
 
     /// How a cluster is, and the code that `status` ends with.

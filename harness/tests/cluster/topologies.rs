@@ -58,11 +58,12 @@ fn services_answer(lab: &Lab, name: &str, host: &str, pods: &[(String, String)],
     assert_eq!(addresses.len(), families.len());
     let names: BTreeSet<_> = pods.iter().map(|(pod, _)| pod.clone()).collect();
     for (pod, node) in pods {
+        // The API server may take a pod for ready that its kubelet, come back, is about to start anew.
         let ask =
-            |query: &str| lab.get(name, host, &format!("/api/v1/namespaces/default/pods/{pod}:8080/proxy/{query}"));
+            |query: &str| lab.try_get(name, host, &format!("/api/v1/namespaces/default/pods/{pod}:8080/proxy/{query}"));
         for (address, family) in addresses.iter().zip(families) {
             let found = until("DNS answers", || {
-                let answer = ask(&format!("dns?name=web.default.svc.cluster.local&type={family}"));
+                let answer = ask(&format!("dns?name=web.default.svc.cluster.local&type={family}"))?;
                 let data = answer["records"][0]["data"].as_str().map(str::to_owned);
                 data.ok_or_else(|| format!("{family} asked on {node}: {answer}"))
             });
@@ -74,7 +75,7 @@ fn services_answer(lab: &Lab, name: &str, host: &str, pods: &[(String, String)],
             };
             let mut seen = BTreeSet::new();
             until("the Service leads to every pod", || {
-                let answer = ask(&format!("dial?url={url}"));
+                let answer = ask(&format!("dial?url={url}"))?;
                 seen.extend(answer["body"].as_str().map(str::to_owned));
                 if seen == names { Ok(()) } else { Err(format!("{url} dialled on {node}: {answer}, seen {seen:?}")) }
             });
