@@ -203,6 +203,7 @@ fn down(options: &DownOptions) -> Result<i32, Fault> {
         clusters.remove(&name).map_err(fault)?;
         eprintln!("{name} is gone");
     }
+    clusters.tidy().map_err(fault)?;
     Ok(0)
 }
 

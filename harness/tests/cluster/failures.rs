@@ -52,7 +52,7 @@ pub(super) fn killed_and_on(lab: &Lab) {
 pub(super) fn killed_and_down(lab: &Lab) {
     let before = lab.inventory();
     // Within the making of hosts and links, and then later and later.
-    for delay in [0, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048] {
+    for delay in (0..64).step_by(3).chain([64, 96, 128, 192, 256, 512, 1024, 2048]) {
         let (mut up, _) = lab.begin_up("off", QUICK);
         std::thread::sleep(Duration::from_millis(delay));
         up.kill().unwrap();

@@ -48,10 +48,7 @@ fn main() -> ExitCode {
         ];
         let trial = |(name, run): (&str, fn(&lab::Lab))| {
             let prefix = prefix.clone();
-            // They kill and bring up dozens of times, for many minutes: `-- --include-ignored` runs them, too.
-            let long = name.starts_with("killed_");
-            Trial::test(name, move || lab::Lab::trial(&prefix, run).map_err(Into::into))
-                .with_ignored_flag(ignored || long)
+            Trial::test(name, move || lab::Lab::trial(&prefix, run).map_err(Into::into)).with_ignored_flag(ignored)
         };
         return libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect()).exit_code();
     }

@@ -63,6 +63,11 @@ impl ApiError {
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
     }
+
+    /// Does another Service have the address that this one asks for, or had one that was never made?
+    fn is_address_taken(&self) -> bool {
+        matches!(self, Self::Refused { status: 422, why, .. } if why.contains("already allocated"))
+    }
 }
 
 /// An HTTPS server with a client's credentials: an API server, or a member of etcd.
@@ -244,6 +249,24 @@ impl Api {
     pub fn apply(&self, object: &Value) -> Result<Value, ApiError> {
         let path = format!("{}?fieldManager=seaworthy&force=true", path_of(object));
         self.value(&Method::PATCH, &path, "application/apply-patch+yaml", Some(object))
+    }
+
+    /// The same, for as long as the address that a Service asks for is taken. Where the making of that Service was cut off once,
+    /// nobody has the address, and the API server's repair loop frees it: after a minute where addresses are objects (KEP-1880),
+    /// after three where they are a bitmap.
+    ///
+    /// # Errors
+    /// [`ApiError`] says who did not answer, or why it was refused.
+    pub fn apply_when_free(&self, object: &Value, patience: Duration) -> Result<Value, ApiError> {
+        let begun = Instant::now();
+        loop {
+            match self.apply(object) {
+                Err(error) if error.is_address_taken() && begun.elapsed() < patience => {
+                    std::thread::sleep(Duration::from_millis(500));
+                }
+                ended => return ended,
+            }
+        }
     }
 
     /// Waits until `look` finds what it looks for in what is at a path. An error is "not yet" as well.

@@ -234,7 +234,15 @@ impl Clusters {
             Some(keeper) => keeper.end()?,
         }
         remove_folder(&folder)?;
-        // The last one takes with it what all of them were in.
+        self.tidy()
+    }
+
+    /// Removes what all clusters were in, once none is there: the last one's end does, and whoever finds none, since one may have
+    /// been cut off before it had a folder of its own.
+    ///
+    /// # Errors
+    /// [`ClusterError::File`] if the folder cannot be read.
+    pub fn tidy(&self) -> Result<(), ClusterError> {
         if self.names()?.is_empty() {
             std::fs::remove_file(self.0.join(".lock")).ok();
             std::fs::remove_dir(&self.0).ok();

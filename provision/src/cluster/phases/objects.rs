@@ -157,7 +157,7 @@ pub(super) fn addon(engine: &Engine<'_>) -> Result<(), EngineError> {
         objects.extend(dns.objects());
     }
     for object in objects {
-        api.apply(&object)?;
+        api.apply_when_free(&object, PATIENCE)?;
     }
     Ok(())
 }
