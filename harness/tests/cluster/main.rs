@@ -19,6 +19,8 @@ use seaworthy_provision::assets::{Cache, Program, Release, Request, Source, find
 
 /// Set in the box: what names of clusters begin with, since cgroups are the machine's.
 const BOX: &str = "SEAWORTHY_BOX";
+/// The trial that needs programs of its own version.
+const GUIDE: &str = "the_kubernetes_of_the_setup_guide";
 /// What comes before the test in its box. Process 1 there is a shell, which reaps whatever is orphaned.
 const ENTER: &str = "set -e; mount -t tmpfs -o mode=755 run /run; mount -t tmpfs -o mode=755 state /var/lib; \
     mount -t tmpfs scratch /mnt; mkdir -m 1777 /var/lib/tmp; ip link set lo up; set +e; \"$@\"; exit $?";
@@ -27,16 +29,17 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     let boxed = std::env::var(BOX).ok();
-    let ignored = boxed.is_none() && !arguments.list && !is_possible();
+    let ignored = boxed.is_none() && !arguments.list && !is_possible(&Release::newest());
     if boxed.is_some() || ignored || arguments.list {
         let prefix = boxed.unwrap_or_default();
         type Test = fn(&lab::Lab);
-        let tests: [(&str, Test); 13] = [
+        let tests: [(&str, Test); 14] = [
             ("one_control_plane_and_the_real_kubeadm", topologies::one),
             ("three_control_planes_lose_one_and_then_all", topologies::three),
             ("etcd_on_hosts_of_its_own", topologies::external_etcd),
             ("ipv6_only_in_zones_behind_haproxy", topologies::ipv6),
             ("two_clusters_at_once", topologies::two),
+            (GUIDE, topologies::guide),
             ("twenty_times_up_and_down_leaks_nothing", failures::twenty_times),
             ("killed_after_each_phase_it_goes_on", failures::killed_and_on),
             ("killed_at_any_time_down_leaves_nothing", failures::killed_and_down),
@@ -48,7 +51,9 @@ fn main() -> ExitCode {
         ];
         let trial = |(name, run): (&str, fn(&lab::Lab))| {
             let prefix = prefix.clone();
-            Trial::test(name, move || lab::Lab::trial(&prefix, run).map_err(Into::into)).with_ignored_flag(ignored)
+            let lacks = || name == GUIDE && !arguments.list && !is_possible(&topologies::guide_release());
+            Trial::test(name, move || lab::Lab::trial(&prefix, run).map_err(Into::into))
+                .with_ignored_flag(ignored || lacks())
         };
         return libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect()).exit_code();
     }
@@ -61,11 +66,11 @@ fn main() -> ExitCode {
 }
 
 /// Is everything there that clusters need? Where it must be, that it is not fails.
-fn is_possible() -> bool {
+fn is_possible(release: &Release) -> bool {
     let names = "etcd etcdctl kube-apiserver kube-controller-manager kube-scheduler kubectl kubeadm kubelet kube-proxy coredns \
         containerd containerd-shim-runc-v2 runc bridge host-local loopback portmap haproxy";
     let request = |cache| Request {
-        release: Release::newest(),
+        release: release.clone(),
         programs: names.split_whitespace().map(|name| Program::named(name).unwrap()).collect(),
         sources: vec![Source::Path, Source::Cache],
         directory: None,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream};
 
 use nix::sys::signal::Signal;
+use seaworthy_provision::assets::Release;
 use serde_json::Value;
 
 use super::lab::{Lab, until};
@@ -230,6 +231,30 @@ pub(super) fn ipv6(lab: &Lab) {
     let running = pods(lab, name, "cp1", 1);
     assert_eq!(running[0].1, "worker1", "the control plane is tainted");
     services_answer(lab, name, "cp1", &running, &["AAAA"]);
+}
+
+/// The version that the setup guide, whose claims the suites check, is of.
+pub(super) fn guide_release() -> Release {
+    Release::pinned().find(|release| release.kubernetes.minor() == 23).unwrap()
+}
+
+pub(super) fn guide(lab: &Lab) {
+    let (name, version) = ("guide", guide_release().kubernetes);
+    lab.up(name, &format!("kubernetes: {version}\nworkers: 1\ncontrolPlane: {{nodes: true}}\ndurability: fast\n"));
+    assert_eq!(lab.status(name).0, Some(0));
+    for node in ["cp1", "worker1"] {
+        let object = lab.get(name, "cp1", &format!("/api/v1/nodes/{node}"));
+        let info = &object["status"]["nodeInfo"];
+        let socket = &object["metadata"]["annotations"]["kubeadm.alpha.kubernetes.io/cri-socket"];
+        assert_eq!(socket, "unix:///run/containerd/containerd.sock", "{node}");
+        assert_eq!(info["kubeletVersion"], version.to_string(), "{node}");
+        assert_eq!(info["kubeProxyVersion"], version.to_string(), "{node}");
+    }
+    let pki = lab.said(name, "cp1", &["kubeadm", "certs", "check-expiration"]);
+    assert!(pki.contains("front-proxy-client") && !pki.contains("MISSING"), "{pki}");
+    lab.apply(name, "cp1", &web("ipFamilies: [IPv4]").replace("replicas: 2", "replicas: 1"));
+    let running = pods(lab, name, "cp1", 1);
+    services_answer(lab, name, "cp1", &running, &["A"]);
 }
 
 pub(super) fn two(lab: &Lab) {

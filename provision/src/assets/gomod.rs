@@ -16,6 +16,9 @@ use super::{Cache, Program, Progress, Project, Report, Version};
 /// The least Go that builds what is pinned.
 const LEAST_GO: [u32; 2] = [1, 26];
 
+/// What folders of builds begin with.
+const BUILD: &str = ".build-";
+
 /// A module of ours that names commands to build.
 struct Module {
     project: Project,
@@ -42,7 +45,7 @@ static PINNED: [Module; 6] = [
     pinned!(Project::Etcd, "etcd", "v3.7.3"),
     pinned!(Project::CoreDns, "coredns", "v1.14.6"),
     pinned!(Project::Kubernetes, "kubernetes", "v1.23.17"),
-    pinned!(Project::Etcd, "etcd", "v3.5.35"),
+    pinned!(Project::Etcd, "etcd", "v3.5.34"),
     pinned!(Project::CoreDns, "coredns", "v1.8.6"),
 ];
 
@@ -62,7 +65,8 @@ pub(super) fn build(
     if programs.is_empty() {
         return Ok(());
     }
-    let work = tempfile::Builder::new().prefix(".build-").tempdir_in(&folder);
+    remove_cut_off(&folder);
+    let work = tempfile::Builder::new().prefix(BUILD).tempdir_in(&folder);
     let work = work.map_err(|error| format!("{}: {error}", folder.display()))?;
     let module = work.path().join("module");
     let bin = work.path().join("bin");
@@ -93,6 +97,14 @@ pub(super) fn build(
         std::fs::rename(&from, &to).map_err(|error| format!("{} to {}: {error}", from.display(), to.display()))?;
     }
     Ok(())
+}
+
+/// Removes what builds left that were killed: whoever holds the folder's lock is the only one to build in it.
+fn remove_cut_off(folder: &Path) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(BUILD)) {
+        std::fs::remove_dir_all(entry.path()).ok();
+    }
 }
 
 /// What makes programs say their version (k8s.io/component-base/version).

@@ -21,7 +21,7 @@ use crate::node::containerd::{Containerd, Generation};
 use crate::node::kubelet::{self, Kubelet};
 use crate::node::{cni, containerd, proxy};
 use crate::pki::user_kubeconfig;
-use crate::{registry as images, whole};
+use crate::{registry as images, upload, whole};
 
 const CONTAINERD: &str = "/var/lib/seaworthy/containerd";
 const CNI: &str = "/var/lib/seaworthy/cni";
@@ -74,8 +74,19 @@ pub(super) fn kubelet_start(engine: &Engine<'_>) -> Result<(), EngineError> {
         start_containerd(engine, planned, &host)?;
         start_kubelet(engine, planned, &host, &found)?;
         api.wait("the node", &format!("/api/v1/nodes/{}", planned.name), PATIENCE, |_| Ok(()))?;
-        Ok(())
+        keep_socket(engine, planned, &host, &api)
     })
+}
+
+/// Keeps the runtime's socket where kubeadm of this version looks for it: at the node, or on its host.
+fn keep_socket(engine: &Engine<'_>, planned: &PlannedHost, host: &Host, api: &Api) -> Result<(), EngineError> {
+    let socket = format!("unix://{SOCKET}");
+    if let Some(patch) = upload::cri_socket(&socket, &planned.release) {
+        api.merge(&format!("/api/v1/nodes/{}", planned.name), &patch)?;
+        return Ok(());
+    }
+    let path = engine.outside(host, Path::new("/var/lib/kubelet/instance-config.yaml"));
+    write(&path, &format!("containerRuntimeEndpoint: \"{socket}\"\n"))
 }
 
 /// What a node that joins learns: where the API servers are, and their CA.
