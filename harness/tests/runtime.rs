@@ -246,7 +246,7 @@ fn pod(programs: &Programs) -> Result<(), Failed> {
         }
         if begun.elapsed() > Duration::from_mins(2) {
             let tail = |name: &str| {
-                let log = std::fs::read_to_string(ship.log(name)).unwrap_or_default();
+                let log = ship.log(name).unwrap_or_default();
                 log.lines().rev().take(15).collect::<Vec<_>>().join("\n")
             };
             return Err(format!("the pod does not answer: {}\n\n{}", tail("kubelet"), tail("containerd")).into());

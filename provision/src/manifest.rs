@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::assets::Release;
 use crate::control_plane::{ALL, Component, ControlPlane, EtcdServers, Span, between, since, until};
+use crate::kubeadm::{self, ClusterConfiguration, EnvVar, HostPathMount};
 
 /// A folder or a file of the host that a component sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,15 +39,44 @@ impl Volume {
     fn file(name: &str, path: &Path) -> Self {
         Self { kind: "FileOrCreate".to_owned(), ..Self::folder(name, path, true) }
     }
+
+    fn of(mount: &HostPathMount) -> Self {
+        Self {
+            name: mount.name.clone(),
+            host: mount.host_path.clone().into(),
+            mount: mount.mount_path.clone().into(),
+            read_only: mount.read_only,
+            kind: mount.path_type.clone().unwrap_or_default(),
+        }
+    }
 }
 
 /// What a user adds to the pod of a component.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Additions {
     /// Volumes.
     pub volumes: Vec<Volume>,
     /// Environment variables.
-    pub env: Vec<(String, String)>,
+    pub env: Vec<EnvVar>,
+}
+
+impl Additions {
+    /// What kubeadm's configuration adds, by component.
+    #[must_use]
+    pub fn of(cluster: &ClusterConfiguration) -> BTreeMap<&'static str, Self> {
+        let of = |component: &kubeadm::Component| Self {
+            volumes: component.extra_volumes.iter().map(Volume::of).collect(),
+            env: component.extra_envs.clone(),
+        };
+        let etcd = cluster.etcd.local.as_ref().map(|local| local.extra_envs.clone()).unwrap_or_default();
+        [
+            ("etcd", Self { volumes: Vec::new(), env: etcd }),
+            ("kube-apiserver", of(&cluster.api_server.component)),
+            ("kube-controller-manager", of(&cluster.controller_manager)),
+            ("kube-scheduler", of(&cluster.scheduler)),
+        ]
+        .into()
+    }
 }
 
 /// One node's static pods.
@@ -158,7 +188,7 @@ impl StaticPods<'_> {
         let mut set = |field: &str, value: Value| container.insert(field.to_owned(), value);
         set("command", command.into());
         if !added.env.is_empty() {
-            set("env", added.env.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect());
+            set("env", added.env.iter().map(env).collect());
         }
         set("image", (self.image)(name).into());
         set("imagePullPolicy", "IfNotPresent".into());
@@ -337,6 +367,18 @@ impl StaticPods<'_> {
         folders.sort();
         folders
     }
+}
+
+/// A variable as a container has it.
+fn env(variable: &EnvVar) -> Value {
+    let mut one = json!({ "name": variable.name });
+    if let Some(value) = &variable.value {
+        one["value"] = value.clone().into();
+    }
+    if let Some(from) = &variable.value_from {
+        one["valueFrom"] = from.clone();
+    }
+    one
 }
 
 /// The first URL at which etcd serves its metrics and its health.

@@ -9,6 +9,7 @@ use std::process::Command;
 use jiff::SignedDuration;
 use seaworthy_provision::assets::{Cache, Project, Release};
 use seaworthy_provision::control_plane::{ControlPlane, DIFFERENCES, EtcdServers, ExtraFlags, VERSIONED};
+use seaworthy_provision::kubeadm::EnvVar;
 use seaworthy_provision::manifest::{self, Additions, StaticPods, Volume, ca_folders};
 use seaworthy_provision::patches::Patches;
 use serde_json::Value;
@@ -246,8 +247,8 @@ fn our_flags_and_pods_are_kubeadms() {
                 "etcd" => theirs["etcd"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned(),
                 _ => format!("registry.k8s.io/{name}:{}", release.kubernetes),
             };
-            let env =
-                if case.env && has_v1beta4(release) { vec![("GOMAXPROCS".to_owned(), "2".to_owned())] } else { vec![] };
+            let gomaxprocs = EnvVar { name: "GOMAXPROCS".to_owned(), value: Some("2".to_owned()), value_from: None };
+            let env = if case.env && has_v1beta4(release) { vec![gomaxprocs] } else { vec![] };
             let volumes = case.volume.clone().into_iter().collect();
             let seen =
                 ["/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/etc/pki", "/etc/pki/ca-trust"];

@@ -80,6 +80,7 @@ fn unit(name: &str, script: &str) -> Unit {
         ready: None,
         listen: Vec::new(),
         cgroup: None,
+        pod: None,
     }
 }
 

@@ -129,6 +129,7 @@ fn the_kubelets_configuration_is_kubeadms() {
             extra: Vec::new(),
         };
         assert_eq!(kubelet.flags_file(&host()), kubeadm.wrote("kubeadm-flags.env"));
+        assert_eq!(host().instance(), Some(yaml(&kubeadm.wrote("instance-config.yaml"))));
     }
 }
 

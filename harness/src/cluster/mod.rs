@@ -250,16 +250,10 @@ fn logs(options: &LogsOptions) -> Result<i32, Fault> {
     let cluster = open(options.name.as_deref())?;
     let host = cluster.host(&options.node).map_err(fault)?;
     let Some(component) = &options.component else {
-        let folder = host.var().join("log/seaworthy");
-        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-        let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().replace(".log", "")).collect();
-        names.sort();
-        answer::print(&format!("{}\n", names.join("\n")));
+        answer::print(&format!("{}\n", host.logs().join("\n")));
         return Ok(0);
     };
-    let path = host.log(component);
-    let text = std::fs::read(&path).map_err(|error| Fault::usage(format!("{}: {error}", path.display())))?;
-    let text = String::from_utf8_lossy(&text);
+    let text = host.log(component).map_err(|error| Fault::usage(error.to_string()))?;
     let lines: Vec<_> = text.lines().collect();
     let from = lines.len().saturating_sub(options.tail.unwrap_or(usize::MAX));
     answer::print(&lines[from..].iter().map(|line| format!("{line}\n")).collect::<String>());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use seaworthy_provision::cluster::ClusterSpec;
-use seaworthy_provision::cluster::spec::{Durability, EtcdTopology, Family, LoadBalancer};
+use seaworthy_provision::cluster::spec::{Durability, EtcdTopology, Family, LoadBalancer, RunAs};
 
 use crate::cli::{Families, Output};
 use crate::fault::Fault;
@@ -123,6 +123,9 @@ pub(crate) struct UpOptions {
     /// Where etcd runs [default: stacked]
     #[arg(long, value_enum)]
     etcd: Option<EtcdName>,
+    /// Run the control planes as static pods of kubelets, as kubeadm does, rather than as processes
+    #[arg(long)]
+    static_pods: bool,
     /// What stands before the API servers [default: seaworthy, where there are several]
     #[arg(long, value_enum)]
     load_balancer: Option<LoadBalancerName>,
@@ -177,6 +180,9 @@ impl UpOptions {
                 LoadBalancerName::Seaworthy => LoadBalancer::Seaworthy,
                 LoadBalancerName::Haproxy => LoadBalancer::Haproxy,
             });
+        }
+        if self.static_pods {
+            spec.control_plane.run_as = RunAs::StaticPods;
         }
         if self.fast {
             spec.durability = Durability::Fast;

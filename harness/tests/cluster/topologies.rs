@@ -85,7 +85,7 @@ fn services_answer(lab: &Lab, name: &str, host: &str, pods: &[(String, String)],
 }
 
 /// etcd's members that vote, and those that only learn.
-fn members(lab: &Lab, name: &str, host: &str) -> (usize, usize) {
+pub(super) fn members(lab: &Lab, name: &str, host: &str) -> (usize, usize) {
     let pki = "/etc/kubernetes/pki/etcd";
     let (ca, client, key) = (
         format!("--cacert={pki}/ca.crt"),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::api::{Api, ApiError};
 use super::folder::{Cluster, ClusterError};
@@ -14,9 +14,10 @@ use super::rootless::RootlessError;
 use super::spec::{BadSpec, Durability, EtcdTopology};
 use crate::assets::{self, Missing, Program, Programs, Project, Release, Request};
 use crate::control_plane::{Component, ControlPlane, EtcdServers};
+use crate::host::pod::MANIFESTS;
 use crate::host::unit::{Exit, Ready, Restart, State, Unit};
 use crate::host::{ExecError, Host, HostError, HostSpec};
-use crate::image::ImageError;
+use crate::image::{ImageError, Part, REPOSITORY, Reference};
 use crate::kubeadm::{BadConfiguration, Configuration, ExternalEtcd, NodeRegistration};
 use crate::network::NetworkError;
 use crate::node::{dns_address, kubelet};
@@ -55,7 +56,7 @@ pub enum Event<'a> {
 
 /// A component that does not become ready.
 #[derive(Debug, thiserror::Error)]
-#[error("{component} on {host} is not ready: {how}\n  it was started as: {argv}\n{log}")]
+#[error("{component} on {host} is not ready: {how}\n  {began}: {argv}\n{log}")]
 pub struct NotReady {
     /// The component.
     pub component: String,
@@ -63,6 +64,8 @@ pub struct NotReady {
     pub host: String,
     /// How it is.
     pub how: String,
+    /// How it was started: as a process, or by which manifest.
+    pub began: String,
     /// Its command line.
     pub argv: String,
     /// The last lines of its log.
@@ -146,6 +149,8 @@ pub struct Engine<'a> {
     registrations: (Option<NodeRegistration>, Option<NodeRegistration>),
     /// The user's patches.
     pub(super) patches: Patches,
+    /// How long a component of the control plane may take to start, as its pod says it.
+    pub(super) start_within: SignedDuration,
     /// The programs of each release that a host has.
     programs: Vec<(Release, Programs)>,
     pub(super) sources: Sources,
@@ -179,6 +184,7 @@ impl<'a> Engine<'a> {
         let named = configuration.cluster.control_plane_endpoint.take().filter(|name| !name.is_empty());
         configuration.cluster.control_plane_endpoint = named.or_else(|| plan.endpoint(port));
         configuration.cluster.kubernetes_version = Some(plan.spec.release()?.kubernetes.to_string());
+        let start_within = configuration.start_within()?;
         // What a file says of the name and address of one node would be said of each.
         let (init, join) = (configuration.init.take(), configuration.join.take());
         let folder = init.as_ref().map(|init| &init.patches).or_else(|| Some(&join.as_ref()?.patches));
@@ -207,7 +213,16 @@ impl<'a> Engine<'a> {
             let request = Request { release: host.release.clone(), programs: needed, ..sources.request.clone() };
             programs.push((host.release.clone(), assets::find_known(&request)?));
         }
-        Ok(Self { cluster, configuration, registrations: (init, join), patches, programs, sources, report })
+        Ok(Self {
+            cluster,
+            configuration,
+            registrations: (init, join),
+            patches,
+            start_within,
+            programs,
+            sources,
+            report,
+        })
     }
 
     /// Fetches or builds the programs that a cluster needs and that are not here.
@@ -280,6 +295,26 @@ impl<'a> Engine<'a> {
         found
             .map(|(_, programs)| programs)
             .ok_or_else(|| EngineError::Preflight(format!("{} has no programs", host.name)))
+    }
+
+    /// The name of an image of a release, as kubeadm has it for this configuration.
+    pub(super) fn image(&self, part: Part, release: &Release) -> Result<Reference, EngineError> {
+        let cluster = &self.configuration.cluster;
+        let repository = Some(&cluster.image_repository);
+        let (repository, tag) = match (part, &cluster.etcd.local) {
+            (Part::Etcd, Some(etcd)) => (etcd.image_repository.as_ref().or(repository), etcd.image_tag.as_ref()),
+            (Part::CoreDns, _) => {
+                (cluster.dns.image_repository.as_ref().or(repository), cluster.dns.image_tag.as_ref())
+            }
+            _ => (repository, None),
+        };
+        let mut reference = part
+            .reference(release, repository.map_or(REPOSITORY, String::as_str))
+            .map_err(|error| EngineError::Preflight(error.to_string()))?;
+        if let Some(tag) = tag {
+            reference.tag.clone_from(tag);
+        }
+        Ok(reference)
     }
 
     /// What a host is made from.
@@ -421,6 +456,7 @@ pub(super) fn await_unit(host: &Host, unit: &str) -> Result<(), EngineError> {
         (State::Waiting, Some(exit)) => format!("it ended with {exit}, {} times", status.restarts + 1),
         (_, Some(exit)) if status.restarts > 0 => format!("it ended with {exit}, {} times", status.restarts),
         (State::Stopped, _) => "it is stopped".to_owned(),
+        (State::Waiting, None) => format!("it did not start within {PATIENCE:?}"),
         _ => format!("it runs, for {PATIENCE:?}"),
     };
     if let Some(doubt) = status.doubt {
@@ -431,8 +467,12 @@ pub(super) fn await_unit(host: &Host, unit: &str) -> Result<(), EngineError> {
     }
     let log = log.iter().map(|line| format!("  {line:.300}")).collect::<Vec<_>>().join("\n");
     let argv = status.unit.argv.join(" ");
+    let began = match status.unit.pod {
+        Some(_) => format!("the kubelet starts it by {MANIFESTS}/{unit}.yaml"),
+        None => "it was started as".to_owned(),
+    };
     let (component, host) = (unit.to_owned(), host.name().to_owned());
-    Err(EngineError::Component(Box::new(NotReady { component, host, how, argv, log })))
+    Err(EngineError::Component(Box::new(NotReady { component, host, how, began, argv, log })))
 }
 
 /// A unit that is always started again.
@@ -445,6 +485,7 @@ pub(super) fn unit(name: &str, argv: Vec<String>) -> Unit {
         ready: None,
         listen: Vec::new(),
         cgroup: None,
+        pod: None,
     }
 }
 

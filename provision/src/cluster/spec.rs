@@ -1,6 +1,7 @@
 //! What a cluster is to be: a YAML document, or the flags of `seaworthy cluster up`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -8,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::assets::{Release, Version};
+use crate::host::pod::MANIFESTS;
 use crate::kubeadm::{self, Configuration};
 
 /// The most hosts that a cluster may have: their addresses are of one /24.
@@ -52,8 +54,21 @@ pub struct ClusterSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ControlPlaneSpec {
-    /// Are the hosts of control planes nodes, with a kubelet?
+    /// Are the hosts of control planes nodes, with a kubelet? By default where static pods need one.
     pub nodes: Option<bool>,
+    /// As what their components run.
+    pub run_as: RunAs,
+}
+
+/// As what the components of a control plane run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunAs {
+    /// Processes of the host, which start in a fraction of the time.
+    #[default]
+    Processes,
+    /// Static pods of the host's kubelet, from images, as kubeadm has it. An external etcd is processes nevertheless.
+    StaticPods,
 }
 
 /// Where etcd runs.
@@ -339,7 +354,17 @@ impl ClusterSpec {
             }
             self.release_of(name)?;
         }
-        self.configuration()?;
+        let configuration = self.configuration()?;
+        if self.has_static_pods() {
+            if !self.control_planes_are_nodes() {
+                return Err(bad("controlPlane.nodes", "static pods need the kubelet of a node: leave it out"));
+            }
+            let path = configuration.kubelet.as_ref().and_then(|kubelet| kubelet["staticPodPath"].as_str());
+            if let Some(path) = path.filter(|path| Path::new(path) != Path::new(MANIFESTS)) {
+                let why = format!("staticPodPath is {path}: kubeadm's manifests are in {MANIFESTS}");
+                return Err(bad("kubeadm", why));
+            }
+        }
         Ok(())
     }
 
@@ -406,7 +431,13 @@ impl ClusterSpec {
     /// Do control planes have kubelets?
     #[must_use]
     pub fn control_planes_are_nodes(&self) -> bool {
-        self.control_plane.nodes.unwrap_or(false)
+        self.control_plane.nodes.unwrap_or(self.has_static_pods())
+    }
+
+    /// Are control planes static pods?
+    #[must_use]
+    pub fn has_static_pods(&self) -> bool {
+        self.control_plane.run_as == RunAs::StaticPods
     }
 
     /// What stands before the API servers.
@@ -487,7 +518,7 @@ impl ClusterSpec {
             }
         }
         configuration.check()?;
-        if !std::path::Path::new(&configuration.cluster.certificates_dir).starts_with("/etc/kubernetes") {
+        if !Path::new(&configuration.cluster.certificates_dir).starts_with("/etc/kubernetes") {
             return Err(bad(
                 "kubeadm",
                 "certificatesDir must be below /etc/kubernetes, which is what a host has for itself",
@@ -527,6 +558,13 @@ mod tests {
             ("kubernetes: '1.37'\n", "no version"),
             ("zones: [a]\nnodes: {cp1: {zone: b}}\n", "none of the zones"),
             ("controlPlanes: 3\nloadBalancer: none\n", "need one"),
+            ("controlPlane: {runAs: pods}\n", "line 1"),
+            ("controlPlane: {runAs: static-pods, nodes: false}\n", "need the kubelet"),
+            (
+                "controlPlane: {runAs: static-pods}\nkubeadm: |\n  apiVersion: kubelet.config.k8s.io/v1beta1\n  \
+                    kind: KubeletConfiguration\n  staticPodPath: /etc/pods\n",
+                "staticPodPath is /etc/pods",
+            ),
             (
                 "kubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  certSANs: []\n",
                 "line 3",

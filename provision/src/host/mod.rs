@@ -10,6 +10,7 @@ pub mod agent;
 mod birth;
 mod cgroup;
 mod client;
+pub mod pod;
 mod root;
 pub mod unit;
 
@@ -209,10 +210,28 @@ impl Host {
         self.folder.join("var")
     }
 
-    /// Where the log of a unit is on this machine.
+    /// The names of the units that have a log, sorted.
     #[must_use]
-    pub fn log(&self, unit: &str) -> PathBuf {
-        self.var().join("log/seaworthy").join(format!("{unit}.log"))
+    pub fn logs(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.var().join("log/seaworthy")).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().replace(".log", ""));
+        let mut names: std::collections::BTreeSet<_> = names.collect();
+        let units = self.saved_units().unwrap_or_default();
+        names.extend(units.into_iter().filter(|unit| unit.pod.is_some()).map(|unit| unit.name));
+        names.into_iter().collect()
+    }
+
+    /// What a unit said.
+    ///
+    /// # Errors
+    /// [`HostError::File`] if it has no log.
+    pub fn log(&self, unit: &str) -> Result<String, HostError> {
+        let units = self.saved_units()?;
+        if let Some(pod) = units.iter().find(|one| one.name == unit).and_then(|one| one.pod.as_ref()) {
+            return pod.log(&self.var()).map_err(file(&self.var().join("log/pods")));
+        }
+        let path = self.var().join("log/seaworthy").join(format!("{unit}.log"));
+        std::fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(file(&path))
     }
 
     /// Its process 1, if it is alive.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::pod::StaticPod;
+
 /// Where an agent writes down, in its host, which units are to run.
 pub const SAVED: &str = "/var/lib/seaworthy/units.json";
 
@@ -32,6 +34,9 @@ pub struct Unit {
     /// The cgroup below the host's that it runs in; without, the host's own.
     #[serde(default)]
     pub cgroup: Option<String>,
+    /// The static pod that it is: then the kubelet of the host runs it, and starts it again. `argv` only tells what runs there.
+    #[serde(default)]
+    pub pod: Option<StaticPod>,
 }
 
 /// When a unit is started again.

@@ -94,7 +94,10 @@ impl Part {
     #[must_use]
     pub fn image(self, reference: Reference, programs: &Programs, seaworthy: &Path) -> Option<Image> {
         if self == Self::Pause {
-            return Some(Image { command: vec!["pause".to_owned()], ..ourselves(reference, seaworthy) });
+            // Whole, as that of Kubernetes: `kubeadm upgrade` runs it with an argument.
+            let mut image = ourselves(reference, seaworthy);
+            image.entrypoint.push("pause".to_owned());
+            return Some(image);
         }
         let folder = Path::new(if self == Self::CoreDns { "/" } else { "/usr/local/bin" });
         let others: &[&str] = if self == Self::Etcd { &["etcdctl", "etcdutl"] } else { &[] };

@@ -197,6 +197,25 @@ impl Configuration {
         text.parse().map_err(|error: pki::BadAlgorithm| bad("encryptionAlgorithm", error.to_string()))
     }
 
+    /// How long a component of the control plane may take to start: `timeouts.controlPlaneComponentHealthCheck`, or
+    /// `timeoutForControlPlane` in v1beta3; four minutes where neither is said.
+    ///
+    /// # Errors
+    /// [`BadConfiguration::Value`] if it is no duration.
+    pub fn start_within(&self) -> Result<SignedDuration, BadConfiguration> {
+        let timeouts = self.init.as_ref().map(|init| &init.timeouts);
+        let timeouts = timeouts.or_else(|| Some(&self.join.as_ref()?.timeouts));
+        let said = timeouts.and_then(|timeouts| timeouts.control_plane_component_health_check.as_ref());
+        let (field, said) = match said {
+            Some(said) => ("timeouts.controlPlaneComponentHealthCheck", Some(said)),
+            None => ("apiServer.timeoutForControlPlane", self.cluster.api_server.timeout_for_control_plane.as_ref()),
+        };
+        let parse = |text: &String| {
+            text.parse().map_err(|error| bad(field, format!("'{text}' is no duration as 4m0s is one: {error}")))
+        };
+        said.map_or(Ok(SignedDuration::from_mins(4)), parse)
+    }
+
     fn endpoint(&self) -> Option<&Endpoint> {
         let init = self.init.as_ref().map(|init| &init.local_api_endpoint);
         init.or_else(|| Some(&self.join.as_ref()?.control_plane.as_ref()?.local_api_endpoint))

@@ -142,6 +142,13 @@ impl Host {
         rows
     }
 
+    /// The file `/var/lib/kubelet/instance-config.yaml` of a node, from which `kubeadm upgrade` takes the runtime's socket; `None`
+    /// where kubeadm names that elsewhere.
+    #[must_use]
+    pub fn instance(&self) -> Option<Value> {
+        (self.minor >= NAMES_RUNTIME).then(|| json!({ "containerRuntimeEndpoint": self.endpoint() }))
+    }
+
     /// The file `/var/lib/kubelet/config.yaml` of a node: the cluster's configuration with the node's socket, and what the host
     /// needs. `user` is the user's document, whose fields are spared where the kubelet starts with them.
     #[must_use]

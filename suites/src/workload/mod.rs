@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 /// What the program is called with to be a workload.
 const ARGUMENT: &str = "workload";
-const USAGE: &str = "a workload is one of: pause; serve [--http PORT] [--udp PORT]";
+const USAGE: &str = "a workload is one of: pause [-v]; serve [--http PORT] [--udp PORT]";
 
 /// Is this process a workload? Then does its work until it is told to end; for the first lines of `main`.
 pub fn workload_main(arguments: &[OsString]) -> Option<ExitCode> {
@@ -24,6 +24,10 @@ pub fn workload_main(arguments: &[OsString]) -> Option<ExitCode> {
     let words: Option<Vec<_>> = arguments[2..].iter().map(|word| word.to_str()).collect();
     let ended = match words.as_deref() {
         Some(["pause"]) => pause::pause(),
+        // What Kubernetes' own says of itself; `kubeadm upgrade` has a Job do it, to see whether Jobs are run.
+        Some(["pause", "-v"]) => {
+            writeln!(std::io::stdout(), "pause of seaworthy {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS)
+        }
         Some(["serve", options @ ..]) => match serve::Options::read(options) {
             Ok(options) => serve::serve(options),
             Err(why) => return Some(misused(&why)),

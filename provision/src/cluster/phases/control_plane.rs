@@ -6,8 +6,11 @@ use std::path::Path;
 use crate::cluster::engine::{Engine, EngineError, await_unit, file};
 use crate::cluster::plan::{PlannedHost, Role};
 use crate::control_plane::{Component, ControlPlane, EtcdServers};
+use crate::host::Host;
 use crate::pki::{Etcd, Spec, issue, issue_only, kubeconfigs};
 use crate::whole;
+
+use super::static_pods;
 
 /// What a member of an external etcd has; the first one also issues what API servers have as clients.
 const ETCD_CERTIFICATES: [&str; 3] = ["etcd-server", "etcd-peer", "etcd-healthcheck-client"];
@@ -119,20 +122,23 @@ pub(super) fn begin(
     plane: &ControlPlane,
     names: &[&str],
 ) -> Result<(), EngineError> {
+    if static_pods::has(engine, planned) {
+        return static_pods::begin(engine, planned, plane, names);
+    }
     let host = engine.host(planned)?;
     let components: Vec<Component> =
         plane.components_of(&planned.release).into_iter().filter(|component| names.contains(&component.name)).collect();
-    if let EtcdServers::Local { data, .. } = &plane.etcd
-        && names.contains(&"etcd")
-    {
-        private(&engine.outside(&host, data))?;
-        engine.cluster().start_disk(&host)?;
+    if names.contains(&"etcd") {
+        etcd_folder(engine, &host, plane)?;
     }
     components.iter().try_for_each(|component| engine.start(&host, component))
 }
 
-/// etcd wants its folder for itself alone.
-fn private(folder: &Path) -> Result<(), EngineError> {
-    std::fs::create_dir_all(folder).map_err(file(folder))?;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(file(folder))
+/// Makes the folder of etcd's data, where there is one, which etcd wants for itself alone, and the disk that it is on.
+pub(super) fn etcd_folder(engine: &Engine<'_>, host: &Host, plane: &ControlPlane) -> Result<(), EngineError> {
+    let EtcdServers::Local { data, .. } = &plane.etcd else { return Ok(()) };
+    let folder = engine.outside(host, data);
+    std::fs::create_dir_all(&folder).map_err(file(&folder))?;
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).map_err(file(&folder))?;
+    engine.cluster().start_disk(host)
 }

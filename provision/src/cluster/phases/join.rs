@@ -9,11 +9,17 @@ use crate::control_plane::EtcdServers;
 use crate::pki::{Did, issue, kubeconfigs};
 use crate::{shared_certs, whole};
 
-use super::{control_plane, objects};
+use super::{control_plane, objects, static_pods};
 
 pub(super) fn control_planes(engine: &Engine<'_>) -> Result<(), EngineError> {
     let others: Vec<_> = engine.plan().of(Role::ControlPlane).skip(1).collect();
-    engine.each(&others, |host| certificates(engine, host))?;
+    engine.each(&others, |host| {
+        certificates(engine, host)?;
+        if static_pods::has(engine, host) {
+            static_pods::node(engine, host, &engine.control_plane(host)?.1)?;
+        }
+        Ok(())
+    })?;
     // One after the other: etcd takes one member that learns at a time.
     let stacked = matches!(engine.control_plane(engine.plan().first())?.1.etcd, EtcdServers::Local { .. });
     if stacked {

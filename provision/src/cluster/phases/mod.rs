@@ -5,6 +5,7 @@ mod hosts;
 mod join;
 mod nodes;
 mod objects;
+mod static_pods;
 
 use super::engine::{Engine, EngineError};
 
@@ -37,12 +38,12 @@ pub static PHASES: [Phase; 18] = [
     phase("certs", "issue the PKI of the first control plane", control_plane::certs),
     phase("kubeconfig", "write the kubeconfigs of the first control plane", control_plane::kubeconfig),
     phase("load-balancer", "start what stands before the API servers", hosts::load_balancer),
+    phase("registry", "make the images, and serve them", nodes::registry),
     phase("etcd", "start etcd, the first member or all external ones", control_plane::etcd),
     phase("control-plane", "start the first control plane", control_plane::control_plane),
     phase("upload-config", "keep kubeadm's and the kubelets' configuration in the cluster", objects::upload_config),
     phase("bootstrap-token", "let nodes in: token, cluster-info and rules", objects::bootstrap_token),
     phase("upload-certs", "share the certificates, encrypted", objects::upload_certs),
-    phase("registry", "make the images, and serve them", nodes::registry),
     phase("control-plane-join", "join the other control planes: certificates, etcd, components", join::control_planes),
     phase("kubelet-start", "start containerd and the kubelets, which join by TLS bootstrap", nodes::kubelet_start),
     phase("mark-control-plane", "label and taint the control planes that are nodes", objects::mark_control_plane),

@@ -9,14 +9,14 @@ use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::objects;
+use super::{objects, static_pods};
 use crate::bootstrap;
 use crate::cluster::api::Api;
 use crate::cluster::engine::{Engine, EngineError, PATIENCE, await_unit, file, own_unit, unit};
 use crate::cluster::plan::{HARBOR, PlannedHost, Role};
 use crate::host::Host;
 use crate::host::unit::Ready;
-use crate::image::{Part, REPOSITORY, Store, workload};
+use crate::image::{Part, Store, workload};
 use crate::node::containerd::{Containerd, Generation};
 use crate::node::kubelet::{self, Kubelet};
 use crate::node::{cni, containerd, proxy};
@@ -46,8 +46,9 @@ pub(super) fn registry(engine: &Engine<'_>) -> Result<(), EngineError> {
     }
     let store = Store::open(&engine.sources.images)?;
     for host in plan.nodes() {
-        for part in [Part::Pause, Part::CoreDns].into_iter().chain(Part::CONTROL_PLANE) {
-            let reference = part.reference(&host.release, REPOSITORY).map_err(preflight)?;
+        let plane = if static_pods::has(engine, host) { &Part::CONTROL_PLANE[..] } else { &[] };
+        for part in [Part::Pause, Part::CoreDns].iter().chain(plane) {
+            let reference = engine.image(*part, &host.release)?;
             if let Some(image) = part.image(reference, engine.programs(host)?, &engine.sources.seaworthy) {
                 store.add(&image)?;
             }
@@ -67,12 +68,10 @@ pub(super) fn kubelet_start(engine: &Engine<'_>) -> Result<(), EngineError> {
     if nodes.is_empty() {
         return Ok(());
     }
-    let found = discover(engine)?;
     let api = engine.api()?;
     engine.each(&nodes, |planned| {
         let host = engine.host(planned)?;
-        start_containerd(engine, planned, &host)?;
-        start_kubelet(engine, planned, &host, &found)?;
+        start(engine, planned, &host)?;
         api.wait("the node", &format!("/api/v1/nodes/{}", planned.name), PATIENCE, |_| Ok(()))?;
         keep_socket(engine, planned, &host, &api)
     })
@@ -85,8 +84,15 @@ fn keep_socket(engine: &Engine<'_>, planned: &PlannedHost, host: &Host, api: &Ap
         api.merge(&format!("/api/v1/nodes/{}", planned.name), &patch)?;
         return Ok(());
     }
+    let Some(instance) = kubelet_host(planned).instance() else { return Ok(()) };
     let path = engine.outside(host, Path::new("/var/lib/kubelet/instance-config.yaml"));
-    write(&path, &format!("containerRuntimeEndpoint: \"{socket}\"\n"))
+    write(&path, &crate::node::yaml(&instance))
+}
+
+/// Starts what a node is made of; where that runs, nothing is changed.
+pub(super) fn start(engine: &Engine<'_>, planned: &PlannedHost, host: &Host) -> Result<(), EngineError> {
+    start_containerd(engine, planned, host)?;
+    start_kubelet(engine, planned, host)
 }
 
 /// What a node that joins learns: where the API servers are, and their CA.
@@ -134,7 +140,7 @@ fn start_containerd(engine: &Engine<'_>, planned: &PlannedHost, host: &Host) -> 
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     let generation =
         Generation::of(&said).ok_or_else(|| preflight(format!("{} says no version: {said}", program.display())))?;
-    let sandbox = Part::Pause.reference(&planned.release, REPOSITORY).map_err(preflight)?;
+    let sandbox = engine.image(Part::Pause, &planned.release)?;
     let config = Containerd {
         generation,
         root: "/var/lib/containerd".into(),
@@ -188,7 +194,7 @@ fn kubelet_host(planned: &PlannedHost) -> kubelet::Host {
     }
 }
 
-fn start_kubelet(engine: &Engine<'_>, planned: &PlannedHost, host: &Host, found: &Found) -> Result<(), EngineError> {
+fn start_kubelet(engine: &Engine<'_>, planned: &PlannedHost, host: &Host) -> Result<(), EngineError> {
     let (_, plane) = engine.control_plane(planned)?;
     let cluster = engine.kubelet_cluster(&plane);
     let machine = kubelet_host(planned);
@@ -210,12 +216,14 @@ fn start_kubelet(engine: &Engine<'_>, planned: &PlannedHost, host: &Host, found:
     write(&at("/var/lib/kubelet/kubeadm-flags.env"), &node.flags_file(&machine))?;
     std::fs::create_dir_all(host.kubernetes().join("manifests")).map_err(file(&host.kubernetes()))?;
     let ca = engine.outside(host, &plane.pki).join("ca.crt");
-    if !ca.exists() {
-        write(&ca, &found.ca)?;
-    }
     let (kubeconfig, asking) =
         (host.kubernetes().join("kubelet.conf"), host.kubernetes().join("bootstrap-kubelet.conf"));
+    // The first control plane's has a certificate of its own; there may be no API server yet to ask for one.
     if !kubeconfig.exists() {
+        let found = discover(engine)?;
+        if !ca.exists() {
+            write(&ca, &found.ca)?;
+        }
         write(&asking, &kubelet::bootstrap_kubeconfig(&found.server, &found.ca, &objects::token(engine)?))?;
     }
     engine.start(host, &node.component(&machine, &configured))?;
@@ -333,5 +341,5 @@ pub(super) fn ready(engine: &Engine<'_>) -> Result<(), EngineError> {
         let available = one["status"]["availableReplicas"].as_u64().unwrap_or(0);
         if available > 0 { Ok(()) } else { Err("no pod of it is available".to_owned()) }
     })?;
-    Ok(())
+    static_pods::mirrored(engine)
 }

@@ -11,7 +11,7 @@ use crate::bootstrap::{self, Token};
 use crate::cluster::engine::{Engine, EngineError, PATIENCE, file};
 use crate::cluster::plan::Role;
 use crate::cluster::spec::ProxyMode;
-use crate::image::{Part, REPOSITORY};
+use crate::image::Part;
 use crate::node::proxy::{Mode, Proxy};
 use crate::shared_certs::{self, CertificateKey};
 use crate::upload;
@@ -147,8 +147,7 @@ pub(super) fn addon(engine: &Engine<'_>) -> Result<(), EngineError> {
     let server = server(engine)?;
     let mut objects = proxy(engine, |proxy| KubeProxy { proxy, server: &server }.objects())?;
     let release = &plan.first().release;
-    let image = Part::CoreDns.reference(release, REPOSITORY);
-    let image = image.map_err(|error| EngineError::Preflight(error.to_string()))?;
+    let image = engine.image(Part::CoreDns, release)?;
     // kubeadm has two, so that one remains when a node goes.
     let replicas = u32::try_from(plan.nodes().count().clamp(1, 2)).unwrap_or(2);
     if plan.nodes().next().is_some() {

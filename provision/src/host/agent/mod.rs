@@ -4,6 +4,7 @@
 //! each question has one, and one thread reaps whatever ends in the host, orphans included.
 
 mod keeper;
+mod pod;
 mod probe;
 mod spawn;
 
@@ -238,7 +239,7 @@ fn start(shared: &Arc<Shared>, unit: Unit) -> Reply {
         },
     };
     units.lives += 1;
-    let (life, name) = (units.lives, unit.name.clone());
+    let (life, name, is_pod) = (units.lives, unit.name.clone(), unit.pod.is_some());
     let kept = Kept {
         unit,
         wanted: true,
@@ -257,7 +258,9 @@ fn start(shared: &Arc<Shared>, unit: Unit) -> Reply {
     save(&units);
     drop(units);
     let shared = shared.clone();
-    std::thread::spawn(move || keeper::keep(&shared, &name, life));
+    std::thread::spawn(
+        move || if is_pod { pod::keep(&shared, &name, life) } else { keeper::keep(&shared, &name, life) },
+    );
     Reply::Done
 }
 
@@ -266,6 +269,11 @@ fn stop(shared: &Shared, name: &str, grace: Duration) -> Reply {
     let Some(kept) = units.kept.get_mut(name) else { return unknown(name) };
     (kept.wanted, kept.kill_at) = (false, Some(Instant::now() + grace));
     let pid = kept.pid;
+    if kept.unit.pod.is_some()
+        && let Err(why) = pod::withdraw(name)
+    {
+        return Reply::Failed(why);
+    }
     save(&units);
     if let Some(pid) = pid {
         // One that is stopped would not see the first.
@@ -314,6 +322,8 @@ fn send(shared: &Shared, unit: Option<&str>, signal: i32) -> Reply {
     for (name, kept) in &mut units.kept {
         if unit.is_none_or(|unit| unit == name) && kept.pid.is_some() {
             match signal {
+                // Its end is seen a moment later, by the files that tell of it.
+                Signal::SIGKILL if kept.unit.pod.is_some() => kept.ready = false,
                 Signal::SIGSTOP => kept.frozen = true,
                 Signal::SIGCONT => kept.frozen = false,
                 _ => {}
@@ -335,7 +345,7 @@ fn wait(shared: &Shared, name: &str, patience: Duration) -> Reply {
             return Reply::Done;
         }
         if over {
-            return Reply::NotReady { status: kept.status(), log: spawn::last_lines(name, LINES) };
+            return Reply::NotReady { status: kept.status(), log: spawn::last_lines(&kept.unit, LINES) };
         }
         units = shared.wait(units, end);
     }

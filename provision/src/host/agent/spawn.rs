@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -107,17 +108,27 @@ pub(super) fn command(
     }
 }
 
-/// The last lines of a unit's log.
-pub(super) fn last_lines(unit: &str, count: usize) -> Vec<String> {
-    let read = || -> io::Result<String> {
-        let mut file = File::open(format!("{LOGS}/{unit}.log"))?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(16 << 10)))?;
-        let mut bytes = Vec::new();
-        file.take(16 << 10).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let text = read().unwrap_or_default();
-    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
-    lines[lines.len().saturating_sub(count)..].to_vec()
+/// The last lines of a unit's log; those of the kubelet about a static pod that never ran.
+pub(super) fn last_lines(unit: &Unit, count: usize) -> Vec<String> {
+    let last =
+        |lines: Vec<&str>| lines[lines.len().saturating_sub(count)..].iter().map(|&line| line.to_owned()).collect();
+    let Some(pod) = &unit.pod else { return last(end_of_log(&unit.name).unwrap_or_default().lines().collect()) };
+    match pod.log(Path::new(super::pod::VAR)) {
+        Ok(text) => last(text.lines().collect()),
+        Err(_) => {
+            let kubelets = end_of_log("kubelet").unwrap_or_default();
+            last(kubelets.lines().filter(|line| line.contains(&pod.name)).collect())
+        }
+    }
+}
+
+/// What a unit said last.
+fn end_of_log(unit: &str) -> io::Result<String> {
+    const ENOUGH: u64 = 64 << 10;
+    let mut file = File::open(format!("{LOGS}/{unit}.log"))?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(ENOUGH)))?;
+    let mut bytes = Vec::new();
+    file.take(ENOUGH).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
