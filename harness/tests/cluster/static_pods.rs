@@ -6,14 +6,14 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::lab::{Lab, until};
-use super::topologies::members;
+use super::topologies::{members, would_join};
 
 const COMPONENTS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 /// What kubeadm's documents add to manifests; `PATCHES` stands for a folder.
 const KUBEADM: &str = "\
 workers: 1
 controlPlane: {runAs: static-pods}
-durability: fast
+loadBalancer: seaworthy
 kubeadm: |
   apiVersion: kubeadm.k8s.io/v1beta4
   kind: InitConfiguration
@@ -92,6 +92,8 @@ pub(super) fn one(lab: &Lab) {
     let same = |pods: &BTreeMap<_, Pod>| pods.values().map(|pod| pod.container.clone()).collect::<Vec<_>>();
     assert_eq!(same(&pods(lab, name, "cp1", "cp1")), same(&before));
 
+    kubeadm_agrees(lab, name, patches);
+
     // The kubelet starts again what is killed.
     lab.ok(&["fault", "--name", &lab.name(name), "restart", "cp1/kube-scheduler"]);
     lab.until_ready(name);
@@ -119,6 +121,25 @@ pub(super) fn one(lab: &Lab) {
     lab.up(name, &spec);
     lab.until_ready(name);
     assert_eq!(lab.kubectl(name, "cp1", &["get", "--raw", "/readyz"]), "ok");
+}
+
+/// The real kubeadm finds nothing to change in what is there, and would join another control plane to it.
+fn kubeadm_agrees(lab: &Lab, name: &str, patches: &Path) {
+    let version = lab.cluster(name).plan().first().release.kubernetes.to_string();
+    // It has a Job run, among others.
+    lab.said(name, "cp1", &["kubeadm", "upgrade", "plan", &version]);
+    let patches = format!("--patches={}", patches.display());
+    let apply =
+        ["kubeadm", "upgrade", "apply", "phase", "control-plane", &version, &patches, "--certificate-renewal=false"];
+    let said = lab.said(name, "cp1", &apply);
+    for component in COMPONENTS {
+        assert!(said.contains(&format!("Current and new manifests of {component} are equal")), "{component}: {said}");
+    }
+    let key = std::fs::read_to_string(lab.clusters().folder().join(lab.name(name)).join("certificate-key")).unwrap();
+    let address = lab.cluster(name).plan().host("harbor").unwrap().address().to_string();
+    let more = ["--control-plane", "--certificate-key", key.trim(), "--apiserver-advertise-address", &address];
+    let said = would_join(lab, name, &more);
+    assert!(said.contains("a new control plane instance was created"), "kubeadm joins a control plane");
 }
 
 pub(super) fn three(lab: &Lab) {

@@ -99,6 +99,16 @@ pub(super) fn members(lab: &Lab, name: &str, host: &str) -> (usize, usize) {
     (all.len() - learners, learners)
 }
 
+/// What the real kubeadm says of a host that is no node and would become one: it finds the cluster by a token, and trusts it by
+/// the hash of its CA.
+pub(super) fn would_join(lab: &Lab, name: &str, more: &[&str]) -> String {
+    let join = lab.said(name, "cp1", &["kubeadm", "token", "create", "--print-join-command"]);
+    assert!(join.contains("--discovery-token-ca-cert-hash sha256:"), "kubeadm prints how to join");
+    let words =
+        join.split_whitespace().chain(["--dry-run", "--ignore-preflight-errors=all"]).chain(more.iter().copied());
+    lab.said(name, "harbor", &words.collect::<Vec<_>>())
+}
+
 pub(super) fn one(lab: &Lab) {
     let name = "one";
     lab.up(name, "workers: 1\n");
@@ -121,6 +131,8 @@ pub(super) fn one(lab: &Lab) {
     assert!(!pki.contains("MISSING") && !pki.contains("invalid"), "{pki}");
     let tokens = lab.said(name, "cp1", &["kubeadm", "token", "list"]);
     assert!(tokens.contains("authentication,signing") && tokens.contains("for the nodes of this cluster"));
+    let said = would_join(lab, name, &[]);
+    assert!(said.contains("This node has joined the cluster:"), "kubeadm joins a worker");
 
     // Bringing up what is up changes nothing.
     let before: Vec<_> = lab.alive(name).iter().map(|host| host.pid).collect();
