@@ -101,10 +101,13 @@ pub(super) fn crashing(lab: &Lab) {
     ] {
         assert!(up.err.contains(part), "no '{part}': {}", up.err);
     }
-    let (code, hosts) = lab.status("crash");
-    assert_eq!(code, Some(1));
-    let cp1 = hosts.iter().find(|host| host["name"] == "cp1").unwrap();
-    assert!(cp1["components"].to_string().contains("it ended with exit code 1"), "{cp1}");
+    // Now and then it runs, for a moment.
+    until("how it ended is shown", || {
+        let (code, hosts) = lab.status("crash");
+        assert_eq!(code, Some(1));
+        let cp1 = hosts.iter().find(|host| host["name"] == "cp1").unwrap()["components"].to_string();
+        if cp1.contains("it ended with exit code 1") { Ok(()) } else { Err(cp1) }
+    });
 }
 
 pub(super) fn disk_full(lab: &Lab) {

@@ -178,6 +178,8 @@ pub(super) fn crashing(lab: &Lab) {
     ] {
         assert!(up.err.contains(part), "no '{part}': {}", up.err);
     }
-    let scheduler = state(lab, name, "cp1", "kube-scheduler");
-    assert_eq!(scheduler["why"], "it ended with exit code 1", "{scheduler}");
+    until("how it ended is shown", || match state(lab, name, "cp1", "kube-scheduler") {
+        scheduler if scheduler["why"] == "it ended with exit code 1" => Ok(()),
+        scheduler => Err(scheduler.to_string()),
+    });
 }
