@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::addon::{Dns, KubeProxy};
 use crate::bootstrap::{self, Token};
+use crate::cluster::api::path_of;
 use crate::cluster::engine::{Engine, EngineError, PATIENCE, file};
 use crate::cluster::plan::Role;
 use crate::cluster::spec::ProxyMode;
@@ -19,6 +20,8 @@ use crate::whole;
 
 /// How long a token lets nodes in; kubeadm's default is a day.
 const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(24);
+/// How long the certificates of control planes are shared; the same as kubeadm's.
+const SHARED_LIFE: SignedDuration = SignedDuration::from_hours(2);
 /// First minor version in which kube-proxy's mode nftables is for everybody (KEP-3866).
 const NFTABLES: u32 = 33;
 
@@ -70,7 +73,7 @@ pub(super) fn bootstrap_token(engine: &Engine<'_>) -> Result<(), EngineError> {
     let api = engine.api()?;
     for object in bootstrap::objects(&ca(engine)?, &server(engine)?) {
         // The controller-manager writes signatures into it.
-        if object["kind"] == "ConfigMap" && api.get(&crate::cluster::api::path_of(&object)).is_ok() {
+        if object["kind"] == "ConfigMap" && api.get(&path_of(&object)).is_ok() {
             continue;
         }
         api.apply(&object)?;
@@ -80,15 +83,24 @@ pub(super) fn bootstrap_token(engine: &Engine<'_>) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// Lets control planes that join have the keys of the CAs, for two hours: the Secret ends with a token of its own.
 pub(super) fn upload_certs(engine: &Engine<'_>) -> Result<(), EngineError> {
     let first = engine.plan().first();
     let (spec, plane) = engine.control_plane(first)?;
     let folder = engine.outside(&engine.host(first)?, &plane.pki);
-    let api = engine.api()?;
+    let (api, key) = (engine.api()?, certificate_key(engine)?);
     for object in shared_certs::objects() {
         api.apply(&object)?;
     }
-    api.apply(&shared_certs::seal(&folder, spec.etcd, &certificate_key(engine)?)?)?;
+    let mut secret = shared_certs::seal(&folder, spec.etcd, &key)?;
+    match api.get(&path_of(&secret)) {
+        Ok(there) if shared_certs::open(&there, spec.etcd, &key).is_ok() => return Ok(()),
+        Err(error) if !error.is_missing() => return Err(error.into()),
+        _ => {}
+    }
+    let expires = Timestamp::now() + SHARED_LIFE;
+    shared_certs::own(&mut secret, &api.apply(&shared_certs::owner(&Token::generate(), expires))?);
+    api.apply(&secret)?;
     Ok(())
 }
 
