@@ -310,11 +310,12 @@ fn finish(options: &RunOptions, run: &Run, timings: &Timings) -> Result<(), Faul
 /// A name for each node, unique: its host name, and behind it the recording where two are alike.
 fn subject_names(sources: &[Source], paths: &[std::path::PathBuf]) -> Vec<String> {
     let alike = |name: &str| sources.iter().filter(|source| source.name() == name).count() > 1;
-    let name = |(number, (source, path)): (usize, (&Source, &std::path::PathBuf))| {
-        let name = source.name();
-        if alike(name) { format!("{name} [{}: {}]", number + 1, path.display()) } else { name.to_owned() }
+    // A cluster or a server that is asked alone is at no path.
+    let name = |(number, source): (usize, &Source)| match (source.name(), paths.get(number)) {
+        (name, Some(path)) if alike(name) => format!("{name} [{}: {}]", number + 1, path.display()),
+        (name, _) => name.to_owned(),
     };
-    sources.iter().zip(paths).enumerate().map(name).collect()
+    sources.iter().enumerate().map(name).collect()
 }
 
 fn run_id(now: jiff::Timestamp) -> String {

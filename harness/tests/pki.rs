@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -42,6 +42,18 @@ fn a_run_judges_the_pki_and_says_so_by_its_exit_code() {
     // Only the node's own suite is asked for by default.
     let (_, listed) = seaworthy(&["list"], Path::new("/"));
     assert!(!listed.contains("pki."));
+}
+
+#[test]
+fn a_server_is_judged_alone() {
+    let results = tempfile::tempdir().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
+    command.args(["run", "--suite", "pki", "--endpoint", &format!("{free}=etcd"), "-O"]).arg(results.path());
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("pki.live.answers") && text.contains(&format!("etcd {free} does not answer")), "{text}");
 }
 
 /// kubeadm, where it is.
