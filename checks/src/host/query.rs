@@ -248,6 +248,9 @@ pub struct Layout {
     pub pki: Option<String>,
     /// Is that all there is, rather than a part of a node?
     pub bare: bool,
+    /// Is there no node at all, but servers and an API?
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub remote: bool,
     /// TLS servers to ask beside those that listen on this node.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Target>,

@@ -19,7 +19,7 @@ impl Remote {
     /// # Errors
     /// If this machine has no root file system to read the resolver's configuration from.
     pub fn new(cluster: Option<Cluster>, endpoints: Vec<Target>) -> Result<Self, Refusal> {
-        let layout = Layout { endpoints, ..Layout::default() };
+        let layout = Layout { remote: true, endpoints, ..Layout::default() };
         Ok(Self { own: LiveHost::open(Path::new("/"))?, cluster, layout })
     }
 }

@@ -81,8 +81,8 @@ pub struct Client {
 /// All that is known of a node's PKI.
 #[derive(Debug)]
 pub struct Facts {
-    /// Why nobody looked, if nobody did.
-    unseen: Option<String>,
+    /// Why there are no files to judge, if that is known before one is looked for.
+    unseen: Option<Unseen>,
     /// What was discovered.
     pub discovery: Discovery,
     /// The files.
@@ -103,6 +103,15 @@ pub struct Facts {
     pub live: live::Facts,
     /// What its API says.
     pub api: api::Facts,
+}
+
+/// Why there are no files to judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unseen {
+    /// Servers and an API were named, and no node.
+    NoNode,
+    /// A recording of before the PKI was looked at.
+    NotRecorded,
 }
 
 /// A file that is there and could not be read.
@@ -130,9 +139,8 @@ impl Facts {
     #[must_use]
     pub fn read(host: &dyn Host) -> Self {
         let unseen = match host.ask(&Query::Processes) {
-            Err(refusal) if refusal.kind == RefusalKind::NotAsked => {
-                Some("nobody looked at the PKI when this was recorded: record it again".to_owned())
-            }
+            _ if host.layout().remote => Some(Unseen::NoNode),
+            Err(refusal) if refusal.kind == RefusalKind::NotAsked => Some(Unseen::NotRecorded),
             _ => None,
         };
         let discovery = Discovery::of(host);
@@ -259,8 +267,14 @@ impl Facts {
     /// # Errors
     /// If nobody looked.
     pub(super) fn there(&self) -> Result<Option<Conclusion>, Inconclusive> {
-        if let Some(why) = &self.unseen {
-            return Err(Inconclusive::new(why.clone()));
+        match self.unseen {
+            Some(Unseen::NoNode) => {
+                return Ok(Some(Conclusion::not_applicable("no node was named, only servers and an API")));
+            }
+            Some(Unseen::NotRecorded) => {
+                return Err(Inconclusive::new("nobody looked at the PKI when this was recorded: record it again"));
+            }
+            None => {}
         }
         let nothing = self.discovery.uses.is_empty()
             && self.discovery.kubeconfigs.is_empty()

@@ -7,15 +7,21 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rcgen::{KeyPair, PublicKeyData as _};
 use seaworthy_checks::host::hello::Version;
-use seaworthy_checks::host::{ApiCall, Query, RefusalKind, Reply, TlsCall, Transcript, Welcome};
+use seaworthy_checks::host::{ApiCall, Layout, LiveHost, Query, RefusalKind, Reply, TlsCall, Transcript, Welcome};
 use seaworthy_checks::pki::discover::{Component, From, Role};
 use seaworthy_checks::pki::store::Held;
-use seaworthy_checks::pki::x509::Certificate;
+use seaworthy_checks::pki::x509::{Certificate, Fingerprint};
 use seaworthy_checks::pki::{Bundle, Check, Credential, Facts, View, checks};
 use seaworthy_checks::{Breach, Profile, Verdict};
 use serde_json::json;
 use world::{NOW, World, base64, cluster_info, modulus, request, self_made, served, stamp};
+
+/// Claims that hold files against servers or the API, each with a test of its own.
+const OF_FILES: [&str; 3] = ["pki.live.served-is-file", "pki.live.trusted", "pki.api.token-files"];
 
 fn ours() -> Vec<Check> {
     checks().into_iter().filter(|check| check.labels.contains(&"live") || check.labels.contains(&"api")).collect()
@@ -40,7 +46,7 @@ fn breached(transcript: &Transcript) -> BTreeMap<String, Vec<Breach>> {
 fn everything_holds_of_a_good_cluster() {
     for (id, verdict) in verdicts(&World::new().transcript()) {
         // The other node's files are not here.
-        if !["pki.live.served-is-file", "pki.live.trusted"].contains(&id.as_str()) {
+        if !OF_FILES.contains(&id.as_str()) {
             assert_eq!(verdict, Verdict::Holds, "{id}");
         }
     }
@@ -118,6 +124,85 @@ fn what_a_node_serves_is_what_is_in_its_files() {
         "{untrusted:?}"
     );
     assert_eq!(file, Verdict::Holds);
+}
+
+#[test]
+fn control_planes_need_not_be_nodes() {
+    let mut world = World::new();
+    world.api.insert(ApiCall::Nodes, json!([]));
+    assert_eq!(verdicts(&world.transcript())["pki.api.cert-sans"], Verdict::Holds);
+    // Those of Kubernetes before 1.26 do not say on which host they are.
+    world.api.insert(ApiCall::ApiServers, json!([]));
+    assert_eq!(verdicts(&world.transcript())["pki.api.cert-sans"], Verdict::Holds);
+    world.api.insert(ApiCall::ApiServers, json!([{ "host": "cp2" }]));
+    let verdict = &verdicts(&world.transcript())["pki.api.cert-sans"];
+    assert!(matches!(verdict, Verdict::Breached(all) if all[0].found.as_deref() == Some("cp1")), "{verdict:?}");
+}
+
+#[test]
+fn a_worker_alone_has_no_api_server_to_compare_with() {
+    let mut world = World::new();
+    world.kubeconfig = json!(null);
+    world.servers.retain(|name, _| *name == "kubelet");
+    let mut transcript = world.transcript();
+    let layout = Layout { endpoints: vec!["10.0.0.11:10250".parse().unwrap()], ..Layout::default() };
+    transcript.insert(Query::Layout, Ok(Reply::Value(serde_json::to_value(layout).unwrap())));
+    let verdict = &verdicts(&transcript)["pki.live.kubelet-ca"];
+    assert!(matches!(verdict, Verdict::NotApplicable(_)), "{verdict:?}");
+}
+
+/// What a claim says of a node of the control plane with these CAs and this key of service accounts in its files.
+fn of_files(id: &str, world: &World, pki: &[(&str, &str)]) -> Verdict {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("etc/kubernetes/pki");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, pem) in pki {
+        std::fs::write(folder.join(name), pem).unwrap();
+    }
+    let mut facts = Facts::read(&LiveHost::open(root.path()).unwrap());
+    let told = Facts::read(&world.transcript());
+    (facts.api, facts.live) = (told.api, told.live);
+    let profile = Profile::new(jiff::Timestamp::from_second(NOW).unwrap());
+    let check = ours().into_iter().find(|check| check.id == id).unwrap();
+    check.judge(&View::alone(&facts, &profile)).verdict
+}
+
+fn says(verdict: &Verdict, part: &str) {
+    assert!(matches!(verdict, Verdict::Breached(all) if all[0].message.contains(part)), "{part}: {verdict:?}");
+}
+
+#[test]
+fn extension_api_servers_know_the_cas_that_are_in_the_files() {
+    const CLAIM: &str = "pki.api.extension-authentication";
+    let world = World::new();
+    let files = |ca: &str, front_proxy: &str| {
+        of_files(CLAIM, &world, &[("ca.crt", ca), ("front-proxy-ca.crt", front_proxy), ("apiserver.crt", ca)])
+    };
+    assert_eq!(files(&world.ca.pem, &world.front_proxy.pem), Verdict::Holds);
+    // Its subject is the same.
+    let renewed = world::Ca::new("front-proxy-ca").pem;
+    says(&files(&world.ca.pem, &renewed), "lacks a CA that is in /etc/kubernetes/pki/front-proxy-ca.crt");
+    let both = format!("{}{renewed}", world.front_proxy.pem);
+    says(&files(&world.ca.pem, &both), "lacks a CA");
+    let mut kept = World::new();
+    kept.api.get_mut(&ApiCall::Authentication).unwrap()["data"]["requestheader-client-ca-file"] =
+        format!("{}{renewed}", kept.front_proxy.pem).into();
+    let pki = [("ca.crt", kept.ca.pem.as_str()), ("front-proxy-ca.crt", &kept.front_proxy.pem)];
+    says(&of_files(CLAIM, &kept, &pki), "has a CA that is not in /etc/kubernetes/pki/front-proxy-ca.crt");
+}
+
+#[test]
+fn tokens_are_verified_by_the_keys_that_are_in_the_files() {
+    const CLAIM: &str = "pki.api.token-files";
+    let key = KeyPair::generate().unwrap();
+    let mut world = World::new();
+    let (ca, public) = (world.ca.pem.clone(), key.public_key_pem());
+    let pki = [("apiserver.crt", ca.as_str()), ("sa.pub", public.as_str())];
+    says(&of_files(CLAIM, &world, &pki), "by the key in /etc/kubernetes/pki/sa.pub");
+    let id = URL_SAFE_NO_PAD.encode(Fingerprint::of(&key.subject_public_key_info()).0);
+    world.api.insert(ApiCall::Jwks, json!({ "keys": [{ "kid": id, "kty": "EC" }] }));
+    assert_eq!(of_files(CLAIM, &world, &pki), Verdict::Holds);
+    assert!(matches!(of_files(CLAIM, &world, &pki[..1]), Verdict::NotApplicable(_)));
 }
 
 type Defect = (&'static [&'static str], &'static str, fn(&mut World));
@@ -395,8 +480,8 @@ fn each_defect_is_found_and_nothing_else() {
 
 #[test]
 fn every_claim_is_seen_to_fail() {
-    let files = ["pki.live.served-is-file", "pki.live.trusted"];
-    let seen: BTreeSet<_> = DEFECTS.iter().map(|(ids, ..)| ids[0].to_owned()).chain(files.map(str::to_owned)).collect();
+    let seen = DEFECTS.iter().map(|(ids, ..)| ids[0].to_owned());
+    let seen: BTreeSet<_> = seen.chain(OF_FILES.map(str::to_owned)).collect();
     let all: BTreeSet<_> = ours().into_iter().map(|check| check.id).collect();
     assert_eq!(all.difference(&seen).collect::<Vec<_>>(), Vec::<&String>::new());
 }

@@ -48,6 +48,10 @@ pub enum ApiCall {
     Jwks,
     /// Names and addresses of nodes.
     Nodes,
+    /// Names of the hosts that API servers run on, as each says of itself since Kubernetes 1.26.
+    ApiServers,
+    /// The addresses that API servers advertise.
+    ApiServerAddresses,
     /// Command lines of the control plane's pods.
     ControlPlane,
     /// Counters of weakened settings of Go, from the server's metrics.
@@ -62,7 +66,7 @@ const WEBHOOKS: &[Column] = &[("name", "/metadata/name"), ("webhooks", "/webhook
 
 impl ApiCall {
     /// All calls, in the order in which they are made.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Version,
         Self::Namespaces,
         Self::RootCas,
@@ -81,6 +85,8 @@ impl ApiCall {
         Self::SigningRequests,
         Self::Jwks,
         Self::Nodes,
+        Self::ApiServers,
+        Self::ApiServerAddresses,
         Self::ControlPlane,
         Self::Metrics,
     ];
@@ -109,6 +115,12 @@ impl ApiCall {
             Self::SigningRequests => "/apis/certificates.k8s.io/v1/certificatesigningrequests",
             Self::Jwks => "/openid/v1/jwks",
             Self::Nodes => "/api/v1/nodes",
+            Self::ApiServers => {
+                "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases?labelSelector=apiserver.kubernetes.io%2Fidentity%3Dkube-apiserver"
+            }
+            Self::ApiServerAddresses => {
+                "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes"
+            }
             Self::ControlPlane => "/api/v1/namespaces/kube-system/pods?labelSelector=tier%3Dcontrol-plane",
             Self::Metrics => "/metrics",
         }
@@ -156,6 +168,8 @@ impl ApiCall {
                 ("certificate", "/status/certificate"),
             ],
             Self::Nodes => &[("name", "/metadata/name"), ("addresses", "/status/addresses")],
+            Self::ApiServers => &[("host", "/metadata/labels/kubernetes.io~1hostname")],
+            Self::ApiServerAddresses => &[("endpoints", "/endpoints")],
             Self::ControlPlane => &[
                 ("name", "/metadata/name"),
                 ("component", "/metadata/labels/component"),
@@ -208,6 +222,8 @@ impl fmt::Display for ApiCall {
             Self::RootCas => f.write_str(" named kube-root-ca.crt"),
             Self::Tokens => f.write_str(" of type bootstrap.kubernetes.io/token"),
             Self::TlsSecrets => f.write_str(" of type kubernetes.io/tls"),
+            Self::ApiServers => f.write_str(" of API servers"),
+            Self::ApiServerAddresses => f.write_str(" of the Service kubernetes"),
             _ => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 //! by which webhooks and aggregated API servers are verified.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,10 +14,11 @@ use crate::check::{Remedy, Severity};
 use crate::conclusion::Breach;
 use crate::fact::Fact;
 use crate::host::{ApiCall, Host};
+use crate::pki::discover::{Component, Role};
 use crate::pki::live::{Server, Target, covers, day, dn, names};
 use crate::pki::tally::Tally;
 use crate::pki::x509::{Certificate, Fingerprint};
-use crate::pki::{Check, View, trust};
+use crate::pki::{Bundle, Check, View, trust};
 
 const WEBHOOKS: &str = "https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/";
 const AGGREGATION: &str = "https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/";
@@ -240,6 +242,9 @@ fn authentication(view: &View<'_>, tally: &mut Tally) {
     let say = |names: Vec<&Box<[u8]>>| names.iter().map(|name| dn(name)).collect::<Vec<_>>().join("; ");
     let (missing, surplus): (Vec<_>, Vec<_>) =
         (asked.difference(&written).collect(), written.difference(&asked).collect());
+    if missing.is_empty() && surplus.is_empty() {
+        return authentication_of_files(view, &map.data, tally);
+    }
     if !missing.is_empty() {
         let message = format!(
             "{AUTHENTICATION} lacks a CA whose clients the API server takes: extension API servers do not know them"
@@ -251,6 +256,36 @@ fn authentication(view: &View<'_>, tally: &mut Tally) {
             "{AUTHENTICATION} has a CA whose clients the API server does not take: extension API servers still let them in"
         );
         tally.breach(Breach::new(AUTHENTICATION, message).found(say(surplus)));
+    }
+}
+
+/// Holds the ConfigMap against the files of this node's API server: a CA that was replaced by one of the same name is told
+/// apart only so.
+fn authentication_of_files(view: &View<'_>, data: &BTreeMap<String, String>, tally: &mut Tally) {
+    for (entry, role) in [(CLIENT_CA, Role::ClientCa), (PROXY_CA, Role::FrontProxyCa)] {
+        let of_server = |bundle: &&Bundle| bundle.role == role && bundle.holder == Component::Apiserver;
+        let Some(bundle) = view.facts.bundles.iter().find(of_server) else { continue };
+        let file = &bundle.file;
+        let written = data.get(entry).map(|pem| certificates(pem)).unwrap_or_default();
+        let held: Vec<_> = bundle.certificates.iter().map(|held| held.certificate.clone()).collect();
+        let lacks =
+            |all: &[Arc<Certificate>], one: &Certificate| !all.iter().any(|other| other.fingerprint == one.fingerprint);
+        for one in held.iter().filter(|one| lacks(&written, one)) {
+            let message = format!(
+                "{AUTHENTICATION} lacks a CA that is in {file}, {}: extension API servers do not know its clients",
+                one.subject
+            );
+            let breach = Breach::new(AUTHENTICATION, message).at(file, None);
+            tally.breach(breach.wanted(format!("SHA-256 {}", one.fingerprint)));
+        }
+        for one in written.iter().filter(|one| lacks(&held, one)) {
+            let message = format!(
+                "{AUTHENTICATION} has a CA that is not in {file}, {}: extension API servers still let its clients in",
+                one.subject
+            );
+            let breach = Breach::new(AUTHENTICATION, message).at(file, None);
+            tally.breach(breach.found(format!("SHA-256 {}", one.fingerprint)));
+        }
     }
 }
 
@@ -330,7 +365,7 @@ pub(super) fn checks() -> Vec<Check> {
             .severity(Severity::Critical)
             .alias("PKI-K08")
             .alias("extension-apiserver-authentication")
-            .page("The API server writes its CAs of clients there, and takes none out: a CA that was given up for being stolen stays good for extension API servers, controller manager and scheduler.", "Compares the subjects of the CAs in the ConfigMap with those that the API server names in its CertificateRequest.")
+            .page("The API server writes its CAs of clients there, and takes none out: a CA that was given up for being stolen stays good for extension API servers, controller manager and scheduler.", "Compares the subjects of the CAs in the ConfigMap with those that the API server names in its CertificateRequest, and on a node of the control plane the CAs themselves with --client-ca-file and --requestheader-client-ca-file.")
             .basis("Configure the aggregation layer: extension apiserver authorizes the request", AGGREGATION)
             .remedy(Remedy::new("Delete the ConfigMap: the API server writes it again within a minute.").command("kubectl -n kube-system delete configmap extension-apiserver-authentication")),
         claim("pki.api.front-proxy-ca", "the front proxy has a CA of its own", "front-proxy CA", front_proxy)

@@ -1,7 +1,7 @@
 //! Claims about identities: nodes and their certificates, certificate requests, the names of the API server, the keys of
 //! service-account tokens, and settings of Go that weaken all of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use base64::Engine as _;
@@ -15,9 +15,10 @@ use super::kubeconfig::server;
 use super::{SigningRequest, claim, need};
 use crate::check::{Remedy, Severity};
 use crate::conclusion::Breach;
+use crate::pki::discover::Role;
 use crate::pki::live::{Server, covers, day, names};
 use crate::pki::tally::Tally;
-use crate::pki::x509::Certificate;
+use crate::pki::x509::{Certificate, Fingerprint};
 use crate::pki::{Check, View};
 
 const REQUESTS: &str = "https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/";
@@ -171,21 +172,20 @@ fn sans(view: &View<'_>, tally: &mut Tally) {
     let domain = if config.networking.dns_domain.is_empty() { "cluster.local" } else { &config.networking.dns_domain };
     let services: Vec<IpNet> =
         config.networking.service_subnet.split(',').filter_map(|net| net.trim().parse().ok()).collect();
-    let nodes: BTreeSet<_> = view
-        .facts
-        .api
-        .nodes
-        .known()
-        .into_iter()
-        .flatten()
-        .flat_map(|node| {
-            std::iter::once(node.name.as_str()).chain(node.addresses.iter().map(|address| address.address.as_str()))
-        })
-        .collect();
+    let api = &view.facts.api;
+    // Control planes need not be nodes; then only their API servers say who they are.
+    let Some(hosts) = need(&api.api_servers, tally) else { return };
+    let Some(advertised) = need(&api.api_server_addresses, tally) else { return };
+    let nodes = api.nodes.known().into_iter().flatten().flat_map(|node| {
+        std::iter::once(node.name.as_str()).chain(node.addresses.iter().map(|address| address.address.as_str()))
+    });
+    let nodes: BTreeSet<_> = nodes.chain(hosts.iter().chain(advertised).map(String::as_str)).collect();
     let own = |name: &str| {
         let short = name.strip_suffix(domain).and_then(|name| name.strip_suffix('.')).unwrap_or(name);
         ["kubernetes", "kubernetes.default", "kubernetes.default.svc"].contains(&short)
             || nodes.contains(name)
+            // Which host an API server is on is not known before 1.26; its name is a plain one.
+            || (hosts.is_empty() && !name.contains(['.', ':']))
             || wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
             || name.parse::<IpAddr>().is_ok_and(|address| services.iter().any(|net| net.contains(&address)))
     };
@@ -230,6 +230,34 @@ fn jwks(view: &View<'_>, tally: &mut Tally) {
                     .found(format!("RSA, {bits} bits"))
                     .wanted("RSA of 2048 bits or more, or ECDSA"),
             );
+        }
+    }
+}
+
+/// Does the API server verify tokens by the keys in this node's files?
+fn token_files(view: &View<'_>, tally: &mut Tally) {
+    let roles = [Role::ServiceAccountKey, Role::ServiceAccountPublicKeys];
+    let mut keys: BTreeMap<Fingerprint, &str> = BTreeMap::new();
+    for one in roles.into_iter().flat_map(|role| view.facts.discovery.of_role(role)) {
+        let Some(contents) = view.facts.store.contents(&one.file) else { continue };
+        for key in contents.keys.iter().map(|key| &key.public).chain(&contents.public_keys) {
+            keys.entry(key.sha256).or_insert(&one.file);
+        }
+    }
+    if keys.is_empty() {
+        return;
+    }
+    let Some(published) = need(&view.facts.api.jwks, tally) else { return };
+    for (key, file) in keys {
+        tally.look();
+        // The id of a key is the SHA-256 of its SubjectPublicKeyInfo (Kubernetes: pkg/serviceaccount, keyIDFromPublicKey).
+        let id = URL_SAFE_NO_PAD.encode(key.0);
+        if !published.iter().any(|one| one.kid == id) {
+            let message = format!(
+                "the API server verifies no token by the key in {file}: it was not restarted since the file was replaced, or is of another cluster"
+            );
+            let known: Vec<_> = published.iter().map(|one| one.kid.as_str()).collect();
+            tally.breach(Breach::new(file, message).at(file, None).found(known.join(", ")).wanted(id));
         }
     }
 }
@@ -284,6 +312,13 @@ pub(super) fn checks() -> Vec<Check> {
             .page("Who finds the key makes tokens of any service account.", "Reads /openid/v1/jwks.")
             .basis("Service account issuer discovery", "https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/")
             .remedy(Remedy::new("Make a new pair, name both public keys in --service-account-key-file until the last old token has ended, and sign by the new one.")),
+        claim("pki.api.token-files", "the API server verifies tokens by the keys in this node's files", "keys of service accounts", token_files)
+            .severity(Severity::Critical)
+            .alias("PKI-R16")
+            .alias("invalid bearer token")
+            .page("API servers and controller managers read these keys when they start. A token that one signs by a new key is nobody's to another that still has the old ones.", "Compares the SHA-256 of each key in --service-account-key-file, --service-account-signing-key-file and --service-account-private-key-file with the ids in /openid/v1/jwks.")
+            .basis("Service account issuer discovery", "https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/")
+            .remedy(Remedy::new("Have all nodes of the control plane name the old and the new public key in --service-account-key-file, restart their API servers, and then sign by the new key.")),
         claim("pki.api.godebug", "the API server needs none of Go's weakened settings", "metrics of the API server", weakened)
             .severity(Severity::Medium)
             .alias("PKI-L11")

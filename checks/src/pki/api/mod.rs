@@ -189,6 +189,26 @@ pub struct NodeAddress {
     pub address: String,
 }
 
+/// What an API server keeps to say that it is there.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Lease {
+    host: String,
+}
+
+/// Endpoints of a Service.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct EndpointSlice {
+    endpoints: Vec<ServiceEndpoint>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ServiceEndpoint {
+    addresses: Vec<String>,
+}
+
 /// A pod of the control plane.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -287,6 +307,10 @@ pub struct Facts {
     pub jwks: Fact<Vec<Jwk>>,
     /// Nodes.
     pub nodes: Fact<Vec<Node>>,
+    /// Names of the hosts that API servers run on; none where they do not say, before Kubernetes 1.26.
+    pub api_servers: Fact<Vec<String>>,
+    /// The addresses that API servers advertise.
+    pub api_server_addresses: Fact<Vec<String>>,
     /// Pods of the control plane.
     pub control_plane: Fact<Vec<ControlPlanePod>>,
     /// Weakened settings of Go that were used, with how often.
@@ -339,6 +363,10 @@ impl Facts {
             requests: ask(host, ApiCall::SigningRequests),
             jwks: ask::<Jwks>(host, ApiCall::Jwks).map(|jwks| jwks.keys),
             nodes: ask(host, ApiCall::Nodes),
+            api_servers: ask::<Vec<Lease>>(host, ApiCall::ApiServers)
+                .map(|all| all.into_iter().map(|lease| lease.host).collect()),
+            api_server_addresses: ask::<Vec<EndpointSlice>>(host, ApiCall::ApiServerAddresses)
+                .map(|all| all.into_iter().flat_map(|slice| slice.endpoints).flat_map(|one| one.addresses).collect()),
             control_plane: ask(host, ApiCall::ControlPlane),
             weakened: ask(host, ApiCall::Metrics),
         }

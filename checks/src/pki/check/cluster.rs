@@ -92,7 +92,7 @@ const SAME: [Same; 5] = [
         id: "pki.cluster.service-account-public-key",
         title: "all nodes verify tokens of service accounts by the same keys",
         role: Role::ServiceAccountPublicKeys,
-        what: "public keys of service accounts",
+        what: "set of public keys of service accounts",
         alias: "service-account-key-file differs",
         why: "A token that one API server takes is refused by another.",
     },

@@ -3,7 +3,7 @@
 use super::*;
 use crate::fact::Fact;
 use crate::host::{FileKind, Form, Oddity};
-use crate::pki::discover::{Kind, Role};
+use crate::pki::discover::{Component, Kind, Role};
 use crate::pki::facts::beside;
 use crate::pki::store::File;
 use crate::profile::PkiProfile;
@@ -370,6 +370,27 @@ fn rights() -> Vec<Check> {
     ]
 }
 
+/// Files that are read once, when a component starts, and by whom. The others are read again: certificates, CAs of clients.
+fn read_once(facts: &Facts) -> impl Iterator<Item = (&str, Component)> {
+    const ROLES: [Role; 7] = [
+        Role::ServiceAccountKey,
+        Role::ServiceAccountPublicKeys,
+        Role::EtcdServerCa,
+        Role::EtcdClientCa,
+        Role::EtcdPeerCa,
+        Role::KubeletServingCa,
+        Role::RootCa,
+    ];
+    let uses = facts.discovery.uses.iter().filter(|one| ROLES.contains(&one.role));
+    // The kubelet writes its kubeconfig itself. What a kubeconfig only names is read again (client-go, transport).
+    let kubeconfigs = facts.clients.iter().filter(|client| {
+        matches!(client.of.holder, Component::ControllerManager | Component::Scheduler)
+            && client.user.as_ref().is_some_and(|user| user.certificate.is_some())
+    });
+    let kubeconfigs = kubeconfigs.map(|client| (client.of.file.as_str(), client.of.holder));
+    uses.map(|one| (one.file.as_str(), one.holder)).chain(kubeconfigs)
+}
+
 fn strays() -> Vec<Check> {
     vec![
         claim("pki.file.ca-key-on-worker", "no CA's private key lies on a node that signs nothing", Of::Other, "keys", |view, tally| {
@@ -453,18 +474,17 @@ fn strays() -> Vec<Check> {
         )
         .basis("PKI certificates and requirements: certificate paths", CERTIFICATES)
         .remedy(Remedy::new("Remove it, if nothing outside of Kubernetes needs it.")),
-        claim("pki.file.process-older", "no component runs with keys or CAs that were replaced after it started", Of::Other, "files", |view, tally| {
-            for one in &view.facts.discovery.uses {
-                // What is read once, at the start. The others are read again: certificates that are served, CAs of clients.
-                let once = matches!(one.role, Role::ServiceAccountKey | Role::ServiceAccountPublicKeys | Role::EtcdServerCa | Role::KubeletServingCa | Role::EtcdClientCa | Role::EtcdPeerCa);
-                let started = view.facts.discovery.command(one.holder).and_then(|line| line.started);
-                let stat = view.facts.store.get(&one.file).and_then(|file| file.stat.known());
-                let (true, Some(started), Some(stat)) = (once, started, stat) else { continue };
+        claim("pki.file.process-older", "no component runs with keys, CAs or a kubeconfig that were replaced after it started", Of::Other, "files", |view, tally| {
+            for (file, holder) in read_once(view.facts) {
+                let started = view.facts.discovery.command(holder).and_then(|line| line.started);
+                let stat = view.facts.store.get(file).and_then(|file| file.stat.known());
+                let (Some(started), Some(stat)) = (started, stat) else { continue };
                 tally.look();
-                if stat.mtime > started {
-                    let message = format!("{} was changed after {} started, which reads it at its start alone", one.file, one.holder);
+                // The kernel tells both to the second.
+                if stat.mtime > started + 1 {
+                    let message = format!("{file} was changed after {holder} started, which reads it at its start alone");
                     let time = |second| jiff::Timestamp::from_second(second).map_or_else(|_| String::new(), |time| time.to_string());
-                    tally.breach(Breach::new(&one.file, message).found(time(stat.mtime)).wanted(format!("before {}", time(started))).at(&one.file, None));
+                    tally.breach(Breach::new(file, message).found(time(stat.mtime)).wanted(format!("before {}", time(started))).at(file, None));
                 }
             }
         })
@@ -472,7 +492,7 @@ fn strays() -> Vec<Check> {
         .alias("PKI-F13")
         .page(
             "The file on disk is right and the process knows the old one, until it is started again: then everything changes at once.",
-            "Compares the times of files that a component reads once (keys of service accounts, CAs of etcd and of kubelets) with the start of its process.",
+            "Compares the times of files that a component reads once (keys of service accounts, CAs of etcd and of kubelets, the CA that pods get, kubeconfigs of the controller manager and the scheduler) with the start of its process.",
         )
         .basis("Certificate management with kubeadm: renewal", KUBEADM)
         .remedy(Remedy::new("Start the component again.").command("crictl pods --name kube-apiserver -q | xargs crictl stopp")),

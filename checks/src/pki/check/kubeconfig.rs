@@ -5,7 +5,10 @@ use crate::fact::Fact;
 use crate::host::Form;
 use crate::pki::discover::{Component, Role};
 use crate::pki::facts::{Client, Credential};
+use crate::pki::live::Server;
 use crate::pki::settings::Place;
+use crate::pki::store::Held;
+use crate::pki::trust;
 
 const ACCOUNTS: &str = "PKI certificates and requirements: certificates for user accounts";
 
@@ -28,6 +31,16 @@ fn each(id: &str, title: &str, judge: impl Fn(&Client, &View<'_>, &mut Tally) + 
 fn serving<'f>(view: &View<'f>) -> Option<&'f Credential> {
     let mut all = view.facts.of_role(Role::ApiserverServing);
     all.next().filter(|_| all.next().is_none())
+}
+
+/// Why a kubeconfig's user refuses the API server that was asked, on a node that has no files of one.
+fn refuses(client: &Client, trusted: &[Held], view: &View<'_>) -> Option<String> {
+    let mut servers = view.facts.live.of(Server::Apiserver).filter_map(|endpoint| endpoint.presented.known());
+    let presented = servers.find(|presented| presented.leaf().is_some())?;
+    let roots: Vec<_> = trusted.iter().map(|held| held.certificate.clone()).collect();
+    let own = client.of.role != Role::OtherClient;
+    let verified = || trust::verify(&presented.chain, &roots, view.profile.now, &view.facts.signatures);
+    own.then(verified)?.err()
 }
 
 fn again() -> Remedy {
@@ -64,7 +77,14 @@ pub(super) fn checks() -> Vec<Check> {
         .basis(ACCOUNTS, CERTIFICATES)
         .remedy(again()),
         each("pki.kubeconfig.ca", "every kubeconfig trusts the CA of the API server that it leads to", |client, view, tally| {
-            let (Some((file, trusted)), Some(serving)) = (&client.ca, serving(view)) else { return };
+            let Some((file, trusted)) = &client.ca else { return };
+            let Some(serving) = serving(view) else {
+                if let Some(why) = refuses(client, trusted, view) {
+                    let message = format!("by the CA in it the API server cannot be verified: {why}");
+                    tally.breach(on(client, message).at(file, None));
+                }
+                return;
+            };
             // A kubeconfig that was given beside the PKI may be of another cluster.
             let own = client.of.role != Role::OtherClient || view.facts.settings.endpoint.is_some();
             let signs = |authority: &crate::pki::x509::Certificate| {
@@ -85,7 +105,7 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("PKI-K01")
         .alias("kubeadm#2027")
         .alias("x509: certificate signed by unknown authority")
-        .page("kubeadm renews the certificate in a kubeconfig and leaves the CA beside it as it was: after a rotation it is the old one.", "Compares the keys of the CAs in every kubeconfig with those of the CA that the API server's certificate is verified by.")
+        .page("kubeadm renews the certificate in a kubeconfig and leaves the CA beside it as it was: after a rotation it is the old one.", "Compares the keys of the CAs in every kubeconfig with those of the CA that the API server's certificate is verified by; on a worker, builds a path from what the API server presents, where it was asked.")
         .basis(ACCOUNTS, CERTIFICATES)
         .remedy(again()),
         each("pki.kubeconfig.server", "every kubeconfig dials a name that the API server's certificate has", |client, view, tally| {

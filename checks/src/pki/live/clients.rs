@@ -61,7 +61,9 @@ fn etcd_ca(facts: &Facts, tally: &mut Tally) {
     for endpoint in facts.of(Server::Etcd).chain(facts.of(Server::EtcdPeer)) {
         let Some(names) = authorities(endpoint) else { continue };
         if of_api.is_empty() {
-            tally.unknown("which CAs sign for nodes and users is not known: no API server was asked, or it names none");
+            tally.unknown(
+                "which CAs sign for nodes and users is not known: no API server was asked, or it names none; name one by --endpoint",
+            );
             return;
         }
         tally.look();
@@ -93,8 +95,10 @@ fn kubelet_ca(facts: &Facts, tally: &mut Tally) {
                 );
                 tally.breach(Breach::new(&title, message).wanted("a request for certificates by the cluster's CA"));
             }
+            // A worker has no API server to compare with.
+            Some(_) if facts.of(Server::Apiserver).next().is_none() => {}
             Some(_) if of_api.is_empty() => {
-                tally.unknown("which CAs sign for the API server is not known: it was not asked, or names none")
+                tally.unknown("which CAs sign for the API server is not known: it does not answer, or names none")
             }
             Some(names) => {
                 tally.look();

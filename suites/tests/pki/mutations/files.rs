@@ -24,11 +24,11 @@ fn without(tree: &Tree, manifest: &str, flag: &str) {
     tree.write(manifest, lines.join("\n") + "\n");
 }
 
-/// A running API server that started long before its files were written.
-fn running(tree: &Tree) {
+/// A running component that started long before its files were written.
+fn running(tree: &Tree, component: &str, flag: &str) {
     tree.write("proc/stat", "cpu 0\nbtime 1000000000\n");
-    tree.write("proc/77/cmdline", "kube-apiserver\0--advertise-address=10.0.0.11\0");
-    tree.write("proc/77/stat", format!("77 (kube-apiserver) {}", vec!["0"; 50].join(" ")));
+    tree.write("proc/77/cmdline", format!("{component}\0{flag}\0"));
+    tree.write("proc/77/stat", format!("77 ({component}) {}", vec!["0"; 50].join(" ")));
 }
 
 /// A node that runs pods and nothing of the control plane.
@@ -121,7 +121,12 @@ pub(super) fn rows() -> Vec<Row> {
             let (authority, _) = Authority::new(&forge::leaf("unknown", None, None));
             tree.write("etc/kubernetes/pki/unknown.crt", authority.pem);
         }),
-        row("the API server runs with older keys", &["pki.file.process-older"], running),
+        row("the API server runs with older keys", &["pki.file.process-older"], |tree| {
+            running(tree, "kube-apiserver", "--advertise-address=10.0.0.11");
+        }),
+        row("the scheduler runs with an older kubeconfig", &["pki.file.process-older"], |tree| {
+            running(tree, "kube-scheduler", "--kubeconfig=/etc/kubernetes/scheduler.conf");
+        }),
         row("a certificate has CR LF", &["pki.file.text"], |tree| {
             let text = tree.read("etc/kubernetes/pki/apiserver.crt");
             tree.write("etc/kubernetes/pki/apiserver.crt", text.replace('\n', "\r\n"));
