@@ -72,11 +72,18 @@ impl Lab {
         format!("{}-{name}", self.prefix)
     }
 
-    /// `seaworthy cluster` with these words.
-    pub(crate) fn command(&self, words: &[&str]) -> Command {
+    /// `seaworthy`.
+    pub(crate) fn program(&self) -> Command {
         let binary = std::env::var_os("SEAWORTHY_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_seaworthy").into());
         let mut command = Command::new(binary);
-        command.arg("cluster").args(words).env("SEAWORTHY_STATE", CLUSTERS).stdin(Stdio::null());
+        command.env("SEAWORTHY_STATE", CLUSTERS).stdin(Stdio::null());
+        command
+    }
+
+    /// `seaworthy cluster` with these words.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.program();
+        command.arg("cluster").args(words);
         command
     }
 
