@@ -6,25 +6,92 @@
 mod kubeadm;
 mod other;
 
-use super::role::{Component, Role};
+use super::role::Role;
 use kubeadm::{
     BOTTLEROCKET, ETCDADM, KUBEADM, KUBEADM_CONFS, KUBEADM_ETCD, KUBELET, KUBESPRAY_ETCD, MANAGED, MINIKUBE,
 };
 use other::{K0S, K0S_ETCD, K3S, K3S_AGENT, K3S_ETCD, KOPS, KOPS_ETCD, MICROK8S, OPENSHIFT, RKE1, TALOS};
 
-/// A file of a layout and what it is for.
+/// A file of a layout and what it is for; who holds it is said by the role.
 #[derive(Debug)]
 pub struct Row {
     /// What it is for.
     pub role: Role,
-    /// Who holds it.
-    pub holder: Component,
-    /// The file: below the base, or absolute.
-    pub file: &'static str,
-    /// Its private key's file; the file itself where both are in one.
-    pub key: Option<&'static str>,
+    /// The file's name up to where its key's differs: below the base, or absolute.
+    stem: &'static str,
+    /// The rest of its name, and how its private key is called.
+    names: Names,
     /// Is a node that is recognised wrong without it?
     pub required: bool,
+}
+
+/// How a distribution calls a certificate and its private key.
+#[derive(Debug)]
+enum Names {
+    /// `x`; there is no key, or nothing else.
+    Alone,
+    /// `x.crt` and `x.key`.
+    Pair,
+    /// `x.pem` and `x-key.pem`.
+    Pem,
+    /// `x` holds both.
+    Both,
+    /// `x`, and a key of another name.
+    Other(&'static str),
+}
+
+impl Row {
+    /// The file: below the base, or absolute.
+    #[must_use]
+    pub fn file(&self) -> String {
+        match self.names {
+            Names::Pair => format!("{}.crt", self.stem),
+            Names::Pem => format!("{}.pem", self.stem),
+            Names::Alone | Names::Both | Names::Other(_) => self.stem.to_owned(),
+        }
+    }
+
+    /// The file of its private key.
+    #[must_use]
+    pub fn key(&self) -> Option<String> {
+        match self.names {
+            Names::Alone => None,
+            Names::Pair => Some(format!("{}.key", self.stem)),
+            Names::Pem => Some(format!("{}-key.pem", self.stem)),
+            Names::Both => Some(self.stem.to_owned()),
+            Names::Other(key) => Some(key.to_owned()),
+        }
+    }
+
+    const fn new(role: Role, stem: &'static str, names: Names) -> Self {
+        Self { role, stem, names, required: true }
+    }
+
+    /// A node may do without it.
+    const fn maybe(mut self) -> Self {
+        self.required = false;
+        self
+    }
+}
+
+const fn alone(role: Role, file: &'static str) -> Row {
+    Row::new(role, file, Names::Alone)
+}
+
+const fn pair(role: Role, stem: &'static str) -> Row {
+    Row::new(role, stem, Names::Pair)
+}
+
+const fn pem(role: Role, stem: &'static str) -> Row {
+    Row::new(role, stem, Names::Pem)
+}
+
+const fn both(role: Role, file: &'static str) -> Row {
+    Row::new(role, file, Names::Both)
+}
+
+const fn named(role: Role, file: &'static str, key: &'static str) -> Row {
+    Row::new(role, file, Names::Other(key))
 }
 
 /// Files that come together.
@@ -34,8 +101,8 @@ pub struct Part {
     pub anchors: &'static [&'static str],
     /// What it then has.
     pub rows: &'static [Row],
-    /// Kubeconfigs: file, who holds it, and the role of the client certificate in it.
-    pub kubeconfigs: &'static [(&'static str, Component, Role)],
+    /// Kubeconfigs: the file, and the role of the client certificate in it.
+    pub kubeconfigs: &'static [(&'static str, Role)],
 }
 
 /// Where a distribution keeps its PKI.
@@ -53,14 +120,6 @@ pub struct Layout {
     pub owners: &'static [u32],
     /// Do its components run as users of their own, which read keys by owner and group?
     pub component_users: bool,
-}
-
-const fn row(role: Role, holder: Component, file: &'static str, key: Option<&'static str>) -> Row {
-    Row { role, holder, file, key, required: true }
-}
-
-const fn maybe(role: Role, holder: Component, file: &'static str, key: Option<&'static str>) -> Row {
-    Row { role, holder, file, key, required: false }
 }
 
 const fn layout(

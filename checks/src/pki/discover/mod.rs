@@ -214,36 +214,39 @@ impl Discovery {
         let absent = |path: &str| matches!(host.stat(path), Fact::Absent(_) | Fact::NotGathered(_));
         let mut any = false;
         for row in part.rows {
-            if self.spoken_for(row.role, row.holder) {
+            let holder = row.role.holder();
+            if self.spoken_for(row.role, holder) {
                 any |= row.required;
                 continue;
             }
-            for (file, key) in expand(host, &below(base, row.file), row.key.map(|key| below(base, key)).as_deref()) {
+            let pattern = below(base, &row.file());
+            for (file, key) in expand(host, &pattern, row.key().map(|key| below(base, &key)).as_deref()) {
                 let missing = absent(&file);
                 let optional = !row.required || file.contains('*');
                 if missing && optional {
                     continue;
                 }
                 any |= !missing;
-                let same = |one: &Use| one.role == row.role && (one.holder == row.holder && one.file == file);
-                let filled = self.uses.iter().any(|one| one.role == row.role && one.holder == row.holder);
-                let several = file != below(base, row.file) || row.role == Role::OtherClient;
+                let same = |one: &Use| one.role == row.role && (one.holder == holder && one.file == file);
+                let filled = self.uses.iter().any(|one| one.role == row.role && one.holder == holder);
+                let several = file != pattern || row.role == Role::OtherClient;
                 if self.uses.iter().any(same) || (filled && !several && row.role != Role::ApiserverServing) {
                     continue;
                 }
                 let key = key.filter(|key| row.role.kind() != Kind::Bundle || !absent(key));
                 let from = From::Layout(name);
-                self.uses.push(Use { role: row.role, holder: row.holder, file, key, from, required: row.required });
+                self.uses.push(Use { role: row.role, holder, file, key, from, required: row.required });
             }
         }
-        for (file, holder, role) in part.kubeconfigs {
+        for (file, role) in part.kubeconfigs {
             let file = below(base, file);
             if absent(&file) || self.kubeconfigs.iter().any(|one| one.file == file) {
                 continue;
             }
             any = true;
             let from = From::Layout(name);
-            self.kubeconfigs.push(KubeconfigUse { file, holder: *holder, role: *role, from, required: false });
+            let holder = role.holder();
+            self.kubeconfigs.push(KubeconfigUse { file, holder, role: *role, from, required: false });
         }
         any
     }
@@ -258,8 +261,9 @@ impl Discovery {
         // The folder is the PKI, or what is around it; of the layouts, the one that explains most.
         let bases = ["", "pki", "ssl", "certs", "tls"].map(|name| below(place, name));
         let score = |base: &str, layout: &Layout| {
-            let rows = layout.parts.iter().flat_map(|part| part.rows).filter(|row| !row.file.starts_with('/'));
-            rows.filter(|row| host.stat(&below(base, row.file)).known().is_some()).count()
+            let rows = layout.parts.iter().flat_map(|part| part.rows).map(layout::Row::file);
+            let rows = rows.filter(|file| !file.starts_with('/'));
+            rows.filter(|file| host.stat(&below(base, file)).known().is_some()).count()
         };
         let pairs = bases.iter().flat_map(|base| LAYOUTS.iter().map(move |layout| (base, layout)));
         // The first of the best.
@@ -286,9 +290,9 @@ impl Discovery {
             for file in walk.files {
                 if walk::is_backup(&file) {
                     self.backups.push(file);
-                } else if let (true, Some((holder, role))) = (self.bare, conf_role(&file)) {
+                } else if let (true, Some(role)) = (self.bare, conf_role(&file)) {
                     if !taken.contains(&file) {
-                        let from = From::Layout("kubeadm");
+                        let (from, holder) = (From::Layout("kubeadm"), role.holder());
                         self.kubeconfigs.push(KubeconfigUse { file, holder, role, from, required: false });
                     }
                 } else if !taken.contains(&file) && !self.others.contains(&file) {
@@ -300,14 +304,13 @@ impl Discovery {
 }
 
 /// The role of a kubeconfig that has the name that kubeadm gives it.
-fn conf_role(file: &str) -> Option<(Component, Role)> {
-    let name = file.rsplit('/').next()?;
-    Some(match name {
-        "admin.conf" => (Component::People, Role::AdminClient),
-        "super-admin.conf" => (Component::People, Role::SuperAdminClient),
-        "kubelet.conf" => (Component::Kubelet, Role::KubeletClient),
-        "controller-manager.conf" => (Component::ControllerManager, Role::ControllerManagerClient),
-        "scheduler.conf" => (Component::Scheduler, Role::SchedulerClient),
+fn conf_role(file: &str) -> Option<Role> {
+    Some(match file.rsplit('/').next()? {
+        "admin.conf" => Role::AdminClient,
+        "super-admin.conf" => Role::SuperAdminClient,
+        "kubelet.conf" => Role::KubeletClient,
+        "controller-manager.conf" => Role::ControllerManagerClient,
+        "scheduler.conf" => Role::SchedulerClient,
         _ => return None,
     })
 }

@@ -155,6 +155,34 @@ impl Role {
         }
     }
 
+    /// Who holds it; flags may give it to others, too.
+    #[must_use]
+    pub fn holder(self) -> Component {
+        match self {
+            Self::ClientCa
+            | Self::FrontProxyCa
+            | Self::KubeletServingCa
+            | Self::EtcdServerCa
+            | Self::ApiserverServing
+            | Self::ApiserverKubeletClient
+            | Self::ApiserverEtcdClient
+            | Self::FrontProxyClient
+            | Self::ServiceAccountPublicKeys => Component::Apiserver,
+            Self::RootCa
+            | Self::SigningCa
+            | Self::ControllerManagerServing
+            | Self::ControllerManagerClient
+            | Self::ServiceAccountKey => Component::ControllerManager,
+            Self::SchedulerServing | Self::SchedulerClient => Component::Scheduler,
+            Self::EtcdClientCa | Self::EtcdPeerCa | Self::EtcdServer | Self::EtcdPeer | Self::EtcdClient => {
+                Component::Etcd
+            }
+            Self::KubeletClientCa | Self::KubeletServing | Self::KubeletClient => Component::Kubelet,
+            Self::ProxyClient => Component::Proxy,
+            Self::AdminClient | Self::SuperAdminClient | Self::OtherClient => Component::People,
+        }
+    }
+
     /// The bundles by which whoever it is shown to verifies it, the first that is known counts.
     ///
     /// What a component serves to nobody in particular (controller manager, scheduler) has none.
