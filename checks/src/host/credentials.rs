@@ -10,7 +10,7 @@ use super::recording::lossless;
 use super::{Answer, Host, Query, Refusal, RefusalKind, Reply};
 use crate::pki::kubeconfig::{self, Kubeconfig};
 use crate::pki::x509::BrokenKey;
-use crate::pki::x509::pem::{Content, Document, RemarkKind};
+use crate::pki::x509::pem::{Content, Document, RemarkKind, is_pkcs12};
 
 /// What a file holds, without anything secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +116,13 @@ pub(super) fn read(host: &LiveHost, path: &str) -> Answer {
     };
     if truncated {
         let message = format!("{path} is too large: it has more than {} bytes", bytes.len());
+        return Err(Refusal::new(RefusalKind::Failed, message));
+    }
+    if is_pkcs12(&bytes) {
+        let message = format!(
+            "{path} is PKCS#12, which takes a passphrase and which no component of Kubernetes reads: \
+             `openssl pkcs12 -in {path}` writes as PEM what is in it"
+        );
         return Err(Refusal::new(RefusalKind::Failed, message));
     }
     let value = serde_json::to_value(parse(&bytes));

@@ -56,6 +56,19 @@ fn a_file_of_a_gigabyte_is_not_read() {
 }
 
 #[test]
+fn pkcs12_is_named_as_what_it_is() {
+    // openssl pkcs12 -export, of a P-256 key and its certificate.
+    let store = include_bytes!("keys/store.p12");
+    only_undetermined("/etc/kubernetes/pki/store.p12 is PKCS#12", |tree| {
+        tree.write("etc/kubernetes/pki/store.p12", store);
+    });
+    // With a role it leaves what hangs on it undetermined.
+    let audit = node(|tree| tree.write("etc/kubernetes/pki/apiserver.key", store));
+    assert!(audit.breached.is_empty(), "{:#?}", audit.breached);
+    assert!(audit.undetermined["pki.key.pair"].contains("apiserver.key is PKCS#12"), "{audit:#?}");
+}
+
+#[test]
 fn any_bytes_in_any_file_are_survived() {
     for bytes in [
         &b""[..],

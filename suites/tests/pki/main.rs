@@ -80,6 +80,17 @@ fn the_pki_of_the_real_kubeadm_audits_clean() {
 }
 
 #[test]
+fn an_etcd_that_is_told_by_a_file_audits_clean() {
+    let tree = Tree::new(Base::Ecdsa).unwrap();
+    mutations::files::by_file(&tree, |config| config);
+    let audit = audit_tree(&tree);
+    assert!(audit.breached.is_empty() && audit.undetermined.is_empty(), "{audit:#?}");
+    assert!(audit.held.contains("pki.flag.etcd") && audit.held.contains("pki.san.etcd-peer"), "{:?}", audit.held);
+    tree.remove("etc/etcd/etcd.yaml");
+    assert!(audit_tree(&tree).undetermined["pki.file.readable"].contains("/etc/etcd/etcd.yaml"));
+}
+
+#[test]
 fn each_defect_is_found_by_its_name_and_by_no_other() {
     let rows = mutations::all();
     assert!(rows.len() >= 80, "{} mutations", rows.len());

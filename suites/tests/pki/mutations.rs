@@ -3,7 +3,7 @@
 mod certificates;
 mod chains;
 mod cluster;
-mod files;
+pub(crate) mod files;
 mod kubeconfigs;
 
 use seaworthy_checks::Profile;

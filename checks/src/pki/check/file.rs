@@ -134,9 +134,10 @@ fn presence() -> Vec<Check> {
         .label("file")
         .alias("PKI-F11")
         .alias("permission denied")
+        .alias("PKCS#12")
         .page(
             "What cannot be read is not judged; the rest is. A claim that needed it is undetermined, too.",
-            "Reads every file with a role, and every file in the PKI's folders, up to 1 MiB each. Links to folders are not followed.",
+            "Reads every file with a role, and every file in the PKI's folders, up to 1 MiB each. Links to folders are not followed, and PKCS#12 is not opened.",
         )
         .basis("PKI certificates and requirements", CERTIFICATES)
         .remedy(Remedy::new("Run as root, or remove what does not belong there.")),

@@ -123,6 +123,9 @@ pub(super) fn command_lines(host: &dyn Host) -> (Vec<CommandLine>, Vec<String>) 
             }
         }
     }
+    for line in found.iter_mut().filter(|line| line.component == Component::Etcd) {
+        etcd_config(host, line, &mut unread);
+    }
     // The kubelet's flags and configuration are one.
     if let Some(kubelet) = &mut kubelet {
         found.retain(|line| line.component != Component::Kubelet || line.place.starts_with(ARGUMENTS[0].0));
@@ -167,16 +170,10 @@ fn kubelet(host: &dyn Host, processes: &[Process], unread: &mut Vec<String>) -> 
             if place.is_none() {
                 line.place = path;
             }
-            for (member, flag) in KUBELET_MEMBERS {
-                let value = member.split('.').try_fold(&config, |value, key| value.get(key));
-                let text = match value {
-                    Some(Value::String(text)) if !text.is_empty() => text.clone(),
-                    Some(Value::Bool(flag)) => flag.to_string(),
-                    _ => continue,
-                };
+            for (flag, value) in members(&config, KUBELET_MEMBERS) {
                 // A flag counts before the file.
-                if line.get(flag).is_none() {
-                    line.flags.push(((*flag).to_owned(), text));
+                if line.get(&flag).is_none() {
+                    line.flags.push((flag, value));
                 }
             }
             Some(line)
@@ -200,6 +197,47 @@ const KUBELET_MEMBERS: &[(&str, &str)] = &[
     ("clusterDomain", "cluster-domain"),
     ("address", "address"),
 ];
+
+/// Members of etcd's configuration file, and the flags that they stand for (etcd, server/embed/config.go).
+const ETCD_MEMBERS: &[(&str, &str)] = &[
+    ("client-transport-security.cert-file", "cert-file"),
+    ("client-transport-security.key-file", "key-file"),
+    ("client-transport-security.trusted-ca-file", "trusted-ca-file"),
+    ("client-transport-security.client-cert-auth", "client-cert-auth"),
+    ("client-transport-security.auto-tls", "auto-tls"),
+    ("peer-transport-security.cert-file", "peer-cert-file"),
+    ("peer-transport-security.key-file", "peer-key-file"),
+    ("peer-transport-security.trusted-ca-file", "peer-trusted-ca-file"),
+    ("peer-transport-security.client-cert-auth", "peer-client-cert-auth"),
+    ("peer-transport-security.auto-tls", "peer-auto-tls"),
+    ("listen-client-urls", "listen-client-urls"),
+    ("advertise-client-urls", "advertise-client-urls"),
+    ("initial-advertise-peer-urls", "initial-advertise-peer-urls"),
+];
+
+/// Members of a configuration as the flags that they stand for.
+fn members(config: &Value, table: &[(&str, &str)]) -> Vec<(String, String)> {
+    let text = |value: &Value| match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    };
+    let row = |(member, flag): &(&str, &str)| {
+        let value = member.split('.').try_fold(config, |value, key| value.get(key))?;
+        Some(((*flag).to_owned(), text(value)?))
+    };
+    table.iter().filter_map(row).collect()
+}
+
+/// Where etcd is told a configuration file: with one it reads no other flag and no variable.
+fn etcd_config(host: &dyn Host, line: &mut CommandLine, unread: &mut Vec<String>) {
+    let Some(path) = line.paths("config-file").pop() else { return };
+    match host.text(&path).parse(|text| serde_saphyr::from_str::<Value>(&text)) {
+        Fact::Known(config) => (line.flags, line.place) = (members(&config, ETCD_MEMBERS), path),
+        Fact::Absent(_) | Fact::NotGathered(_) => unread.push(format!("{path}, which etcd is told, is not there")),
+        Fact::Unreadable(why) | Fact::Malformed(why) => unread.push(why),
+    }
+}
 
 /// Static pods of a folder.
 fn manifests(host: &dyn Host, folder: &str, found: &mut Vec<CommandLine>, unread: &mut Vec<String>) {

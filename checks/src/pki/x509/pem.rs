@@ -10,6 +10,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use super::certificate::{Certificate, NoCertificate};
+use super::der::tag;
 use super::key::{BrokenKey, Key, Shape};
 use super::public_key::Fingerprint;
 
@@ -317,6 +318,19 @@ impl Document {
         }
         self.remarks.sort_by_key(|remark| remark.line);
     }
+}
+
+/// Is this PKCS#12, which is DER: a store of certificates and keys that takes a passphrase?
+///
+/// RFC 7292 section 4: version 3, then content of PKCS#7, which is data or signed data.
+pub fn is_pkcs12(bytes: &[u8]) -> bool {
+    let version_and_content = || {
+        let mut store = super::der::Reader::new(bytes).enter(tag::SEQUENCE)?;
+        let version = store.any()?;
+        Some((version.whole == [tag::INTEGER, 1, 3], store.enter(tag::SEQUENCE)?.oid()?))
+    };
+    const PKCS7: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7];
+    version_and_content().is_some_and(|(three, oid)| three && oid.starts_with(PKCS7))
 }
 
 /// As Go decodes: padded, and not particular about the bits that are left over.

@@ -24,6 +24,24 @@ fn without(tree: &Tree, manifest: &str, flag: &str) {
     tree.write(manifest, lines.join("\n") + "\n");
 }
 
+/// etcd is told all of it in a file, with `change`; the flags beside it say otherwise, and count for nothing.
+pub(crate) fn by_file(tree: &Tree, change: impl FnOnce(String) -> String) {
+    let config = "advertise-client-urls: https://10.0.0.11:2379\nlisten-client-urls: https://127.0.0.1:2379,https://10.0.0.11:2379\ninitial-advertise-peer-urls: https://10.0.0.11:2380\n\
+                  client-transport-security:\n  cert-file: /etc/kubernetes/pki/etcd/server.crt\n  key-file: /etc/kubernetes/pki/etcd/server.key\n  client-cert-auth: true\n  trusted-ca-file: /etc/kubernetes/pki/etcd/ca.crt\n\
+                  peer-transport-security:\n  cert-file: /etc/kubernetes/pki/etcd/peer.crt\n  key-file: /etc/kubernetes/pki/etcd/peer.key\n  client-cert-auth: true\n  trusted-ca-file: /etc/kubernetes/pki/etcd/ca.crt\n";
+    tree.write("etc/etcd/etcd.yaml", change(config.to_owned()));
+    let text = tree.read(ETCD);
+    let flags = text.lines().filter(|line| !line.contains("- --"));
+    let flags = flags.map(|line| {
+        if line.ends_with("- etcd") {
+            "    - etcd\n    - --config-file=/etc/etcd/etcd.yaml\n    - --auto-tls=true"
+        } else {
+            line
+        }
+    });
+    tree.write(ETCD, flags.collect::<Vec<_>>().join("\n") + "\n");
+}
+
 /// A running component that started long before its files were written.
 fn running(tree: &Tree, component: &str, flag: &str) {
     tree.write("proc/stat", "cpu 0\nbtime 1000000000\n");
@@ -220,6 +238,22 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         row("etcd makes its own certificates", &["pki.flag.etcd-auto-tls"], |tree| {
             tree.replace(ETCD, "- --client-cert-auth=true", "- --client-cert-auth=true\n    - --peer-auto-tls=true")
+        }),
+        row("etcd's configuration file names no CA of clients", &["pki.flag.etcd"], |tree| {
+            by_file(tree, |config| config.replace("  trusted-ca-file: /etc/kubernetes/pki/etcd/ca.crt\n", ""))
+        }),
+        row("etcd's configuration file has it make its own certificates", &["pki.flag.etcd-auto-tls"], |tree| {
+            by_file(tree, |config| {
+                config.replace("  client-cert-auth: true\n", "  client-cert-auth: true\n  auto-tls: true\n")
+            })
+        }),
+        row("etcd's configuration file names another key", &["pki.key.pair"], |tree| {
+            by_file(tree, |config| config.replace("pki/etcd/peer.key", "pki/etcd/server.key"))
+        }),
+        row("etcd's certificate lacks an address of its configuration file", &["pki.san.etcd-server"], |tree| {
+            by_file(tree, |config| {
+                config.replace("advertise-client-urls: https://10.0.0.11", "advertise-client-urls: https://10.0.0.99")
+            })
         }),
         row("the API server takes tokens from a file", &["pki.flag.token-file"], |tree| {
             tree.replace(
