@@ -6,9 +6,8 @@
 mod build;
 
 use build::{Key, Parts, extension, name, sequence, wrap};
-use seaworthy_checks::Severity;
-use seaworthy_checks::pki::x509::lint::{LintKind, NameFault, Rules, Weakness, lint, lint_all};
-use seaworthy_checks::pki::x509::{Certificate, Curve, GoVersion, Parameters};
+use seaworthy_checks::pki::x509::lint::{KeyLint, Lint, NameFault, Weakness, lint, lint_key, shared_factors};
+use seaworthy_checks::pki::x509::{Certificate, GoVersion, Parameters};
 
 /// The parts of a serving certificate as kubeadm makes them.
 fn leaf() -> Parts {
@@ -70,14 +69,12 @@ fn modulus(bytes: usize) -> Vec<u8> {
     unreachable!("some number is divisible by no small prime");
 }
 
-const GO: Rules = Rules::of(GoVersion::NEWEST);
-
 #[test]
 fn certificates_of_kubeadms_shape_are_fine() {
     for parts in [leaf(), ca()] {
-        for rules in [GO, Rules { strict: true, bsi: true, ..GO }] {
-            assert_eq!(lint(&made(&parts), &rules), []);
-        }
+        let certificate = made(&parts);
+        assert_eq!(lint(&certificate, GoVersion::NEWEST), []);
+        assert_eq!(lint_key(&certificate.public_key), []);
     }
 }
 
@@ -94,11 +91,91 @@ fn each_lint_finds_what_it_is_for() {
     let with = |parts: Parts, more: Vec<u8>| Parts { extensions: [parts.extensions, vec![more]].concat(), ..parts };
     let time = |tag, text: &str| Parts { not_after: wrap(tag, &[text.as_bytes()]), ..leaf() };
     let dns = |one: &str| with(without(leaf(), 17), names(&[one]));
+    let sha1 = [6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1].to_vec();
+    let cases: Vec<(&str, Parts, fn(&Lint) -> bool)> = vec![
+        ("broken purposes", with(without(leaf(), 37), extension(37, false, &[0x30, 1, 6])), |lint| {
+            matches!(lint, Lint::Malformed(_))
+        }),
+        ("version 1", Parts { version: vec![], extensions: vec![], ..ca() }, |lint| *lint == Lint::OldVersion(1)),
+        ("negative serial", Parts { serial: vec![0x80], ..leaf() }, |lint| *lint == Lint::NegativeSerial),
+        ("zero serial of a leaf", Parts { serial: vec![0], ..leaf() }, |lint| *lint == Lint::ZeroSerial),
+        ("zero serial of a CA", Parts { serial: vec![0], ..ca() }, |lint| *lint == Lint::ZeroSerial),
+        ("long serial", Parts { serial: vec![1; 21], ..leaf() }, |lint| *lint == Lint::LongSerial(21)),
+        ("twice", with(leaf(), names(&["kubernetes"])), |lint| matches!(lint, Lint::DuplicateExtension(_))),
+        ("algorithms differ", Parts { inner_algorithm: build::ED25519.to_vec(), ..leaf() }, |lint| {
+            *lint == Lint::AlgorithmsDiffer
+        }),
+        (
+            "NULL with ECDSA",
+            {
+                let odd = [build::SHA256_ECDSA, &[5, 0]].concat();
+                Parts { inner_algorithm: odd.clone(), outer_algorithm: odd, ..leaf() }
+            },
+            |lint| *lint == Lint::AlgorithmParameters(Parameters::Null),
+        ),
+        ("SHA-1", Parts { inner_algorithm: sha1.clone(), outer_algorithm: sha1.clone(), ..leaf() }, |lint| {
+            matches!(lint, Lint::WeakHash(_))
+        }),
+        ("SHA-1 of a root", Parts { inner_algorithm: sha1.clone(), outer_algorithm: sha1, ..ca() }, |lint| {
+            matches!(lint, Lint::WeakHashOfRoot(_))
+        }),
+        ("fraction", time(0x18, "20500101000000.5Z"), |lint| matches!(lint, Lint::Time(_))),
+        ("offset", time(0x17, "270101000000+0100"), |lint| matches!(lint, Lint::Time(_))),
+        ("type by year", time(0x18, "20270101000000Z"), |lint| matches!(lint, Lint::Time(_))),
+        (
+            "negative path length",
+            with(without(ca(), 19), extension(19, true, &sequence(&[&[1, 1, 0xff, 2, 1, 0xff]]))),
+            |lint| matches!(lint, Lint::PathLength(_)),
+        ),
+        ("path length without CA", with(without(leaf(), 19), extension(19, true, &sequence(&[&[2, 1, 0]]))), |lint| {
+            *lint == Lint::PathLengthWithoutCa
+        }),
+        ("not critical", with(without(ca(), 19), extension(19, false, &sequence(&[&[1, 1, 0xff]]))), |lint| {
+            *lint == Lint::BasicConstraintsNotCritical
+        }),
+        ("no subject key id", without(ca(), 14), |lint| *lint == Lint::NoSubjectKeyId),
+        ("no authority key id", without(leaf(), 35), |lint| *lint == Lint::NoAuthorityKeyId),
+        ("unknown critical", with(leaf(), extension(99, true, &[5, 0])), |lint| {
+            matches!(lint, Lint::UnknownCritical(_))
+        }),
+        ("empty subject", Parts { subject: name(&[]), ..leaf() }, |lint| *lint == Lint::EmptySubject),
+        ("control characters", Parts { subject: name(&[(3, 0x0c, "a\nb")]), ..leaf() }, |lint| {
+            matches!(lint, Lint::ControlCharacters(_))
+        }),
+        ("T61", Parts { subject: name(&[(3, 0x14, "a")]), ..leaf() }, |lint| matches!(lint, Lint::OldEncoding { .. })),
+        ("IP as a name", dns("10.96.0.1"), |lint| matches!(lint, Lint::DnsName { fault: NameFault::IpAddress, .. })),
+        ("underscore", dns("a_b"), |lint| matches!(lint, Lint::DnsName { fault: NameFault::Underscore, .. })),
+        ("final dot", dns("a.b."), |lint| matches!(lint, Lint::DnsName { fault: NameFault::TrailingDot, .. })),
+    ];
+    for (what, parts, is) in &cases {
+        let found = lint(&made(parts), GoVersion::NEWEST);
+        let [one] = &found[..] else { panic!("{what}: {found:?}") };
+        assert!(is(one), "{what}: {one:?}");
+        assert!(!one.to_string().is_empty());
+    }
+}
+
+#[test]
+fn what_is_malformed_is_told_as_what_it_is() {
+    let unread = |id: u8, content: &[u8]| {
+        let others = leaf().extensions.into_iter().filter(|one| one[6] != id);
+        made(&Parts { extensions: others.chain([extension(id, false, content)]).collect(), ..leaf() })
+    };
+    let found = lint(&unread(17, &sequence(&[&wrap(0x87, &[&[1, 2, 3]])])), GoVersion::NEWEST);
+    assert!(matches!(&found[..], [Lint::AlternativeName(_)]), "{found:?}");
+    let found = lint(&unread(15, &[3, 2, 5, 0xa0, 5, 0]), GoVersion::NEWEST);
+    assert!(matches!(&found[..], [Lint::Malformed(defect)] if !defect.refused_by(GoVersion::NEWEST)), "{found:?}");
+    let number = wrap(0x31, &[&sequence(&[&[6, 3, 0x55, 4, 11], &[2, 1, 7]])]);
+    let found = lint(&made(&Parts { subject: sequence(&[&number]), ..leaf() }), GoVersion::NEWEST);
+    assert!(matches!(&found[..], [Lint::Name(_)]), "{found:?}");
+}
+
+#[test]
+fn each_lint_of_keys_finds_what_it_is_for() {
     let curve = |oid: &[u8], size: usize| {
         let algorithm = sequence(&[&[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1], oid]);
         Parts { spki: sequence(&[&algorithm, &wrap(3, &[&[0, 4], &vec![1; 2 * size]])]), ..leaf() }
     };
-    let sha1 = [6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1].to_vec();
     let broken_point = {
         let mut spki = leaf().spki;
         *spki.last_mut().unwrap() ^= 1;
@@ -107,203 +184,30 @@ fn each_lint_finds_what_it_is_for() {
     let bits = |bytes: usize| Parts { spki: rsa(&modulus(bytes), &[1, 0, 1]), ..leaf() };
     let rsa_key = |modulus: Vec<u8>, exponent: &[u8]| Parts { spki: rsa(&modulus, exponent), ..leaf() };
     let even = {
-        let mut modulus = modulus(256);
-        modulus[255] ^= 1;
+        let mut modulus = modulus(384);
+        modulus[383] ^= 1;
         modulus
     };
-    type Expected = (u8, Severity, fn(&LintKind) -> bool);
-    let cases: Vec<(&str, Parts, Expected)> = vec![
-        (
-            "broken purposes",
-            with(without(leaf(), 37), extension(37, false, &[0x30, 1, 6])),
-            (1, Severity::Critical, |kind| matches!(kind, LintKind::Malformed(_))),
-        ),
-        (
-            "version 1",
-            Parts { version: vec![], extensions: vec![], ..ca() },
-            (2, Severity::High, |kind| *kind == LintKind::OldVersion(1)),
-        ),
-        (
-            "negative serial",
-            Parts { serial: vec![0x80], ..leaf() },
-            (3, Severity::Critical, |kind| *kind == LintKind::NegativeSerial),
-        ),
-        (
-            "zero serial of a leaf",
-            Parts { serial: vec![0], ..leaf() },
-            (4, Severity::Low, |kind| *kind == LintKind::ZeroSerial),
-        ),
-        (
-            "zero serial of a CA",
-            Parts { serial: vec![0], ..ca() },
-            (4, Severity::Info, |kind| *kind == LintKind::ZeroSerial),
-        ),
-        (
-            "long serial",
-            Parts { serial: vec![1; 21], ..leaf() },
-            (4, Severity::Low, |kind| *kind == LintKind::LongSerial(21)),
-        ),
-        (
-            "twice",
-            with(leaf(), names(&["kubernetes"])),
-            (6, Severity::Critical, |kind| matches!(kind, LintKind::DuplicateExtension(_))),
-        ),
-        (
-            "algorithms differ",
-            Parts { inner_algorithm: build::ED25519.to_vec(), ..leaf() },
-            (7, Severity::Critical, |kind| *kind == LintKind::AlgorithmsDiffer),
-        ),
-        (
-            "NULL with ECDSA",
-            {
-                let odd = [build::SHA256_ECDSA, &[5, 0]].concat();
-                Parts { inner_algorithm: odd.clone(), outer_algorithm: odd, ..leaf() }
-            },
-            (7, Severity::Low, |kind| *kind == LintKind::AlgorithmParameters(Parameters::Null)),
-        ),
-        (
-            "SHA-1",
-            Parts { inner_algorithm: sha1.clone(), outer_algorithm: sha1.clone(), ..leaf() },
-            (8, Severity::Critical, |kind| matches!(kind, LintKind::WeakHash(_))),
-        ),
-        (
-            "SHA-1 of a root",
-            Parts { inner_algorithm: sha1.clone(), outer_algorithm: sha1, ..ca() },
-            (9, Severity::Info, |kind| matches!(kind, LintKind::WeakHashOfRoot(_))),
-        ),
-        ("RSA 512", bits(64), (10, Severity::Critical, |kind| *kind == LintKind::RsaSize(512))),
-        ("RSA 1024", bits(128), (10, Severity::High, |kind| *kind == LintKind::RsaSize(1024))),
-        ("RSA 8200", bits(1025), (10, Severity::High, |kind| *kind == LintKind::RsaSize(8200))),
-        (
-            "exponent 1",
-            rsa_key(modulus(256), &[1]),
-            (11, Severity::Critical, |kind| *kind == LintKind::WeakRsa(Weakness::Exponent(1))),
-        ),
-        (
-            "exponent 3",
-            rsa_key(modulus(256), &[3]),
-            (11, Severity::Critical, |kind| *kind == LintKind::WeakRsa(Weakness::Exponent(3))),
-        ),
-        (
-            "even modulus",
-            rsa_key(even, &[1, 0, 1]),
-            (11, Severity::Critical, |kind| *kind == LintKind::WeakRsa(Weakness::SmallFactor(2))),
-        ),
-        (
-            "P-224",
-            curve(&[6, 5, 0x2b, 0x81, 4, 0, 33], 28),
-            (12, Severity::High, |kind| *kind == LintKind::Curve(Curve::P224)),
-        ),
-        (
-            "secp256k1",
-            curve(&[6, 5, 0x2b, 0x81, 4, 0, 10], 32),
-            (12, Severity::Critical, |kind| matches!(kind, LintKind::BadCurveKey(_))),
-        ),
-        (
-            "no point",
-            Parts { spki: broken_point, ..leaf() },
-            (12, Severity::Critical, |kind| matches!(kind, LintKind::BadCurveKey(_))),
-        ),
-        (
-            "Ed25519",
-            Parts { spki: Key::ed25519().spki(), ..leaf() },
-            (13, Severity::Medium, |kind| matches!(kind, LintKind::KeyKind(_))),
-        ),
-        (
-            "fraction",
-            time(0x18, "20500101000000.5Z"),
-            (14, Severity::Critical, |kind| matches!(kind, LintKind::Time(_))),
-        ),
-        ("offset", time(0x17, "270101000000+0100"), (14, Severity::Medium, |kind| matches!(kind, LintKind::Time(_)))),
-        (
-            "type by year",
-            time(0x18, "20270101000000Z"),
-            (14, Severity::Medium, |kind| matches!(kind, LintKind::Time(_))),
-        ),
-        (
-            "negative path length",
-            with(without(ca(), 19), extension(19, true, &sequence(&[&[1, 1, 0xff, 2, 1, 0xff]]))),
-            (15, Severity::Critical, |kind| matches!(kind, LintKind::BadPathLen(_))),
-        ),
-        (
-            "path length without CA",
-            with(without(leaf(), 19), extension(19, true, &sequence(&[&[2, 1, 0]]))),
-            (15, Severity::Medium, |kind| *kind == LintKind::PathLenWithoutCa),
-        ),
-        (
-            "not critical",
-            with(without(ca(), 19), extension(19, false, &sequence(&[&[1, 1, 0xff]]))),
-            (16, Severity::Low, |kind| *kind == LintKind::BasicConstraintsNotCritical),
-        ),
-        ("no subject key id", without(ca(), 14), (17, Severity::Medium, |kind| *kind == LintKind::NoSubjectKeyId)),
-        (
-            "no authority key id",
-            without(leaf(), 35),
-            (17, Severity::Medium, |kind| *kind == LintKind::NoAuthorityKeyId),
-        ),
-        (
-            "unknown critical",
-            with(leaf(), extension(99, true, &[5, 0])),
-            (18, Severity::High, |kind| matches!(kind, LintKind::UnknownCritical(_))),
-        ),
-        (
-            "empty subject",
-            Parts { subject: name(&[]), ..leaf() },
-            (19, Severity::Low, |kind| *kind == LintKind::EmptySubject),
-        ),
-        (
-            "control characters",
-            Parts { subject: name(&[(3, 0x0c, "a\nb")]), ..leaf() },
-            (19, Severity::Low, |kind| matches!(kind, LintKind::ControlCharacters(_))),
-        ),
-        (
-            "T61",
-            Parts { subject: name(&[(3, 0x14, "a")]), ..leaf() },
-            (19, Severity::Low, |kind| matches!(kind, LintKind::OldEncoding { .. })),
-        ),
-        (
-            "IP as a name",
-            dns("10.96.0.1"),
-            (20, Severity::High, |kind| matches!(kind, LintKind::DnsName { fault: NameFault::IpAddress, .. })),
-        ),
-        (
-            "underscore",
-            dns("a_b"),
-            (20, Severity::Low, |kind| matches!(kind, LintKind::DnsName { fault: NameFault::Underscore, .. })),
-        ),
-        (
-            "final dot",
-            dns("a.b."),
-            (20, Severity::High, |kind| matches!(kind, LintKind::DnsName { fault: NameFault::TrailingDot, .. })),
-        ),
+    let broken_point = Parts { spki: broken_point, ..leaf() };
+    let cases: Vec<(&str, Parts, KeyLint)> = vec![
+        ("RSA 512", bits(64), KeyLint::RsaSize(512)),
+        ("RSA 1024", bits(128), KeyLint::RsaSize(1024)),
+        ("RSA 2048", bits(256), KeyLint::RsaSize(2048)),
+        ("RSA 8200", bits(1025), KeyLint::RsaSize(8200)),
+        ("exponent 1", rsa_key(modulus(384), &[1]), KeyLint::Weak(Weakness::Exponent(1))),
+        ("exponent 3", rsa_key(modulus(384), &[3]), KeyLint::Weak(Weakness::Exponent(3))),
+        ("even modulus", rsa_key(even, &[1, 0, 1]), KeyLint::Weak(Weakness::SmallFactor(2))),
+        ("P-224", curve(&[6, 5, 0x2b, 0x81, 4, 0, 33], 28), KeyLint::Curve),
+        ("secp256k1", curve(&[6, 5, 0x2b, 0x81, 4, 0, 10], 32), KeyLint::Curve),
+        ("no point", broken_point, KeyLint::Curve),
+        ("Ed25519", Parts { spki: Key::ed25519().spki(), ..leaf() }, KeyLint::Kind),
     ];
-    for (what, parts, (number, severity, is)) in &cases {
-        let found = lint(&made(parts), &GO);
-        let [one] = &found[..] else { panic!("{what}: {found:?}") };
-        assert_eq!((one.kind.number(), one.severity, is(&one.kind)), (*number, *severity, true), "{what}: {one:?}");
-        assert!(!one.kind.to_string().is_empty());
+    for (what, parts, wanted) in cases {
+        let certificate = made(&parts);
+        assert_eq!(lint_key(&certificate.public_key), [wanted], "{what}");
+        assert_eq!(lint(&certificate, GoVersion::NEWEST), [], "{what}: it is told of the key alone");
     }
-    let mut numbers: Vec<_> = cases.iter().map(|(.., (number, ..))| *number).collect();
-    numbers.dedup();
-    assert_eq!(
-        numbers,
-        [1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20],
-        "5 is between certificates"
-    );
-}
-
-#[test]
-fn how_bad_it_is_hangs_on_the_rules() {
-    let negative = made(&Parts { serial: vec![0x80], ..leaf() });
-    assert_eq!(lint(&negative, &Rules::of(GoVersion::new(22)))[0].severity, Severity::High);
-    assert_eq!(lint(&negative, &Rules::of(GoVersion::new(23)))[0].severity, Severity::Critical);
-    let rsa = made(&Parts { spki: rsa(&modulus(256), &[1, 0, 1]), ..leaf() });
-    assert_eq!(lint(&rsa, &GO), []);
-    assert_eq!(lint(&rsa, &Rules { bsi: true, ..GO })[0].severity, Severity::Medium);
-    let plain =
-        made(&Parts { extensions: leaf().extensions.into_iter().filter(|one| one[6] != 19).collect(), ..leaf() });
-    assert_eq!(lint(&plain, &GO), []);
-    assert_eq!(lint(&plain, &Rules { strict: true, ..GO })[0].kind, LintKind::NoBasicConstraints);
+    assert_eq!(lint_key(&made(&bits(384)).public_key), []);
 }
 
 #[test]
@@ -323,31 +227,17 @@ fn moduli_of_the_flawed_generator_are_told() {
     }
     let bytes: Vec<u8> =
         power.iter().rev().flat_map(|digit| digit.to_be_bytes()).skip_while(|byte| *byte == 0).collect();
-    let found = lint(&made(&Parts { spki: rsa(&bytes, &[1, 0, 1]), ..leaf() }), &GO);
-    assert!(found.iter().any(|one| one.kind == LintKind::WeakRsa(Weakness::Roca)), "{found:?}");
+    let found = lint_key(&made(&Parts { spki: rsa(&bytes, &[1, 0, 1]), ..leaf() }).public_key);
+    assert!(found.contains(&KeyLint::Weak(Weakness::Roca)), "{found:?}");
 }
 
 #[test]
-fn between_certificates() {
-    let (one, other) = (made(&leaf()), made(&leaf()));
-    assert_eq!(lint_all(&[&one, &one.clone()]), [], "the same one twice is no second one");
-    let found = lint_all(&[&one, &other]);
-    assert_eq!(found.len(), 1);
-    assert_eq!((found[0].0, &found[0].1.kind), (1, &LintKind::SerialReused(one.fingerprint)));
-
+fn common_factors_are_found_both_ways() {
     // Three moduli of two primes each, of which two have one in common: 3 bytes are enough for that.
     let moduli =
         [65_521_u64 * 65_519, 65_521 * 65_497, 65_479 * 65_449].map(|product| product.to_be_bytes()[4..].to_vec());
-    let all: Vec<_> = moduli
-        .iter()
-        .enumerate()
-        .map(|(index, modulus)| {
-            made(&Parts { serial: vec![u8::try_from(index + 1).unwrap()], spki: rsa(modulus, &[1, 0, 1]), ..leaf() })
-        })
-        .collect();
-    let found = lint_all(&all.iter().collect::<Vec<_>>());
-    assert_eq!(
-        found.iter().map(|(index, lint)| (*index, lint.kind.clone())).collect::<Vec<_>>(),
-        [(0, LintKind::SharedFactor(all[1].fingerprint)), (1, LintKind::SharedFactor(all[0].fingerprint)),]
-    );
+    let moduli: Vec<_> = moduli.iter().enumerate().map(|(index, modulus)| (index, &modulus[..])).collect();
+    assert_eq!(shared_factors(&moduli), [(0, 1), (1, 0)]);
+    assert_eq!(shared_factors(&moduli[1..]), []);
+    assert_eq!(shared_factors(&[]), []);
 }

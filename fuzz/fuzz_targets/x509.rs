@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use seaworthy_checks::pki::x509::lint::{Rules, lint, lint_all};
+use seaworthy_checks::pki::x509::lint::{lint, lint_key, shared_factors};
 use seaworthy_checks::pki::x509::path::{Mode, Outcome, Pool, Request, Signatures, Usage, WantedName, webpki};
-use seaworthy_checks::pki::x509::{Certificate, GoVersion};
+use seaworthy_checks::pki::x509::{Certificate, GoVersion, KeyKind};
 
 fuzz_target!(|bytes: &[u8]| {
     // Several certificates, one after the other: the first is the leaf.
@@ -21,14 +21,22 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     let Some(leaf) = all.first() else { return };
-    let rules = Rules { go: GoVersion::NEWEST, bsi: true, strict: true };
-    for certificate in &all {
-        for found in lint(certificate, &rules) {
-            std::hint::black_box(found.kind.to_string());
+    let mut moduli = Vec::new();
+    for (index, certificate) in all.iter().enumerate() {
+        for found in lint(certificate, GoVersion::NEWEST) {
+            std::hint::black_box(found.to_string());
+        }
+        for found in lint_key(&certificate.public_key) {
+            std::hint::black_box(found.to_string());
+        }
+        if let KeyKind::Rsa(key) = &certificate.public_key.kind {
+            moduli.push((index, &*key.modulus));
         }
         std::hint::black_box(format!("{certificate:?}"));
     }
-    std::hint::black_box(lint_all(&all.iter().map(|one| &**one).collect::<Vec<_>>()));
+    for (one, other) in shared_factors(&moduli) {
+        assert_ne!(one, other);
+    }
     let (intermediates, roots) = (Pool::new(all.iter().skip(1).cloned()), Pool::new(all.last().cloned()));
     let names = [WantedName::Dns("kubernetes".to_owned()), WantedName::Ip([10, 96, 0, 1].into())];
     let signatures = Signatures::default();

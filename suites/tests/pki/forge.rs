@@ -152,9 +152,9 @@ pub(crate) fn edit(text: &str, change: impl FnOnce(&mut Vec<Vec<u8>>)) -> String
     pem("CERTIFICATE", &wrap(0x30, &[wrap(0x30, &members.concat()), parts[1].clone(), parts[2].clone()].concat()))
 }
 
-/// A certificate that says it is signed by this algorithm, inside and outside.
-pub(crate) fn with_algorithm(text: &str, oid: &[u8]) -> String {
-    let algorithm = wrap(0x30, &wrap(0x06, oid));
+/// A certificate that says it is signed by this algorithm, an identifier in DER, inside and outside.
+pub(crate) fn with_algorithm(text: &str, identifier: &[u8]) -> String {
+    let algorithm = wrap(0x30, identifier);
     let parts = children(&der(text));
     let mut members = children(&parts[0]);
     members[2].clone_from(&algorithm);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::pki::store::Held;
-use crate::pki::x509::{Certificate, Defect, Encoding, Flaw, GoVersion, Hash, Part};
+use crate::pki::x509::lint::{Lint, NameFault, lint};
+use crate::pki::x509::{Certificate, GoVersion, Refusal};
 use crate::profile::KubernetesVersion;
 
 const PARSER: &str = "Go: crypto/x509, ParseCertificate";
@@ -33,50 +34,9 @@ fn each(
     .label("certificate")
 }
 
-/// A claim that is one kind of defect.
-fn defect(id: &str, title: &str, is: fn(&Defect) -> bool) -> Check {
-    each(id, title, move |one, _| {
-        one.defects.iter().find(|defect| is(defect)).map(|defect| format!("has a defect: {defect}"))
-    })
-}
-
-/// Defects that have a claim of their own.
-fn is_own(defect: &Defect) -> bool {
-    is_time(defect)
-        || is_path_length(defect)
-        || is_name(defect)
-        || is_san(defect)
-        || matches!(
-            defect.flaw,
-            Flaw::NegativeSerial
-                | Flaw::DuplicateExtension
-                | Flaw::AlgorithmsDiffer
-                | Flaw::ExtensionsBeforeVersion3
-                | Flaw::UnsupportedCurve
-                | Flaw::NotOnCurve
-        )
-}
-
-fn is_time(defect: &Defect) -> bool {
-    matches!(
-        defect.flaw,
-        Flaw::FractionalSeconds | Flaw::TimeOffset | Flaw::ZeroOffset | Flaw::NoSeconds | Flaw::WrongTimeType
-    )
-}
-
-fn is_path_length(defect: &Defect) -> bool {
-    matches!(defect.flaw, Flaw::NegativePathLen | Flaw::HugePathLen)
-}
-
-fn is_name(defect: &Defect) -> bool {
-    matches!(
-        defect.flaw,
-        Flaw::MalformedName | Flaw::InvalidString(_) | Flaw::ReservedCharacter(_) | Flaw::NoString { .. }
-    )
-}
-
-fn is_san(defect: &Defect) -> bool {
-    matches!(defect.flaw, Flaw::NotAscii(_) | Flaw::InvalidUri(_) | Flaw::IpLength(_))
+/// A claim that no certificate has one of these lints.
+fn no(id: &str, title: &str, is: fn(&Lint) -> bool) -> Check {
+    each(id, title, move |one, view| lint(one, go(view).0).iter().find(|lint| is(lint)).map(Lint::to_string))
 }
 
 /// The Go of the profile's version, and of the next one.
@@ -90,29 +50,13 @@ fn reissue() -> Remedy {
         .command("kubeadm certs renew NAME")
 }
 
-/// What is odd about a DNS name in a SAN.
-fn odd_name(name: &str) -> Option<&'static str> {
-    let bare = name.strip_prefix("*.").unwrap_or(name);
-    match () {
-        () if name.is_empty() => Some("is empty"),
-        () if name.parse::<std::net::IpAddr>().is_ok() => {
-            Some("is an address, written as a name: nobody finds it there")
-        }
-        () if name.ends_with('.') => Some("ends in a dot"),
-        () if name.contains(char::is_whitespace) => Some("holds a blank"),
-        () if bare.contains('*') => Some("has a star in another place than its first label"),
-        () if !bare.contains('.') && name.starts_with("*.") => Some("has a star for a whole domain of the first level"),
-        () if bare.contains('_') => Some("holds an underscore, which Go accepts and others do not"),
-        () => None,
-    }
-}
-
 fn parsing() -> Vec<Check> {
     vec![
         each("pki.certificate.accepted", "Kubernetes of this version can parse every certificate", |one, view| {
             let (now, _) = go(view);
-            let defect = one.refused_by(now).find(|defect| !is_own(defect))?;
-            Some(format!("is refused by the Go of Kubernetes {}: {defect}", view.profile.kubernetes))
+            let refused = |lint: &Lint| matches!(lint, Lint::Malformed(defect) if defect.refused_by(now));
+            let lint = lint(one, now).into_iter().find(refused)?;
+            Some(format!("{lint}, which the Go of Kubernetes {} refuses", view.profile.kubernetes))
         })
         .severity(Severity::Critical)
         .alias("PKI-X01")
@@ -130,56 +74,58 @@ fn parsing() -> Vec<Check> {
         .page("Go grows stricter with every version, and Kubernetes with it: an upgrade is when a certificate of ten years ago stops to work.", "Compares what the Go of the profile's version refuses with what the Go of the next one does: negative serial numbers since 1.32, duplicate extensions since 1.25, negative path lengths since 1.35.")
         .basis("Go, Backwards Compatibility, and GODEBUG", GODEBUG)
         .remedy(reissue()),
-        each("pki.certificate.version", "certificates are of X.509 version 3", |one, _| {
-            (one.version < 3).then(|| format!("is of version {}, which has no extensions: no names, no usages", one.version))
-        })
+        no("pki.certificate.version", "certificates are of X.509 version 3", |lint| matches!(lint, Lint::OldVersion(_)))
         .alias("PKI-X02")
         .alias("certigo: X.509 v1")
         .page("Before version 3 a certificate names no host and does not say whether it is a CA.", "Looks at the version.")
         .basis("RFC 5280 section 4.1.2.1: version", RFC5280)
         .remedy(reissue()),
-        each("pki.certificate.serial-negative", "no serial number is negative", |one, view| {
-            one.serial.is_negative().then(|| {
-                let refused = one.refused_by(go(view).0).next().is_some();
-                format!("has the serial number {}{}", one.serial, if refused { ", which Go refuses to parse since 1.23" } else { "" })
-            })
-        })
+        no("pki.certificate.serial-negative", "no serial number is negative", |lint| *lint == Lint::NegativeSerial)
         .severity(Severity::Critical)
         .alias("PKI-X03")
         .alias("x509: negative serial number")
         .page("Kubernetes since 1.32 does not parse it, so that not even --insecure-skip-tls-verify helps. Tools that write random bytes without a leading zero make one half of the time.", "Looks at the sign of each serial number.")
         .basis("Go, Backwards Compatibility, and GODEBUG: x509negativeserial", GODEBUG)
         .remedy(reissue()),
-        defect("pki.certificate.duplicate-extension", "no certificate has an extension twice", |defect| matches!(defect.flaw, Flaw::DuplicateExtension))
+        no("pki.certificate.duplicate-extension", "no certificate has an extension twice", |lint| matches!(lint, Lint::DuplicateExtension(_)))
             .severity(Severity::Critical)
             .alias("PKI-X06")
             .alias("x509: certificate contains duplicate extensions")
             .page("Go since 1.19 refuses to parse it, Kubernetes since 1.25.", "Compares the identifiers of the extensions.")
             .basis(PARSER, PARSER_URL)
             .remedy(reissue()),
-        defect("pki.certificate.algorithms-differ", "the signature algorithm is the same inside and outside", |defect| matches!(defect.flaw, Flaw::AlgorithmsDiffer))
+        no("pki.certificate.algorithms-differ", "the signature algorithm is the same inside and outside", |lint| *lint == Lint::AlgorithmsDiffer)
             .alias("PKI-X07")
             .alias("x509: inner and outer signature algorithm identifiers don't match")
             .page("It is refused by Go and by everybody who keeps to the RFC.", "Compares the algorithm in what is signed with the one beside the signature.")
             .basis("RFC 5280 section 4.1.1.2: signatureAlgorithm", RFC5280)
             .remedy(reissue()),
-        defect("pki.certificate.time", "times are written as they must be", is_time)
+        no("pki.certificate.algorithm-parameters", "signature algorithms have the parameters that belong to them", |lint| matches!(lint, Lint::AlgorithmParameters(_)))
+            .severity(Severity::Low)
+            .alias("PKI-X07")
+            .page("Some readers compare identifiers of algorithms byte by byte, and take one with a NULL too many for one that they do not know.", "Looks at what stands beside the signature algorithm: NULL with RSA, nothing with ECDSA and Ed25519.")
+            .basis("RFC 4055 section 5, RFC 5758 section 3.2", "https://www.rfc-editor.org/rfc/rfc5758#section-3.2")
+            .remedy(reissue()),
+        no("pki.certificate.trailing-data", "nothing stands behind what is read of a certificate", |lint| matches!(lint, Lint::Malformed(defect) if defect.refusal() == Refusal::Never))
+            .severity(Severity::Low)
+            .alias("PKI-X01")
+            .alias("trailing data")
+            .page("Go passes over such bytes, OpenSSL and others refuse the certificate.", "Looks for what is malformed in a certificate and refused by no version of Go: bytes behind an extension, behind a key.")
+            .basis("X.690 section 11: DER", "https://www.itu.int/rec/T-REC-X.690")
+            .remedy(reissue()),
+        no("pki.certificate.time", "times are written as they must be", |lint| matches!(lint, Lint::Time(_)))
             .severity(Severity::Medium)
             .alias("PKI-X14")
             .page("Go reads UTCTime and GeneralizedTime whatever the year is; others misread the wrong one by a century.", "Looks at the type and the form of notBefore and notAfter: UTCTime until 2049, GeneralizedTime from 2050 on, Zulu time, seconds without fractions.")
             .basis("RFC 5280 section 4.1.2.5: validity", RFC5280)
             .remedy(reissue()),
-        each("pki.certificate.path-length", "path length constraints stand in CAs and are numbers", |one, _| {
-            let defect = one.defects.iter().find(|defect| is_path_length(defect)).map(|defect| format!("has a defect: {defect}"));
-            let idle = one.extensions.basic_constraints.is_some_and(|constraints| !constraints.ca && constraints.path_len.is_some());
-            defect.or_else(|| idle.then(|| "is no CA, and has a path length constraint".to_owned()))
-        })
+        no("pki.certificate.path-length", "path length constraints stand in CAs and are numbers", |lint| matches!(lint, Lint::PathLength(_) | Lint::PathLengthWithoutCa))
         .severity(Severity::Medium)
         .alias("PKI-X15")
         .page("A negative one is refused by Go since 1.25, Kubernetes since 1.35; one outside of a CA is refused by strict clients.", "Looks at the basic constraints.")
         .basis("RFC 5280 section 4.2.1.9: basic constraints", RFC5280)
         .remedy(reissue()),
-        defect("pki.certificate.name", "names of subjects and issuers can be read", is_name)
+        no("pki.certificate.name", "names of subjects and issuers can be read", |lint| matches!(lint, Lint::Name(_)))
             .severity(Severity::Low)
             .alias("PKI-X19")
             .page("The common name is the user, and the organizations are the groups: what cannot be read is another one for each reader.", "Looks at the strings of subject and issuer: their types, and what their types allow.")
@@ -190,13 +136,13 @@ fn parsing() -> Vec<Check> {
 
 fn content() -> Vec<Check> {
     vec![
-        each("pki.certificate.serial-zero", "serial numbers are positive", |one, _| one.serial.is_zero().then(|| "has the serial number 0".to_owned()))
+        no("pki.certificate.serial-zero", "serial numbers are positive", |lint| *lint == Lint::ZeroSerial)
             .severity(Severity::Info)
             .alias("PKI-X04")
             .page("client-go of old gave every CA the number 0; Go accepts it. Strict clients do not.", "Looks at the serial number.")
             .basis("RFC 5280 section 4.1.2.2: serial number", RFC5280)
             .remedy(reissue()),
-        each("pki.certificate.serial-long", "serial numbers have 20 bytes at most", |one, _| one.serial.is_too_long().then(|| format!("has a serial number of {} bytes", one.serial.0.len())))
+        no("pki.certificate.serial-long", "serial numbers have 20 bytes at most", |lint| matches!(lint, Lint::LongSerial(_)))
             .severity(Severity::Low)
             .alias("PKI-X04")
             .page("Go accepts it: refusing was tried in 1.23 and taken back, as it broke too many private CAs. Others refuse.", "Counts the bytes of the serial number.")
@@ -222,86 +168,54 @@ fn content() -> Vec<Check> {
         .page("NSS and Java take the second for a forgery of the first. Guides that say -set_serial 01 make such.", "Compares issuers and serial numbers of all certificates with a role.")
         .basis("RFC 5280 section 4.1.2.2: serial number", RFC5280)
         .remedy(reissue()),
-        each("pki.certificate.weak-signature", "no certificate is signed with SHA-1 or MD5", |one, _| {
-            let weak = one.signature_algorithm.scheme.hash().filter(|hash| matches!(hash, Hash::Sha1 | Hash::Md5))?;
-            // Nobody looks at the signature of a root.
-            (!one.is_self_issued()).then(|| format!("is signed with {weak:?}, which Go refuses since 1.18"))
-        })
+        no("pki.certificate.weak-signature", "no certificate is signed with SHA-1 or MD5", |lint| matches!(lint, Lint::WeakHash(_)))
         .severity(Severity::Critical)
         .alias("PKI-X08")
         .alias("x509: cannot verify signature: insecure algorithm SHA1-RSA")
         .page("Collisions can be bought: a certificate could be forged. Kubernetes since 1.24 refuses them.", "Looks at the signature algorithm of every certificate that is no root.")
         .basis("Go 1.18 release notes: crypto/x509", "https://go.dev/doc/go1.18")
         .remedy(reissue()),
-        each("pki.certificate.weak-root", "no root is signed with SHA-1 or MD5", |one, _| {
-            let weak = one.signature_algorithm.scheme.hash().filter(|hash| matches!(hash, Hash::Sha1 | Hash::Md5))?;
-            one.is_self_issued().then(|| format!("signs itself with {weak:?}"))
-        })
+        no("pki.certificate.weak-root", "no root is signed with SHA-1 or MD5", |lint| matches!(lint, Lint::WeakHashOfRoot(_)))
         .severity(Severity::Info)
         .alias("PKI-X09")
         .page("Nobody verifies a root's own signature; scanners report it all the same.", "Looks at the signature algorithm of roots.")
         .basis("Go 1.18 release notes: crypto/x509", "https://go.dev/doc/go1.18")
         .remedy(reissue()),
-        each("pki.certificate.basic-constraints", "CAs say so critically", |one, _| {
-            let constraints = one.extensions.basic_constraints?;
-            (constraints.ca && !constraints.critical).then(|| "is a CA whose basic constraints are not critical".to_owned())
-        })
+        no("pki.certificate.basic-constraints", "CAs say so critically", |lint| *lint == Lint::BasicConstraintsNotCritical)
         .severity(Severity::Low)
         .alias("PKI-X16")
         .alias("Basic Constraints of CA cert not marked critical")
         .page("Python since 3.13 refuses it (VERIFY_X509_STRICT), Go does not.", "Looks at the basic constraints of CAs.")
         .basis("RFC 5280 section 4.2.1.9: basic constraints", RFC5280)
         .remedy(reissue()),
-        each("pki.certificate.key-ids", "certificates say which key they have and by which they are signed", |one, _| {
-            if one.version < 3 {
-                return None;
-            }
-            if one.is_ca() && one.extensions.subject_key_id.is_none() {
-                return Some("is a CA without a subject key identifier".to_owned());
-            }
-            let lacks = !one.is_self_issued() && one.extensions.authority_key_id.as_ref().is_none_or(|id| id.key_id.is_none());
-            lacks.then(|| "has no authority key identifier".to_owned())
-        })
+        no("pki.certificate.key-ids", "certificates say which key they have and by which they are signed", |lint| matches!(lint, Lint::NoSubjectKeyId | Lint::NoAuthorityKeyId))
         .severity(Severity::Medium)
         .alias("PKI-X17")
         .alias("Missing Authority Key Identifier")
         .page("Python since 3.13 and OpenSSL when strict refuse it, Go does not. With two CAs of one name nobody knows which of them is meant.", "Looks for the subject key identifier of CAs and the authority key identifier of all that is not a root.")
         .basis("RFC 5280 section 4.2.1.1: authority key identifier", RFC5280)
         .remedy(reissue()),
-        each("pki.certificate.critical-extension", "no critical extension is unknown", |one, view| {
-            let extension = one.unhandled_by(go(view).0).next()?;
-            Some(format!("has the critical extension {}, which Go does not know", extension.oid))
-        })
+        no("pki.certificate.critical-extension", "no critical extension is unknown", |lint| matches!(lint, Lint::UnknownCritical(_)))
         .alias("PKI-X18")
         .alias("x509: unhandled critical extension")
         .page("Critical means: whoever does not understand it must refuse.", "Compares critical extensions with those that Go handles.")
         .basis("RFC 5280 section 4.2: certificate extensions", RFC5280)
         .remedy(reissue()),
-        each("pki.certificate.san", "names in SANs are names", |one, _| {
-            if let Some(defect) = one.defects.iter().find(|defect| is_san(defect) && matches!(defect.part, Part::Extension(_))) {
-                return Some(format!("has a defect: {defect}"));
-            }
-            let names = &one.extensions.subject_alt_names.as_ref()?.dns;
-            // A CA's own SAN names nobody.
-            let odd = names.iter().filter(|_| !one.is_ca()).find_map(|name| Some((name, odd_name(name)?)));
-            odd.map(|(name, why)| format!("has the DNS name '{name}', which {why}"))
+        no("pki.certificate.san", "names in SANs are names", |lint| match lint {
+            Lint::DnsName { fault, .. } => *fault != NameFault::Underscore,
+            lint => matches!(lint, Lint::AlternativeName(_)),
         })
         .alias("PKI-X20")
         .page("An address that stands among the names is found by nobody, and what is no name matches literally or not at all.", "Looks at the DNS names, addresses and URIs of every SAN.")
         .basis("RFC 5280 section 4.2.1.6: subject alternative name", RFC5280)
         .remedy(reissue()),
-        each("pki.certificate.subject", "certificates have a subject that is text", |one, _| {
-            let old = one.subject.attributes.iter().find(|attribute| matches!(attribute.encoding, Encoding::T61String | Encoding::BmpString));
-            let control = one.subject.attributes.iter().find(|attribute| {
-                !matches!(attribute.encoding, Encoding::Other(_)) && attribute.value.chars().any(char::is_control)
-            });
-            match (one.subject.is_empty(), old, control) {
-                (true, ..) => Some("has an empty subject".to_owned()),
-                (_, Some(attribute), _) => Some(format!("writes {} as {:?}", attribute.oid, attribute.encoding)),
-                (.., Some(attribute)) => Some(format!("has a control character in {}", attribute.oid)),
-                _ => None,
-            }
-        })
+        no("pki.certificate.underscore", "no name in a SAN has an underscore", |lint| matches!(lint, Lint::DnsName { fault: NameFault::Underscore, .. }))
+            .severity(Severity::Low)
+            .alias("PKI-X20")
+            .page("Go finds such a name; strict clients take it for none.", "Looks at the DNS names of every SAN.")
+            .basis("RFC 1123 section 2.1: host names and numbers", "https://www.rfc-editor.org/rfc/rfc1123#section-2.1")
+            .remedy(reissue()),
+        no("pki.certificate.subject", "certificates have a subject that is text", |lint| matches!(lint, Lint::EmptySubject | Lint::ControlCharacters(_) | Lint::OldEncoding { .. }))
         .severity(Severity::Low)
         .alias("PKI-X19")
         .page("The subject is who a client is, and the issuer by which a CA is found; encodings of old compare differently with each reader.", "Looks at the attributes of the subject, their types and characters.")

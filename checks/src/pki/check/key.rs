@@ -1,11 +1,15 @@
 //! Keys: that each belongs to its certificate, to no other, and is strong enough.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::pki::discover::Role;
-use crate::pki::x509::{Curve, KeyKind, PublicKey};
+use crate::pki::x509::lint::{KeyLint, Weakness, lint_key, shared_factors};
+use crate::pki::x509::{KeyKind, PublicKey};
 use crate::profile::PkiProfile;
+
+/// Among more RSA keys than these no common factors are looked for.
+const MOST_RSA_KEYS: usize = 2048;
 
 /// A key, whose it is, and where it was seen.
 struct Seen<'f> {
@@ -35,7 +39,7 @@ fn keys(facts: &Facts) -> Vec<Seen<'_>> {
             }));
         }
     }
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     all.retain(|one| seen.insert(one.key.sha256));
     all
 }
@@ -45,21 +49,17 @@ fn breach(one: &Seen<'_>, message: &str) -> Breach {
     breach.found(one.key.kind.to_string()).at(one.file, one.line)
 }
 
-/// A claim about every key.
-fn each(id: &str, title: &str, judge: impl Fn(&PublicKey) -> Option<&'static str> + Send + Sync + 'static) -> Check {
+/// A claim that no key has one of these lints.
+fn no(id: &str, title: &str, is: fn(&KeyLint) -> bool) -> Check {
     claim(id, title, Of::Certificates, "keys", move |view, tally| {
         for one in keys(view.facts) {
             tally.look();
-            if let Some(message) = judge(one.key) {
-                tally.breach(breach(&one, message));
+            for lint in lint_key(one.key).iter().filter(|lint| is(lint)) {
+                tally.breach(breach(&one, &lint.to_string()));
             }
         }
     })
     .label("key")
-}
-
-fn rsa(key: &PublicKey) -> Option<u32> {
-    matches!(key.kind, KeyKind::Rsa(_)).then(|| key.bits())
 }
 
 fn again() -> Remedy {
@@ -118,7 +118,7 @@ fn pairs() -> Vec<Check> {
             for owners in owners.values() {
                 tally.look();
                 // One certificate that is used for two things (minikube, RKE1, k3s) is one key with one certificate.
-                let files: std::collections::BTreeSet<_> = owners.iter().map(|(_, file)| *file).collect();
+                let files: BTreeSet<_> = owners.iter().map(|(_, file)| *file).collect();
                 if let ([(first, _), (second, file), ..], 2..) = (&owners[..], files.len()) {
                     let message = format!("{second} has the same private key as {first}");
                     tally.breach(Breach::new(*file, message).at(*file, None));
@@ -212,26 +212,20 @@ fn pairs() -> Vec<Check> {
 
 fn strength() -> Vec<Check> {
     vec![
-        each("pki.key.rsa-refused", "no RSA key is too short for Go", |key| {
-            rsa(key).filter(|bits| *bits < 1024).map(|_| "has fewer than 1024 bits, which Go refuses since 1.24")
-        })
+        no("pki.key.rsa-refused", "no RSA key is too short for Go", |lint| matches!(lint, KeyLint::RsaSize(..1024)))
         .severity(Severity::Critical)
         .alias("PKI-X10")
         .alias("crypto/rsa: 512-bit keys are insecure")
         .page("Go 1.24 and later neither sign nor verify with such keys, and others break them.", "Looks at the modulus of every RSA key with a role.")
         .basis("Go 1.24 release notes: crypto/rsa", "https://go.dev/doc/go1.24")
         .remedy(again()),
-        each("pki.key.rsa-short", "no RSA key is shorter than 2048 bits", |key| {
-            rsa(key).filter(|bits| (1024..2048).contains(bits)).map(|_| "has fewer than 2048 bits")
-        })
+        no("pki.key.rsa-short", "no RSA key is shorter than 2048 bits", |lint| matches!(lint, KeyLint::RsaSize(1024..2048)))
         .alias("PKI-X10")
         .alias("EE_KEY_TOO_SMALL")
         .page("OpenSSL and the crypto policies of distributions refuse shorter ones.", "Looks at the modulus of every RSA key with a role, those of service accounts included.")
         .basis("NIST SP 800-131A", "https://csrc.nist.gov/pubs/sp/800/131/a/r2/final")
         .remedy(again()),
-        each("pki.key.rsa-bsi", "RSA keys have at least 3000 bits", |key| {
-            rsa(key).filter(|bits| (2048..3000).contains(bits)).map(|_| "has fewer than 3000 bits")
-        })
+        no("pki.key.rsa-bsi", "RSA keys have at least 3000 bits", |lint| matches!(lint, KeyLint::RsaSize(2048..3000)))
         .severity(Severity::Medium)
         .only(&[PkiProfile::Bsi, PkiProfile::Strict])
         .alias("PKI-X10")
@@ -239,65 +233,68 @@ fn strength() -> Vec<Check> {
         .page("The BSI wants 3000 bits since 2024; kubeadm's default is 2048, and RSA-3072 and ECDSA-P256 are there to be chosen. It is judged with --pki-profile bsi or strict alone.", "Looks at the modulus of every RSA key with a role.")
         .basis("BSI TR-02102-2", "https://www.bsi.bund.de/dok/TR-02102")
         .remedy(again()),
-        each("pki.key.rsa-long", "no RSA key is longer than Go's TLS takes", |key| {
-            rsa(key).filter(|bits| *bits > 8192).map(|_| "has more than 8192 bits, which Go refuses in handshakes")
-        })
+        no("pki.key.rsa-long", "no RSA key is longer than Go's TLS takes", |lint| matches!(lint, KeyLint::RsaSize(8193..)))
         .alias("PKI-X10")
         .alias("tls: server sent certificate containing RSA key larger than")
         .page("Since 1.19.13 Go refuses handshakes with longer keys, which only cost the other side time.", "Looks at the modulus of every RSA key with a role.")
         .basis("GODEBUG tlsmaxrsasize", "https://go.dev/doc/godebug")
         .remedy(again()),
-        each("pki.key.rsa-exponent", "RSA keys have a sound public exponent", |key| match &key.kind {
-            KeyKind::Rsa(key) if key.exponent % 2 == 0 || key.exponent < 65_537 => Some("has a public exponent that is even or below 65537"),
-            _ => None,
-        })
+        no("pki.key.rsa-exponent", "RSA keys have a sound public exponent", |lint| matches!(lint, KeyLint::Weak(Weakness::Exponent(_))))
         .severity(Severity::Medium)
         .alias("PKI-X11")
         .page("Small exponents are sound in theory and have been broken in practice; an even one is none at all.", "Looks at the public exponent of every RSA key with a role.")
         .basis("NIST FIPS 186-5, appendix A.1.1", "https://csrc.nist.gov/pubs/fips/186-5/final")
         .remedy(again()),
-        each("pki.key.curve", "elliptic keys lie on a curve that Kubernetes knows", |key| match &key.kind {
-            KeyKind::Ec(Curve::P224 | Curve::Other(_)) | KeyKind::Unreadable(_) => Some("lies on no curve of P-256, P-384 and P-521"),
-            _ => None,
-        })
+        no("pki.key.curve", "elliptic keys lie on a curve that Kubernetes knows", |lint| *lint == KeyLint::Curve)
         .alias("PKI-X12")
         .alias("x509: unsupported elliptic curve")
         .page("Go knows P-224 to P-521, and TLS of these P-256 to P-521 alone.", "Looks at the curve of every elliptic key with a role.")
         .basis("RFC 8446 section 4.2.3: signature algorithms", "https://www.rfc-editor.org/rfc/rfc8446#section-4.2.3")
         .remedy(again()),
-        each("pki.key.algorithm", "keys are of RSA or ECDSA", |key| match &key.kind {
-            KeyKind::Rsa(_) | KeyKind::Ec(_) | KeyKind::Unreadable(_) => None,
-            _ => Some("is of neither RSA nor ECDSA"),
-        })
+        no("pki.key.algorithm", "keys are of RSA or ECDSA", |lint| *lint == KeyLint::Kind)
         .severity(Severity::Medium)
         .alias("PKI-X13")
         .alias("neither in RSA nor ECDSA format")
         .page("kubeadm loads keys of RSA and ECDSA alone, and refuses a CA of Ed25519; service accounts are signed with no other either.", "Looks at the algorithm of every key with a role.")
         .basis("client-go: util/keyutil", "https://pkg.go.dev/k8s.io/client-go/util/keyutil")
         .remedy(again()),
-        claim("pki.key.common-factor", "no two RSA keys share a factor, and none has a small one", Of::Certificates, "keys", |view, tally| {
+        no("pki.key.small-factor", "no RSA key can be divided by a small prime", |lint| matches!(lint, KeyLint::Weak(Weakness::SmallFactor(_))))
+            .severity(Severity::Critical)
+            .alias("PKI-X11")
+            .page("A modulus is the product of two large primes; one with a small factor was made by a broken generator, or damaged afterwards, and is factored at once.", "Divides every modulus by the primes below 752.")
+            .basis("NIST FIPS 186-5, appendix A.1", "https://csrc.nist.gov/pubs/fips/186-5/final")
+            .remedy(again()),
+        no("pki.key.roca", "no RSA key is of the generator with the ROCA flaw", |lint| matches!(lint, KeyLint::Weak(Weakness::Roca)))
+            .severity(Severity::Critical)
+            .alias("PKI-X11")
+            .alias("ROCA")
+            .alias("CVE-2017-15361")
+            .page("Smart cards, tokens and TPMs of Infineon made primes that are powers of 65537 by many small primes. The private key is computed from the public one: for 80 dollars with 1024 bits, for 40,000 at worst with 2048, at the prices of 2017.", "Looks whether every modulus is, by each of the primes from 3 to 167, a power of 65537, as one in 240 million sound keys is.")
+            .basis("The Return of Coppersmith's Attack (Nemec et al., 2017); CVE-2017-15361", "https://nvd.nist.gov/vuln/detail/CVE-2017-15361")
+            .remedy(Remedy::new("Make the key elsewhere than on that token, or on one with mended firmware, and have it certified anew.").command("kubeadm certs renew all")),
+        claim("pki.key.common-factor", "no two RSA keys share a factor", Of::Certificates, "keys", |view, tally| {
             let all = keys(view.facts);
-            let moduli: Vec<_> = all.iter().filter_map(|one| match &one.key.kind {
-                KeyKind::Rsa(key) => Some((one, &*key.modulus)),
+            let mut seen = BTreeSet::new();
+            let moduli = all.iter().enumerate().filter_map(|(index, one)| match &one.key.kind {
+                KeyKind::Rsa(key) => Some((index, &*key.modulus)),
                 _ => None,
-            }).collect();
-            for (index, (one, modulus)) in moduli.iter().enumerate() {
-                tally.look();
-                if let Some(prime) = arithmetic::small_factor(modulus) {
-                    tally.breach(breach(one, &format!("can be divided by {prime}")));
-                }
-                for (other, their) in &moduli[..index] {
-                    if modulus != their && arithmetic::share_a_factor(modulus, their) {
-                        tally.breach(breach(one, &format!("shares a factor with {} in {}: both can be computed", other.what, other.file)));
-                    }
-                }
+            });
+            let mut moduli: Vec<_> = moduli.filter(|(_, modulus)| seen.insert(*modulus)).collect();
+            moduli.iter().for_each(|_| tally.look());
+            if moduli.len() > MOST_RSA_KEYS {
+                tally.unknown(format!("there are {} RSA keys: common factors were looked for among the first {MOST_RSA_KEYS}", moduli.len()));
+                moduli.truncate(MOST_RSA_KEYS);
+            }
+            for (one, other) in shared_factors(&moduli) {
+                let (one, other) = (&all[one], &all[other]);
+                tally.breach(breach(one, &format!("shares a factor with {} in {}: both can be computed", other.what, other.file)));
             }
         })
         .severity(Severity::Critical)
         .label("key")
         .alias("PKI-X11")
         .alias("batch GCD")
-        .page("Machines without randomness at their first boot have made keys that share a prime; anyone with both certificates computes both private keys.", "Divides every modulus by the primes below 1000, and takes the greatest common divisor of every two.")
+        .page("Machines without randomness at their first boot have made keys that share a prime; anyone with both certificates computes both private keys.", "Takes the greatest common divisor of every modulus and the product of all others (Bernstein's batch GCD).")
         .basis("Mining your Ps and Qs (Heninger et al., 2012)", "https://factorable.net/")
         .remedy(again()),
     ]
@@ -306,92 +303,4 @@ fn strength() -> Vec<Check> {
 /// The family's checks.
 pub(super) fn checks() -> Vec<Check> {
     [pairs(), strength()].into_iter().flatten().collect()
-}
-
-/// Arithmetic on big-endian numbers, as far as factors need it.
-mod arithmetic {
-    /// A prime below 1000 that divides the number.
-    pub(super) fn small_factor(number: &[u8]) -> Option<u32> {
-        let remainder = |prime: u32| number.iter().fold(0, |rest: u32, byte| (rest * 256 + u32::from(*byte)) % prime);
-        (2..1000)
-            .filter(|n| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0))
-            .find(|&prime| remainder(prime) == 0)
-    }
-
-    /// Is their greatest common divisor more than 1? By halving and subtracting, so that nothing is divided.
-    pub(super) fn share_a_factor(a: &[u8], b: &[u8]) -> bool {
-        let (mut a, mut b) = (limbs(a), limbs(b));
-        // Both are odd, or divided by 2 already: a common factor of 2 is a small one.
-        odd(&mut a);
-        odd(&mut b);
-        while !a.is_empty() && !b.is_empty() {
-            match compare(&a, &b) {
-                std::cmp::Ordering::Equal => return a != [1],
-                std::cmp::Ordering::Less => std::mem::swap(&mut a, &mut b),
-                std::cmp::Ordering::Greater => {}
-            }
-            subtract(&mut a, &b);
-            odd(&mut a);
-        }
-        false
-    }
-
-    fn limbs(bytes: &[u8]) -> Vec<u64> {
-        let mut limbs: Vec<u64> =
-            bytes.rchunks(8).map(|chunk| chunk.iter().fold(0, |limb, byte| limb << 8 | u64::from(*byte))).collect();
-        trim(&mut limbs);
-        limbs
-    }
-
-    fn trim(limbs: &mut Vec<u64>) {
-        while limbs.last() == Some(&0) {
-            limbs.pop();
-        }
-    }
-
-    /// Divides by two until it is odd.
-    fn odd(limbs: &mut Vec<u64>) {
-        let Some(whole) = limbs.iter().position(|limb| *limb != 0) else { return limbs.clear() };
-        limbs.drain(..whole);
-        let bits = limbs[0].trailing_zeros();
-        if bits > 0 {
-            for index in 0..limbs.len() {
-                let high = limbs.get(index + 1).copied().unwrap_or(0);
-                limbs[index] = limbs[index] >> bits | high << (64 - bits);
-            }
-        }
-        trim(limbs);
-    }
-
-    fn compare(a: &[u64], b: &[u64]) -> std::cmp::Ordering {
-        a.len().cmp(&b.len()).then_with(|| a.iter().rev().cmp(b.iter().rev()))
-    }
-
-    /// Takes the smaller from the larger.
-    fn subtract(a: &mut Vec<u64>, b: &[u64]) {
-        let mut borrow = false;
-        for (index, digit) in a.iter_mut().enumerate() {
-            let (limb, first) = digit.overflowing_sub(b.get(index).copied().unwrap_or(0));
-            let (limb, second) = limb.overflowing_sub(u64::from(borrow));
-            *digit = limb;
-            borrow = first || second;
-        }
-        trim(a);
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn factors_are_found() {
-            assert_eq!(small_factor(&[15]), Some(3));
-            assert_eq!(small_factor(&1_018_081_u32.to_be_bytes()), None, "1009 times 1009");
-            let product = |a: u128, b: u128| (a * b).to_be_bytes();
-            let (p, q, r) = (4_294_967_291, 4_294_967_279, 18_446_744_073_709_551_557);
-            assert!(share_a_factor(&product(p, q), &product(p, r)));
-            assert!(!share_a_factor(&product(p, q), &product(r, 3)));
-            assert!(!share_a_factor(&[], &[7]));
-        }
-    }
 }

@@ -89,6 +89,17 @@ pub(super) fn rows() -> Vec<Row> {
             // ecdsa-with-SHA384 inside, SHA-256 outside.
             der(tree, |members| members[2] = wrap(0x30, &wrap(0x06, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3])));
         }),
+        row("a NULL beside ECDSA", &["pki.certificate.algorithm-parameters"], |tree| {
+            let text = tree.read("etc/kubernetes/pki/front-proxy-ca.crt");
+            tree.write("etc/kubernetes/pki/front-proxy-ca.crt", forge::with_algorithm(&text, SHA256_NULL));
+        }),
+        row("bytes behind a key usage", &["pki.certificate.trailing-data"], |tree| {
+            tree.reissue("apiserver-kubelet-client", |params| {
+                params.key_usages.clear();
+                let usage = CustomExtension::from_oid_content(&[2, 5, 29, 15], vec![3, 2, 5, 0xa0, 5, 0]);
+                params.custom_extensions.push(usage);
+            });
+        }),
         row("GeneralizedTime before 2050", &["pki.certificate.time"], |tree| {
             der(tree, |members| {
                 let times = forge::children(&members[4]);
@@ -161,6 +172,11 @@ pub(super) fn rows() -> Vec<Row> {
         row("a name with a star in the middle", &["pki.certificate.san"], |tree| {
             tree.reissue("apiserver", |params| {
                 params.subject_alt_names.push(SanType::DnsName("a.*.test".try_into().unwrap()))
+            });
+        }),
+        row("a name with an underscore", &["pki.certificate.underscore"], |tree| {
+            tree.reissue("apiserver", |params| {
+                params.subject_alt_names.push(SanType::DnsName("api_1.test".try_into().unwrap()))
             });
         }),
         row("an empty subject", &["pki.certificate.subject"], |tree| {
@@ -282,4 +298,6 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 /// ecdsa-with-SHA1.
-const SHA1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
+const SHA1: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
+/// ecdsa-with-SHA256, with a NULL that belongs to RSA.
+const SHA256_NULL: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2, 5, 0];

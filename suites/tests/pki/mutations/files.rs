@@ -214,6 +214,13 @@ pub(super) fn rows() -> Vec<Row> {
         row("a key with the exponent 3", &["pki.key.rsa-exponent"], |tree| {
             append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/rsa-exponent-3.pub"))
         }),
+        row("a key that 521 divides", &["pki.key.small-factor"], |tree| {
+            append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/small-factor.pub"))
+        }),
+        // Its primes are k·M + 65537^a mod M, M the product of the primes up to 167, as the flawed generator makes them.
+        row("a key of a token with the ROCA flaw", &["pki.key.roca"], |tree| {
+            append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/roca.pub"))
+        }),
         row("two keys share a prime", &["pki.key.common-factor"], |tree| {
             append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/shared-factor.pub"))
         }),

@@ -12,7 +12,7 @@ use super::super::public_key::RsaKey;
 /// Why an RSA key can be broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Weakness {
-    /// Its exponent is even or 1, and so none; or 3, by which padding must be perfect.
+    /// Its exponent is even or 1, and so none; or below 65537, by which padding must be perfect (FIPS 186-5, appendix A.1.1).
     Exponent(u64),
     /// Its modulus is divisible by this small prime.
     SmallFactor(u32),
@@ -65,7 +65,7 @@ static ROCA: LazyLock<Vec<(u32, Vec<bool>)>> = LazyLock::new(|| {
 /// What breaks one key.
 pub(super) fn weaknesses(key: &RsaKey) -> Vec<Weakness> {
     let mut found = Vec::new();
-    if key.exponent.is_multiple_of(2) || key.exponent <= 3 {
+    if key.exponent.is_multiple_of(2) || key.exponent < 65_537 {
         found.push(Weakness::Exponent(key.exponent));
     }
     let limbs: Vec<u64> =
@@ -96,8 +96,8 @@ pub(super) fn weaknesses(key: &RsaKey) -> Vec<Weakness> {
 
 /// Which of these moduli have a factor in common with another: pairs of the labels that they came with, each way.
 ///
-/// By the products of a tree and the remainders of their squares (Bernstein), so that thousands take seconds.
-pub(super) fn shared_factors(moduli: &[(usize, &[u8])]) -> Vec<(usize, usize)> {
+/// By the products of a tree and the remainders of their squares (Bernstein), so that thousands take seconds. No modulus may be 0.
+pub fn shared_factors(moduli: &[(usize, &[u8])]) -> Vec<(usize, usize)> {
     let numbers: Vec<_> = moduli.iter().map(|(_, bytes)| BigUint::from_bytes_be(bytes)).collect();
     let one = BigUint::from(1_u8);
     let rests = remainders(&numbers);
