@@ -178,9 +178,10 @@ fn judge(deck: &Deck<'_>, ship: &Ship, wanted: &BTreeSet<usize>, attempt: u32) -
     std::thread::scope(|scope| {
         for _ in 0..deck.workers.min(order.len().max(1)) {
             scope.spawn(|| {
+                let mut hand = None;
                 while signals::seen().is_none() {
                     let Some(&index) = order.get(next.fetch_add(1, Ordering::SeqCst)) else { break };
-                    match one(deck, ship, &deck.trials[index], attempt) {
+                    match one(deck, ship, &deck.trials[index], attempt, &mut hand) {
                         Ok(Outcome::Fail | Outcome::Errored | Outcome::Undetermined) => {
                             lock(&again).insert(index);
                         }
@@ -200,12 +201,18 @@ fn judge(deck: &Deck<'_>, ship: &Ship, wanted: &BTreeSet<usize>, attempt: u32) -
     }
 }
 
-fn one(deck: &Deck<'_>, ship: &Ship, trial: &Arc<Trial>, attempt: u32) -> Result<Outcome, Fault> {
+fn one(
+    deck: &Deck<'_>,
+    ship: &Ship,
+    trial: &Arc<Trial>,
+    attempt: u32,
+    hand: &mut Option<Hand>,
+) -> Result<Outcome, Fault> {
     let (id, subject) = (&trial.info.id, &ship.node().name);
     deck.progress.begin(id);
     deck.log.write(What::TrialStarted { trial: id.clone(), subject: subject.clone(), attempt })?;
     let began = Instant::now();
-    let verdict = within_budget(deck, ship, trial);
+    let verdict = within_budget(deck, ship, trial, hand);
     let spent = began.elapsed();
     if spent > trial.budget {
         deck.log
@@ -222,21 +229,46 @@ fn one(deck: &Deck<'_>, ship: &Ship, trial: &Arc<Trial>, attempt: u32) -> Result
     Ok(outcome)
 }
 
-/// Runs a trial in a thread of its own, which is given up when its patience is over.
-fn within_budget(deck: &Deck<'_>, ship: &Ship, trial: &Arc<Trial>) -> Verdict {
-    let (sender, receiver) = mpsc::channel();
-    let limit = trial.budget * PATIENCE;
-    let thread = {
-        let (ship, trial, profile) = (ship.clone(), trial.clone(), deck.profile.clone());
-        std::thread::Builder::new().spawn(move || sender.send(ship.run(&trial, &profile)).ok())
-    };
-    if let Err(error) = thread {
-        return Verdict::because(Outcome::Errored, format!("no thread could be started: {error}"));
+/// A thread that runs trials, one after the other; it is given up when one outlasts its patience.
+struct Hand {
+    orders: mpsc::Sender<Arc<Trial>>,
+    verdicts: mpsc::Receiver<Verdict>,
+}
+
+impl Hand {
+    fn hire(ship: Ship, profile: Arc<Profile>) -> std::io::Result<Self> {
+        let ((orders, received), (sender, verdicts)) = (mpsc::channel::<Arc<Trial>>(), mpsc::channel());
+        std::thread::Builder::new().spawn(move || {
+            while let Ok(trial) = received.recv() {
+                if sender.send(ship.run(&trial, &profile)).is_err() {
+                    break;
+                }
+            }
+        })?;
+        Ok(Self { orders, verdicts })
     }
+}
+
+/// Has a trial run by `hand`, which is hired where there is none.
+fn within_budget(deck: &Deck<'_>, ship: &Ship, trial: &Arc<Trial>, hand: &mut Option<Hand>) -> Verdict {
+    let hired = match hand.take() {
+        Some(hired) => hired,
+        None => match Hand::hire(ship.clone(), deck.profile.clone()) {
+            Ok(hired) => hired,
+            Err(error) => {
+                return Verdict::because(Outcome::Errored, format!("no thread could be started: {error}"));
+            }
+        },
+    };
+    let limit = trial.budget * PATIENCE;
     let end = Instant::now() + limit;
+    hired.orders.send(trial.clone()).ok();
     loop {
-        match receiver.recv_timeout(Duration::from_secs(1).min(end.saturating_duration_since(Instant::now()))) {
-            Ok(verdict) => return verdict,
+        match hired.verdicts.recv_timeout(Duration::from_secs(1).min(end.saturating_duration_since(Instant::now()))) {
+            Ok(verdict) => {
+                *hand = Some(hired);
+                return verdict;
+            }
             Err(mpsc::RecvTimeoutError::Timeout) if Instant::now() < end => deck.progress.beat(),
             Err(_) => return Verdict::because(Outcome::Errored, format!("no verdict within {limit:?}")),
         }
