@@ -92,7 +92,8 @@ fn each_lint_finds_what_it_is_for() {
     let time = |tag, text: &str| Parts { not_after: wrap(tag, &[text.as_bytes()]), ..leaf() };
     let dns = |one: &str| with(without(leaf(), 17), names(&[one]));
     let sha1 = [6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1].to_vec();
-    let cases: Vec<(&str, Parts, fn(&Lint) -> bool)> = vec![
+    type Is = fn(&Lint) -> bool;
+    let cases: Vec<(&str, Parts, Is)> = vec![
         ("broken purposes", with(without(leaf(), 37), extension(37, false, &[0x30, 1, 6])), |lint| {
             matches!(lint, Lint::Malformed(_))
         }),

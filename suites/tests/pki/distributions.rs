@@ -12,7 +12,8 @@ use seaworthy_checks::pki::discover::Role;
 use seaworthy_provision::pki::Usage;
 
 use crate::forge::{self, Authority};
-use crate::{audit, profile};
+use crate::tree::{Base, Tree};
+use crate::{audit, audit_tree, profile};
 
 /// Builds a node's root.
 struct Maker(tempfile::TempDir);
@@ -541,6 +542,28 @@ fn a_managed_node_has_a_kubelet_and_no_more() {
         "/etc/kubernetes/certs/client.key",
     );
     m.is("managed", &[Role::KubeletClient, Role::KubeletClientCa], &[]);
+}
+
+#[test]
+fn kind_is_kubeadm_with_its_configuration_in_another_place() {
+    let tree = Tree::new(Base::Ecdsa).unwrap();
+    tree.write(
+        "kind/kubeadm.conf",
+        "apiServer:\n  certSANs:\n  - localhost\n  - 127.0.0.1\napiVersion: kubeadm.k8s.io/v1beta3\nclusterName: kind\n\
+         controlPlaneEndpoint: kind-control-plane:6443\nkind: ClusterConfiguration\nnetworking:\n  serviceSubnet: 10.96.0.0/12\n\
+         ---\napiVersion: kubeadm.k8s.io/v1beta3\nkind: InitConfiguration\n",
+    );
+    let found = audit_tree(&tree).breached;
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["pki.san.endpoint"], "{found:#?}");
+    tree.reissue("apiserver", |params| {
+        for name in ["kind-control-plane", "localhost"] {
+            params.subject_alt_names.push(SanType::DnsName(name.try_into().unwrap()));
+        }
+        params.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
+    });
+    let audit = audit_tree(&tree);
+    assert!(audit.breached.is_empty() && audit.undetermined.is_empty(), "{audit:#?}");
+    assert!(audit.held.contains("pki.san.endpoint"), "{:?}", audit.held);
 }
 
 #[test]
