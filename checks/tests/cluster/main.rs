@@ -205,6 +205,21 @@ fn tokens_are_verified_by_the_keys_that_are_in_the_files() {
     assert!(matches!(of_files(CLAIM, &world, &pki[..1]), Verdict::NotApplicable(_)));
 }
 
+#[test]
+fn a_server_that_hangs_up_is_no_defect_of_a_ca() {
+    let mut world = World::new();
+    let server = world.servers.get_mut("apiserver").unwrap();
+    server.presented = Ok(served(&[], None));
+    server.named.clear();
+    server.survey.groups.clear();
+    let transcript = world.transcript();
+    assert!(breached(&transcript).is_empty(), "{:#?}", breached(&transcript));
+    let verdicts = verdicts(&transcript);
+    for id in ["pki.api.cluster-info", "pki.api.root-ca", "pki.api.kubeconfig-ca", "pki.live.post-quantum"] {
+        assert!(matches!(verdicts[id], Verdict::Undetermined(_)), "{id}: {:?}", verdicts[id]);
+    }
+}
+
 type Defect = (&'static [&'static str], &'static str, fn(&mut World));
 
 /// The ids that a defect breaches, the first of which is what it is about; a part of what is said; and the defect.

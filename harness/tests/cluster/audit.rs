@@ -396,7 +396,17 @@ const DEFECTS: &[Defect] = &[
             stop_managers(lab, &["cp1", "cp2"]);
             set(lab, "cp3", MANAGER, "root-ca-file", "front-proxy-ca.crt");
         },
-        seen: &[(From::Machine, &[("pki.api.root-ca", "pods in namespace default")])],
+        seen: &[
+            (From::Machine, &[("pki.api.root-ca", "pods in namespace default")]),
+            (
+                From::Host("cp3"),
+                &[
+                    ("pki.api.root-ca", "pods in namespace default"),
+                    ("pki.chain.wrong-ca", "verified by /etc/kubernetes/pki/front-proxy-ca.crt"),
+                    ("pki.live.trusted", "is not verified by /etc/kubernetes/pki/front-proxy-ca.crt"),
+                ],
+            ),
+        ],
         mend: |lab| {
             set(lab, "cp3", MANAGER, "root-ca-file", "ca.crt");
             start_managers(lab, &["cp1", "cp2"]);

@@ -23,7 +23,8 @@ pub(super) fn target(url: &str) -> Option<Target> {
     (!host.is_empty()).then(|| Target { host: bare(host), port, server: Server::Apiserver })
 }
 
-/// The endpoint that the kubeconfig leads to, where it answered.
+/// The endpoint that the kubeconfig leads to, where it presented a certificate: one that hangs up, as a balancer does that
+/// finds no server, says nothing of any CA.
 pub(super) fn server<'a>(view: &View<'a>) -> Option<&'a Endpoint> {
     let config = view.facts.api.kubeconfig.known()?;
     let target = target(&config.server)?;
@@ -31,7 +32,7 @@ pub(super) fn server<'a>(view: &View<'a>) -> Option<&'a Endpoint> {
     view.facts.live.of(Server::Apiserver).find(|endpoint| {
         endpoint.host.as_ref() == Some(called)
             && endpoint.address.port() == target.port
-            && endpoint.presented.known().is_some()
+            && endpoint.presented.known().is_some_and(|presented| presented.leaf().is_some())
     })
 }
 

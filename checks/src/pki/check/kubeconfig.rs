@@ -1,14 +1,17 @@
 //! kubeconfigs: that they lead to this cluster's API server, trust its CA, and hold nothing that they should not.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::fact::Fact;
 use crate::host::Form;
 use crate::pki::discover::{Component, Role};
-use crate::pki::facts::{Client, Credential};
+use crate::pki::facts::{Bundle, Client, Credential};
 use crate::pki::live::Server;
 use crate::pki::settings::Place;
 use crate::pki::store::Held;
 use crate::pki::trust;
+use crate::pki::x509::Certificate;
 
 const ACCOUNTS: &str = "PKI certificates and requirements: certificates for user accounts";
 
@@ -33,14 +36,16 @@ fn serving<'f>(view: &View<'f>) -> Option<&'f Credential> {
     all.next().filter(|_| all.next().is_none())
 }
 
-/// Why a kubeconfig's user refuses the API server that was asked, on a node that has no files of one.
-fn refuses(client: &Client, trusted: &[Held], view: &View<'_>) -> Option<String> {
+/// What the API server presents that was asked, where this node has no files of one.
+fn presented<'f>(view: &View<'f>) -> Option<&'f [Arc<Certificate>]> {
     let mut servers = view.facts.live.of(Server::Apiserver).filter_map(|endpoint| endpoint.presented.known());
-    let presented = servers.find(|presented| presented.leaf().is_some())?;
+    servers.find(|presented| presented.leaf().is_some()).map(|presented| presented.chain.as_slice())
+}
+
+/// Why whoever trusts these CAs refuses a server with this chain, if so.
+fn refused(chain: &[Arc<Certificate>], trusted: &[Held], view: &View<'_>) -> Option<String> {
     let roots: Vec<_> = trusted.iter().map(|held| held.certificate.clone()).collect();
-    let own = client.of.role != Role::OtherClient;
-    let verified = || trust::verify(&presented.chain, &roots, view.profile.now, &view.facts.signatures);
-    own.then(verified)?.err()
+    trust::verify(chain, &roots, view.profile.now, &view.facts.signatures).err()
 }
 
 fn again() -> Remedy {
@@ -79,7 +84,8 @@ pub(super) fn checks() -> Vec<Check> {
         each("pki.kubeconfig.ca", "every kubeconfig trusts the CA of the API server that it leads to", |client, view, tally| {
             let Some((file, trusted)) = &client.ca else { return };
             let Some(serving) = serving(view) else {
-                if let Some(why) = refuses(client, trusted, view) {
+                let own = client.of.role != Role::OtherClient;
+                if let Some(why) = presented(view).filter(|_| own).and_then(|chain| refused(chain, trusted, view)) {
                     let message = format!("by the CA in it the API server cannot be verified: {why}");
                     tally.breach(on(client, message).at(file, None));
                 }
@@ -87,14 +93,17 @@ pub(super) fn checks() -> Vec<Check> {
             };
             // A kubeconfig that was given beside the PKI may be of another cluster.
             let own = client.of.role != Role::OtherClient || view.facts.settings.endpoint.is_some();
-            let signs = |authority: &crate::pki::x509::Certificate| {
-                serving.chain.iter().any(|held| held.certificate.issuer.der == authority.subject.der) || serving.leaf().fingerprint == authority.fingerprint
-            };
             // The CA that is on disk under the same role: the same key is the same CA.
             let authority = view.facts.verifier(Role::ApiserverServing);
-            let keys: Vec<_> = authority.iter().flat_map(|bundle| &bundle.certificates).map(|held| held.certificate.public_key.sha256).collect();
-            let shared = trusted.iter().any(|held| keys.contains(&held.certificate.public_key.sha256));
-            if own && !keys.is_empty() && !shared && !trusted.iter().any(|held| signs(&held.certificate) && keys.is_empty()) {
+            let shares = |bundle: Option<&Bundle>| {
+                let mut keys = bundle.iter().flat_map(|bundle| &bundle.certificates).map(|held| held.certificate.public_key.sha256);
+                keys.any(|key| trusted.iter().any(|held| held.certificate.public_key.sha256 == key))
+            };
+            // Where only --root-ca-file is of another CA, it is that which is wrong, and not every kubeconfig.
+            let chain: Vec<_> = serving.chain.iter().map(|held| held.certificate.clone()).collect();
+            let right = || shares(view.facts.bundle(Role::ClientCa)) && refused(&chain, trusted, view).is_none();
+            let known = authority.is_some_and(|bundle| !bundle.certificates.is_empty());
+            if own && known && !shares(authority) && !right() {
                 let found = trusted.first().map_or_else(|| "nothing".to_owned(), |held| format!("{} sha256:{}", held.certificate.subject, held.certificate.public_key.sha256));
                 let wanted = authority.map_or("", |bundle| bundle.file.as_str());
                 let message = format!("it trusts another CA than {wanted}: whoever uses it refuses the API server");

@@ -99,7 +99,9 @@ fn sha1(facts: &Facts, tally: &mut Tally) {
 
 fn post_quantum(facts: &Facts, tally: &mut Tally) {
     surveys(facts, tally, |endpoint, survey, tally| {
-        if !survey.groups.contains(&group_name(X25519MLKEM768)) {
+        if survey.groups.is_empty() && survey.accepts(Version::Tls13) {
+            tally.unknown(format!("{} speaks TLS 1.3 and did not say by which key exchange", endpoint.title()));
+        } else if !survey.groups.contains(&group_name(X25519MLKEM768)) {
             let message = format!("{} has no key exchange that withstands quantum computers", endpoint.title());
             let found = if survey.groups.is_empty() { "none of TLS 1.3".to_owned() } else { survey.groups.join(", ") };
             tally.breach(Breach::new(endpoint.title(), message).found(found).wanted("X25519MLKEM768"));

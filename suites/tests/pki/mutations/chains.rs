@@ -35,6 +35,11 @@ fn add(tree: &Tree, base: &str, more: &str) {
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
+        row("pods get the front-proxy CA", &["pki.chain.wrong-ca"], |tree| {
+            let manifest = "etc/kubernetes/manifests/kube-controller-manager.yaml";
+            let flag = "--root-ca-file=/etc/kubernetes/pki/";
+            tree.replace(manifest, &format!("{flag}ca.crt"), &format!("{flag}front-proxy-ca.crt"));
+        }),
         row("the API server's certificate is of the front proxy's CA", &["pki.chain.wrong-ca"], |tree| {
             by("apiserver", "front-proxy-ca")(tree)
         }),
