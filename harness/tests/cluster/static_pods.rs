@@ -169,7 +169,7 @@ pub(super) fn crashing(lab: &Lab) {
     let up = lab.try_up(name, spec);
     assert_eq!(up.code, Some(3), "{}", up.err);
     for part in [
-        "phase control-plane",
+        "phase wait-control-plane",
         "kube-scheduler on cp1",
         "exit code 1",
         "/etc/kubernetes/manifests/kube-scheduler.yaml",

@@ -363,7 +363,7 @@ impl Api {
         loop {
             match self.post("/v3/cluster/member/promote", &json!({ "ID": id })) {
                 Ok(_) => return Ok(()),
-                Err(_) if begun.elapsed() < patience => std::thread::sleep(Duration::from_millis(50)),
+                Err(_) if begun.elapsed() < patience => std::thread::sleep(Duration::from_millis(20)),
                 Err(error) => return Err(error),
             }
         }

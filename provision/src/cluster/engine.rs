@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +14,7 @@ use super::plan::{Plan, PlannedHost, Role};
 use super::rootless::RootlessError;
 use super::spec::{BadSpec, Durability, EtcdTopology};
 use crate::assets::{self, Missing, Program, Programs, Project, Release, Request};
-use crate::control_plane::{Component, ControlPlane, EtcdServers};
+use crate::control_plane::{Component, ControlPlane, EtcdServers, since};
 use crate::host::pod::MANIFESTS;
 use crate::host::unit::{Exit, Ready, Restart, State, Unit};
 use crate::host::{ExecError, Host, HostError, HostSpec};
@@ -29,6 +30,8 @@ use crate::shared_certs::SharedCertsError;
 pub(super) const PATIENCE: Duration = Duration::from_mins(4);
 /// Where programs are in a host.
 pub(super) const PROGRAMS: &str = "/usr/local/bin";
+/// etcd's flag for how many members may learn at a time, since 3.6; without, it is one.
+pub(super) const MAX_LEARNERS: &str = "max-learners";
 /// The name of this very program in a host.
 const SEAWORTHY: &str = "seaworthy";
 
@@ -365,6 +368,14 @@ impl<'a> Engine<'a> {
         if self.plan().spec.durability == Durability::Fast {
             plane.extra.etcd.push(("unsafe-no-fsync".to_owned(), "true".to_owned()));
         }
+        // All members must say the same.
+        let planes: Vec<_> = self.plan().of(Role::ControlPlane).collect();
+        let stacked = matches!(plane.etcd, EtcdServers::Local { .. });
+        let known = planes.iter().all(|one| since(3, 6, 0).has(&one.release.etcd));
+        let given = plane.extra.etcd.iter().any(|(flag, _)| flag == MAX_LEARNERS);
+        if stacked && planes.len() > 2 && known && !given {
+            plane.extra.etcd.push((MAX_LEARNERS.to_owned(), (planes.len() - 1).to_string()));
+        }
         Ok((spec, plane))
     }
 
@@ -440,13 +451,17 @@ impl<'a> Engine<'a> {
     ) -> Result<(), EngineError> {
         std::thread::scope(|scope| {
             let work = &work;
-            let all: Vec<_> = hosts.iter().map(|host| scope.spawn(move || work(host))).collect();
-            let ended: Vec<_> = all.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
-            ended.into_iter().try_for_each(|one| {
-                one.unwrap_or_else(|_| Err(EngineError::Preflight("a defect of seaworthy: it panicked".to_owned())))
-            })
+            ended(hosts.iter().map(|host| scope.spawn(move || work(host))).collect())
         })
     }
+}
+
+/// Waits until all are through, and tells the first error.
+pub(super) fn ended(all: Vec<ScopedJoinHandle<'_, Result<(), EngineError>>>) -> Result<(), EngineError> {
+    let ended: Vec<_> = all.into_iter().map(ScopedJoinHandle::join).collect();
+    ended.into_iter().try_for_each(|one| {
+        one.unwrap_or_else(|_| Err(EngineError::Preflight("a defect of seaworthy: it panicked".to_owned())))
+    })
 }
 
 /// Waits until a unit of a host is ready.

@@ -88,31 +88,35 @@ pub(super) fn etcd(engine: &Engine<'_>) -> Result<(), EngineError> {
         }
         let first = engine.plan().first();
         let (_, plane) = engine.control_plane(first)?;
-        return start(engine, first, &plane, &["etcd"]);
+        return begin(engine, first, &plane, &["etcd"]);
     }
-    engine.each(&members, |member| {
-        let plane = engine.etcd_member(member)?;
-        start(engine, member, &plane, &["etcd"])
-    })
+    engine.each(&members, |member| begin(engine, member, &engine.etcd_member(member)?, &["etcd"]))?;
+    engine.each(&members, |member| await_unit(&engine.host(member)?, "etcd"))
 }
 
 pub(super) fn control_plane(engine: &Engine<'_>) -> Result<(), EngineError> {
-    let first = engine.plan().first();
-    let (_, plane) = engine.control_plane(first)?;
-    start(engine, first, &plane, &["kube-apiserver"])?;
-    start(engine, first, &plane, &["kube-controller-manager", "kube-scheduler"])
+    components(engine, engine.plan().first())
 }
 
-/// Starts components of a control plane at once, and waits until all are ready.
-pub(super) fn start(
-    engine: &Engine<'_>,
-    planned: &PlannedHost,
-    plane: &ControlPlane,
-    names: &[&str],
-) -> Result<(), EngineError> {
-    begin(engine, planned, plane, names)?;
+/// Starts the API server beside etcd, and what needs its rules once it has made them. Nobody waits for those here: objects
+/// and other control planes need the API server alone.
+pub(super) fn components(engine: &Engine<'_>, planned: &PlannedHost) -> Result<(), EngineError> {
+    let (_, plane) = engine.control_plane(planned)?;
     let host = engine.host(planned)?;
-    names.iter().try_for_each(|name| await_unit(&host, name))
+    begin(engine, planned, &plane, &["kube-apiserver"])?;
+    if matches!(plane.etcd, EtcdServers::Local { .. }) {
+        await_unit(&host, "etcd")?;
+    }
+    await_unit(&host, "kube-apiserver")?;
+    begin(engine, planned, &plane, &["kube-controller-manager", "kube-scheduler"])
+}
+
+pub(super) fn wait_control_plane(engine: &Engine<'_>) -> Result<(), EngineError> {
+    for planned in engine.plan().of(Role::ControlPlane) {
+        let host = engine.host(planned)?;
+        ["kube-controller-manager", "kube-scheduler"].iter().try_for_each(|name| await_unit(&host, name))?;
+    }
+    Ok(())
 }
 
 /// Starts components of a control plane.

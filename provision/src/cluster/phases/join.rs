@@ -1,9 +1,10 @@
 //! The control planes after the first: kubeadm's `join --control-plane`.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 
 use crate::cluster::api::{Api, Member};
-use crate::cluster::engine::{Engine, EngineError, PATIENCE, await_unit, file};
+use crate::cluster::engine::{Engine, EngineError, MAX_LEARNERS, PATIENCE, await_unit, ended, file};
 use crate::cluster::plan::{PlannedHost, Role};
 use crate::control_plane::EtcdServers;
 use crate::pki::{Did, issue, kubeconfigs};
@@ -20,15 +21,28 @@ pub(super) fn control_planes(engine: &Engine<'_>) -> Result<(), EngineError> {
         }
         Ok(())
     })?;
-    // One after the other: etcd takes one member that learns at a time.
-    let stacked = matches!(engine.control_plane(engine.plan().first())?.1.etcd, EtcdServers::Local { .. });
-    if stacked {
-        others.iter().try_for_each(|host| etcd(engine, host))?;
+    let (_, first) = engine.control_plane(engine.plan().first())?;
+    if !matches!(first.etcd, EtcdServers::Local { .. }) {
+        return engine.each(&others, |host| control_plane::components(engine, host));
     }
-    engine.each(&others, |host| {
-        let (_, plane) = engine.control_plane(host)?;
-        control_plane::start(engine, host, &plane, &["kube-apiserver"])?;
-        control_plane::start(engine, host, &plane, &["kube-controller-manager", "kube-scheduler"])
+    let flag = first.extra.etcd.iter().rfind(|(flag, _)| flag == MAX_LEARNERS);
+    let learners = flag.and_then(|(_, value)| value.parse().ok()).unwrap_or(NonZeroUsize::MIN);
+    let etcd = leader(engine)?;
+    std::thread::scope(|scope| {
+        let mut joining = Vec::new();
+        for together in others.chunks(learners.get()) {
+            // All are added before one of them votes: etcd takes nobody while a voter is connected for less than 5 s.
+            together.iter().try_for_each(|host| add(&etcd, host))?;
+            for &host in together {
+                learn(engine, &etcd, host)?;
+                promote(&etcd, host)?;
+                joining.push(scope.spawn(move || {
+                    await_unit(&engine.host(host)?, "etcd")?;
+                    control_plane::components(engine, host)
+                }));
+            }
+        }
+        ended(joining)
     })
 }
 
@@ -58,35 +72,54 @@ fn certificates(engine: &Engine<'_>, planned: &PlannedHost) -> Result<(), Engine
     Ok(())
 }
 
-/// Joins a member to etcd: it learns, has caught up, votes.
-fn etcd(engine: &Engine<'_>, planned: &PlannedHost) -> Result<(), EngineError> {
+/// etcd's first member, as a client of its administrator's.
+fn leader(engine: &Engine<'_>) -> Result<Api, EngineError> {
     let first = engine.plan().first();
-    let (_, leader) = engine.control_plane(first)?;
-    let pki = engine.outside(&engine.host(first)?, &leader.pki);
+    let (_, plane) = engine.control_plane(first)?;
+    let pki = engine.outside(&engine.host(first)?, &plane.pki);
     let server = format!("https://{}", SocketAddr::new(first.address(), 2379));
-    let api = Api::of_files(server, &pki.join("etcd/ca.crt"), &pki.join("etcd/healthcheck-client"))?;
-    let peer = format!("https://{}", SocketAddr::new(planned.address(), 2380));
-    let ours = |members: &[Member]| members.iter().find(|member| member.peer == peer).cloned();
-    let mut members = api.etcd_members()?;
-    if ours(&members).is_none() {
-        api.etcd_add_learner(&peer)?;
-        members = api.etcd_members()?;
+    Ok(Api::of_files(server, &pki.join("etcd/ca.crt"), &pki.join("etcd/healthcheck-client"))?)
+}
+
+fn peer(planned: &PlannedHost) -> String {
+    format!("https://{}", SocketAddr::new(planned.address(), 2380))
+}
+
+/// The host's member of etcd, if there is one.
+fn member(etcd: &Api, planned: &PlannedHost) -> Result<Option<Member>, EngineError> {
+    let peer = peer(planned);
+    Ok(etcd.etcd_members()?.into_iter().find(|member| member.peer == peer))
+}
+
+/// Adds the host's member to etcd, to learn.
+fn add(etcd: &Api, planned: &PlannedHost) -> Result<(), EngineError> {
+    match member(etcd, planned)? {
+        Some(_) => Ok(()),
+        None => Ok(etcd.etcd_add_learner(&peer(planned))?),
+    }
+}
+
+/// Starts the host's member of etcd. While it learns it never says that it is ready.
+fn learn(engine: &Engine<'_>, etcd: &Api, planned: &PlannedHost) -> Result<(), EngineError> {
+    let host = engine.host(planned)?;
+    if host.client().status()?.iter().any(|status| status.unit.name == "etcd") {
+        return Ok(());
     }
     let (_, mut plane) = engine.control_plane(planned)?;
     if let EtcdServers::Local { joins, .. } = &mut plane.etcd {
-        // The one that is new has no name yet: etcd knows it by its URL.
-        let name = |member: &Member| if member.peer == peer { planned.name.clone() } else { member.name.clone() };
-        *joins = members.iter().map(|member| (name(member), member.peer.clone())).collect();
+        // One that has not started yet has no name: etcd knows it by its URL.
+        let planned = |member: &Member| engine.plan().of(Role::ControlPlane).find(|host| peer(host) == member.peer);
+        let name = |member: &Member| planned(member).map_or_else(|| member.name.clone(), |host| host.name.clone());
+        *joins = etcd.etcd_members()?.iter().map(|member| (name(member), member.peer.clone())).collect();
         joins.sort();
     }
-    let host = engine.host(planned)?;
-    let running = host.client().status()?.iter().any(|status| status.unit.name == "etcd");
-    if !running {
-        // A member that learns never says that it is ready.
-        control_plane::begin(engine, planned, &plane, &["etcd"])?;
+    control_plane::begin(engine, planned, &plane, &["etcd"])
+}
+
+/// Has the host's member vote, once it has caught up.
+fn promote(etcd: &Api, planned: &PlannedHost) -> Result<(), EngineError> {
+    match member(etcd, planned)?.filter(|member| member.learner) {
+        Some(learner) => Ok(etcd.etcd_promote(&learner.id, PATIENCE)?),
+        None => Ok(()),
     }
-    if let Some(member) = ours(&api.etcd_members()?).filter(|member| member.learner) {
-        api.etcd_promote(&member.id, PATIENCE)?;
-    }
-    await_unit(&host, "etcd")
 }

@@ -32,7 +32,7 @@ const fn phase(name: &'static str, about: &'static str, run: fn(&Engine<'_>) -> 
 }
 
 /// All phases, in order.
-pub static PHASES: [Phase; 18] = [
+pub static PHASES: [Phase; 19] = [
     phase("preflight", "see that the machine can carry the cluster", hosts::preflight),
     phase("hosts", "make the hosts and the links between them", hosts::hosts),
     phase("certs", "issue the PKI of the first control plane", control_plane::certs),
@@ -45,6 +45,7 @@ pub static PHASES: [Phase; 18] = [
     phase("bootstrap-token", "let nodes in: token, cluster-info and rules", objects::bootstrap_token),
     phase("upload-certs", "share the certificates, encrypted", objects::upload_certs),
     phase("control-plane-join", "join the other control planes: certificates, etcd, components", join::control_planes),
+    phase("wait-control-plane", "wait until every control plane is ready", control_plane::wait_control_plane),
     phase("kubelet-start", "start containerd and the kubelets, which join by TLS bootstrap", nodes::kubelet_start),
     phase("mark-control-plane", "label and taint the control planes that are nodes", objects::mark_control_plane),
     phase("kubelet-finalize", "let kubelets use the certificates that they rotate", nodes::kubelet_finalize),

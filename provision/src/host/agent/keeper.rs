@@ -12,9 +12,11 @@ use super::{Shared, probe, spawn};
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// How long a unit must run for its pauses to begin anew.
 const SETTLED: Duration = Duration::from_secs(10);
-/// How often it is asked: until it is ready at first, at most, and afterwards.
+/// The pause between questions until it is ready, at least and at most, and afterwards.
 const ASK: (Duration, Duration, Duration) =
     (Duration::from_millis(20), Duration::from_millis(200), Duration::from_secs(2));
+/// The pause grows with the time that it already took, of which it is this part: who waits for it loses no more.
+const PART: u32 = 40;
 
 /// Keeps a unit for as long as its life is this one, and it is wanted or runs.
 pub(super) fn keep(shared: &Arc<Shared>, name: &str, life: u64) {
@@ -63,7 +65,8 @@ pub(super) fn keep(shared: &Arc<Shared>, name: &str, life: u64) {
 
 /// Watches a unit until it has ended.
 fn watch(shared: &Shared, name: &str, life: u64) {
-    let (mut interval, mut next) = (ASK.0, Instant::now() + ASK.0);
+    let mut begun = Instant::now();
+    let mut next = begun + ASK.0;
     let mut units = shared.lock();
     loop {
         let Some(kept) = units.kept.get_mut(name).filter(|kept| kept.life == life) else { return };
@@ -81,6 +84,8 @@ fn watch(shared: &Shared, name: &str, life: u64) {
         };
         drop(units);
         let answer = probe::ask(&question);
+        let now = Instant::now();
+        let mut pause = ((now - begun) / PART).clamp(ASK.0, ASK.1);
         units = shared.lock();
         if let Some(kept) = units.kept.get_mut(name).filter(|kept| kept.life == life && kept.pid == Some(pid)) {
             let was = kept.ready;
@@ -89,14 +94,15 @@ fn watch(shared: &Shared, name: &str, life: u64) {
             if kept.ready {
                 kept.crashes = 0;
             }
-            interval = if kept.ready { ASK.2 } else { (interval * 5 / 4).min(ASK.1) };
-            if was && !kept.ready {
-                interval = ASK.0;
+            if kept.ready {
+                pause = ASK.2;
+            } else if was {
+                (begun, pause) = (now, ASK.0);
             }
             if was != kept.ready {
                 shared.changed.notify_all();
             }
         }
-        next = Instant::now() + interval;
+        next = now + pause;
     }
 }
