@@ -287,23 +287,38 @@ pub fn fault_timer_main(arguments: &[OsString]) -> Option<ExitCode> {
     let folder = Path::new(folder);
     let clusters = super::folder::Clusters::at(folder.parent()?);
     let name = folder.file_name()?.to_str()?;
+    // Often enough to see a fault that was undone, or begun, meanwhile.
+    let often = Duration::from_millis(200);
     while let Ok(cluster) = clusters.open(name) {
-        let Ok(Some(end)) = cluster.kept().map(|kept| kept.faults.next_end()) else { break };
-        let left = end.duration_since(Timestamp::now());
-        if left.is_positive() {
-            // Often enough to see one that was undone, or begun, meanwhile.
-            std::thread::sleep(left.unsigned_abs().min(Duration::from_millis(200)));
-            continue;
-        }
         // Somebody may be at work on the cluster: then the next time.
-        if cluster.expire_faults().is_err() {
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        let pause = match cluster.kept().map(|kept| kept.faults.next_end()) {
+            Ok(Some(end)) => match end.duration_since(Timestamp::now()) {
+                left if left.is_positive() => left.unsigned_abs().min(often),
+                _ if cluster.expire_faults().is_ok() => continue,
+                _ => often,
+            },
+            Ok(None) if cluster.retire_timer().is_ok_and(|retired| retired) => break,
+            Ok(None) => often,
+            Err(_) => break,
+        };
+        std::thread::sleep(pause);
     }
     Some(ExitCode::SUCCESS)
 }
 
 impl Cluster {
+    /// Is nothing left to end? Then the timer is none from now on: who begins a timed fault starts another.
+    fn retire_timer(&self) -> Result<bool, EngineError> {
+        let _lock = self.lock()?;
+        let mut kept = self.kept()?;
+        if kept.faults.next_end().is_some() {
+            return Ok(false);
+        }
+        kept.timer = None;
+        self.keep(&kept)?;
+        Ok(true)
+    }
+
     fn expire_faults(&self) -> Result<(), EngineError> {
         let _lock = self.lock()?;
         let mut kept = self.kept()?;
