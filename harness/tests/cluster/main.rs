@@ -8,6 +8,7 @@
 
 mod audit;
 mod failures;
+mod faults;
 mod input;
 mod inventory;
 mod lab;
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     if boxed.is_some() || ignored || arguments.list {
         let prefix = boxed.unwrap_or_default();
         type Test = fn(&lab::Lab);
-        let tests: [(&str, Test); 18] = [
+        let tests: [(&str, Test); 19] = [
             ("one_control_plane_and_the_real_kubeadm", topologies::one),
             ("three_control_planes_lose_one_and_then_all", topologies::three),
             ("etcd_on_hosts_of_its_own", topologies::external_etcd),
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
             ("down_all_after_everything_was_killed", failures::down_all),
             ("a_component_that_crashes_is_shown", failures::crashing),
             ("a_full_disk_is_named", failures::disk_full),
+            ("faults_are_felt_listed_and_undone", faults::faults),
             ("what_cannot_be_is_refused_by_name", input::refused),
             ("without_programs_the_sources_are_named", input::without_programs),
         ];
