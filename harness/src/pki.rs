@@ -9,7 +9,8 @@ mod table;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use seaworthy_suites::{Node, Source};
+use seaworthy_checks::pki::Facts;
+use seaworthy_suites::Source;
 
 use crate::answer;
 use crate::cli::LayoutOptions;
@@ -97,21 +98,18 @@ impl Place {
     }
 
     /// Looks, once.
-    fn look(&self) -> Result<Node, Fault> {
-        let node = self.source()?.gather(true, &["pki"]);
-        if node.pki().credentials.is_empty() && node.pki().bundles.is_empty() {
+    fn look(&self) -> Result<Facts, Fault> {
+        let facts = self.source()?.pki();
+        if facts.credentials.is_empty() && facts.bundles.is_empty() {
             let fault = Fault::usage(format!("{} has no PKI that can be read", self.host.display()));
             return Err(fault.hint("run as root, or name another place with --host or --pki-dir"));
         }
-        Ok(node)
+        Ok(facts)
     }
 }
 
 /// The trust graph for a report, if there is anything to see.
-pub(crate) fn picture(
-    facts: &seaworthy_checks::pki::Facts,
-    now: jiff::Timestamp,
-) -> Option<seaworthy_reports::Picture> {
+pub(crate) fn picture(facts: &Facts, now: jiff::Timestamp) -> Option<seaworthy_reports::Picture> {
     let graph = facts.graph();
     let title = "Who signed what, who shows it, and who trusts it".to_owned();
     (!graph.nodes.is_empty()).then(|| seaworthy_reports::Picture { title, svg: graph::svg(&graph, now) })
@@ -121,17 +119,17 @@ pub(crate) fn run(command: &PkiCommand) -> Result<i32, Fault> {
     let now = jiff::Timestamp::now();
     let text = match command {
         PkiCommand::Expiry(options) => {
-            let node = options.place.look()?;
+            let facts = options.place.look()?;
             match options.output {
-                ExpiryOutput::Text => expiry::text(node.pki(), now),
-                ExpiryOutput::Json => expiry::json(node.pki(), now),
-                ExpiryOutput::Kubeadm => expiry::kubeadm(node.pki(), now),
-                ExpiryOutput::Prometheus => expiry::prometheus(node.pki(), now),
+                ExpiryOutput::Text => expiry::text(&facts, now),
+                ExpiryOutput::Json => expiry::json(&facts, now),
+                ExpiryOutput::Kubeadm => expiry::kubeadm(&facts, now),
+                ExpiryOutput::Prometheus => expiry::prometheus(&facts, now),
             }
         }
         PkiCommand::Export(options) => return export::serve(&options.place.source()?, options.listen),
         PkiCommand::Graph(options) => {
-            let graph = options.place.look()?.pki().graph();
+            let graph = options.place.look()?.graph();
             match options.output {
                 GraphOutput::Dot => graph::dot(&graph),
                 GraphOutput::Json => graph::json(&graph),
@@ -139,7 +137,7 @@ pub(crate) fn run(command: &PkiCommand) -> Result<i32, Fault> {
             }
         }
         PkiCommand::Plan(options) => {
-            plan::text(&options.place.look()?.pki().rotation_plan(now, options.within), options.within)
+            plan::text(&options.place.look()?.rotation_plan(now, options.within), options.within)
         }
     };
     answer::print(&text);

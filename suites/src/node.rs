@@ -174,6 +174,16 @@ impl Source {
         !matches!(self, Self::Recorded { .. })
     }
 
+    /// What the PKI is, asked now. Nothing of it is kept, and so nothing need be redacted: [`pki::Facts`] hold no secret.
+    #[must_use]
+    pub fn pki(&self) -> pki::Facts {
+        match self {
+            Self::Recorded { transcript, .. } => pki::Facts::read(transcript),
+            Self::Live { host, .. } => pki::Facts::read(host),
+            Self::Remote { host, .. } => pki::Facts::read(host),
+        }
+    }
+
     /// Asks the node everything that these suites need; `passive` leaves out all that does more than look.
     #[must_use]
     pub fn gather(&self, passive: bool, suites: &[&str]) -> Node {
