@@ -256,7 +256,7 @@ impl Flight {
     /// [`BadFlight`] when no further byte could mend it.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadFlight> {
         let mut flight = Self::default();
-        let mut messages = Vec::new();
+        let (mut messages, mut ended) = (Vec::new(), false);
         let mut records = Reader(bytes);
         while let [kind, rest @ ..] = records.0 {
             match *kind {
@@ -275,8 +275,7 @@ impl Flight {
             let Some(body) = record.framed(2) else { break };
             records = record;
             if *kind == RECORD_ALERT {
-                flight.alert = body.0.get(1).copied();
-                flight.complete = true;
+                (flight.alert, ended) = (body.0.get(1).copied(), true);
                 break;
             }
             if body.0.is_empty() {
@@ -291,8 +290,8 @@ impl Flight {
             messages = message;
             flight.message(kind, body)?;
         }
-        // An alert in the middle of it says how it ended.
-        flight.complete |= flight.alert.is_some();
+        // An alert in the middle of it says how it ended; what came before it was said.
+        flight.complete |= ended;
         Ok(flight)
     }
 
@@ -451,6 +450,16 @@ mod tests {
                 assert!(!Flight::parse(&records[..end]).unwrap().complete, "{end}");
             }
         }
+    }
+
+    #[test]
+    fn what_came_before_an_alert_was_said() {
+        let said = flight();
+        let without_end = &said[..said.len() - 4];
+        let read = Flight::parse(&[record(RECORD_HANDSHAKE, without_end), record(RECORD_ALERT, &[2, 116])].concat());
+        let read = read.unwrap();
+        assert_eq!((read.alert, read.complete), (Some(116), true));
+        assert_eq!((read.hello.map(|hello| hello.suite), read.chain.len()), (Some(0xc02f), 2));
     }
 
     #[test]

@@ -25,13 +25,17 @@ pub(crate) fn day(time: Timestamp) -> String {
 }
 
 /// When a certificate was made that a component makes for itself when it starts: client-go's `GenerateSelfSignedCertKey` names
-/// it `<host>@<unix time>`, by `<host>-ca@<unix time>`. `None` for any other.
+/// it `<host>@<unix time>`, by `<host>-ca@<unix time>`, and makes a key in between, which takes time. `None` for any other.
 pub(super) fn made_at(certificate: &Certificate) -> Option<Timestamp> {
     let (host, time) = certificate.subject.common_name()?.rsplit_once('@')?;
     let (issuer, issued) = certificate.issuer.common_name()?.rsplit_once('@')?;
-    let made = time.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok())?;
-    (issued == time && issuer.strip_suffix("-ca") == Some(host)).then_some(made)
+    let (made, issued): (i64, i64) = (time.parse().ok()?, issued.parse().ok()?);
+    let at_once = (0..=BETWEEN).contains(&made.checked_sub(issued)?);
+    (at_once && issuer.strip_suffix("-ca") == Some(host)).then(|| Timestamp::from_second(made).ok()).flatten()
 }
+
+/// The most seconds between a CA that is made on the spot and the certificate by it: a key of RSA, on a machine that is busy.
+const BETWEEN: i64 = 60;
 
 /// Did the component make it for itself, so that nobody else can verify it?
 pub(super) fn is_made_at_start(certificate: &Certificate) -> bool {
