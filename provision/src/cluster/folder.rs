@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -257,10 +258,22 @@ fn slot(folder: &Path) -> Option<u8> {
     std::fs::read_to_string(folder.join(SLOT)).ok()?.trim().parse().ok()
 }
 
+/// How long somebody else may hold a cluster before that is an error. Whoever was killed while a host was born holds it through the
+/// child that was just forked, until that one executes or sees that it is alone.
+const HELD: Duration = Duration::from_secs(3);
+
 fn lock(folder: &Path, name: &str) -> Result<Flock<File>, ClusterError> {
     let path = folder.join("lock");
-    let held = File::create(&path).map_err(file(&path))?;
-    Flock::lock(held, FlockArg::LockExclusiveNonblock).map_err(|_| ClusterError::Busy { name: name.to_owned() })
+    let mut unlocked = File::create(&path).map_err(file(&path))?;
+    let begun = Instant::now();
+    loop {
+        match Flock::lock(unlocked, FlockArg::LockExclusiveNonblock) {
+            Ok(held) => return Ok(held),
+            Err(_) if begun.elapsed() >= HELD => return Err(ClusterError::Busy { name: name.to_owned() }),
+            Err((back, _)) => unlocked = back,
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// A cluster, up or not.
