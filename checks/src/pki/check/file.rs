@@ -1,4 +1,4 @@
-//! Files: what is there, who may read it, and what is in it.
+//! Files: what is there, and what is in it.
 
 use super::*;
 use crate::fact::Fact;
@@ -6,7 +6,6 @@ use crate::host::{FileKind, Form, Oddity};
 use crate::pki::discover::{Component, Kind, Role};
 use crate::pki::facts::beside;
 use crate::pki::store::File;
-use crate::profile::PkiProfile;
 
 const CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 
@@ -58,37 +57,6 @@ enum Need {
     Key,
     AnyKey,
     Kubeconfig,
-}
-
-fn mode(mode: u32) -> String {
-    format!("{mode:04o}")
-}
-
-/// Does the distribution let its components read keys by group, or own them?
-fn component_users(facts: &Facts) -> bool {
-    facts.discovery.layouts.iter().any(|layout| layout.component_users)
-}
-
-/// May this user own keys and folders?
-fn may_own(facts: &Facts, uid: u32) -> bool {
-    uid == 0 || component_users(facts) || facts.discovery.layouts.iter().any(|layout| layout.owners.contains(&uid))
-}
-
-/// Files of a role, and all others in the PKI's folders.
-fn files(facts: &Facts) -> impl Iterator<Item = &File> {
-    facts.store.iter().filter(|file| file.stat.known().is_some_and(|stat| stat.kind == FileKind::File))
-}
-
-/// The folders of the PKI, and those that its files lie in, with their mode.
-fn folders(facts: &Facts) -> Vec<(String, crate::host::Stat)> {
-    let parents = facts.discovery.uses.iter().filter_map(|one| Some(one.file.rsplit_once('/')?.0.to_owned()));
-    let all: std::collections::BTreeSet<_> = facts.discovery.folders.iter().cloned().chain(parents).collect();
-    let all = all.into_iter().filter(|folder| !folder.is_empty());
-    all.filter_map(|folder| facts.store.folder(&folder).map(|stat| (folder, *stat))).collect()
-}
-
-fn restrict(path: &str, mode: &str) -> Remedy {
-    Remedy::new("Take the rights away.").command(format!("chmod {mode} {path}"))
 }
 
 fn presence() -> Vec<Check> {
@@ -213,162 +181,6 @@ fn presence() -> Vec<Check> {
 /// Is it a link that leads nowhere, or in a circle?
 fn dangling(file: &File) -> bool {
     file.link.is_some() && file.stat.known().is_none()
-}
-
-fn rights() -> Vec<Check> {
-    vec![
-        claim("pki.file.key-mode", "no private key can be read or changed by others than its owner", Of::Other, "keys", |view, tally| {
-            let group = if component_users(view.facts) { 0o040 } else { 0 };
-            for file in files(view.facts).filter(|file| file.has_key() && file.kubeconfig.is_none()) {
-                tally.look();
-                let open = file.open_to() & 0o066 & !group;
-                if open != 0 {
-                    let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
-                    let whom = if open & 0o006 != 0 { "anyone" } else { "its group" };
-                    let message = format!("{} holds a private key and is open to {whom}", file.path);
-                    tally.breach(Breach::new(&file.path, message).found(found).wanted("0600").at(&file.path, None));
-                }
-            }
-        })
-        .severity(Severity::Critical)
-        .label("file")
-        .label("CIS")
-        .alias("PKI-F01")
-        .alias("CIS 1.1.21")
-        .page(
-            "Whoever reads the key of a CA is the cluster's administrator, and whoever reads another key is who the certificate says.",
-            "Looks at the mode of every file with a private key, and at the modes of the folders above it: what nobody can get to is not open. An access list shows in the group's bits.",
-        )
-        .basis("CIS Kubernetes Benchmark 1.1.21", CIS)
-        .remedy(restrict("/etc/kubernetes/pki/*.key", "600")),
-        claim("pki.file.key-owner", "private keys belong to root, or to the component's own user", Of::Other, "keys", |view, tally| {
-            // A folder that was given alone is a copy, and belongs to whoever copied it.
-            for file in files(view.facts).filter(|file| file.has_key() && !view.facts.discovery.bare) {
-                let Some(stat) = file.stat.known() else { continue };
-                tally.look();
-                if !may_own(view.facts, stat.uid) {
-                    let message = format!("{} belongs to user {}", file.path, stat.uid);
-                    tally.breach(Breach::new(&file.path, message).found(stat.uid.to_string()).wanted("0").at(&file.path, None));
-                }
-            }
-        })
-        .label("file")
-        .label("CIS")
-        .alias("PKI-F01")
-        .alias("CIS 1.1.19")
-        .page(
-            "The owner of a file can give it any mode, and read it.",
-            "Looks at the owner of every file with a private key. k0s, MicroK8s and Talos have users for their components, who may own keys there.",
-        )
-        .basis("CIS Kubernetes Benchmark 1.1.19", CIS)
-        .remedy(Remedy::new("Give it to root.").command("chown root:root /etc/kubernetes/pki/*.key")),
-        claim("pki.file.certificate-mode", "nobody but their owner can change certificates", Of::Other, "certificates", |view, tally| {
-            for file in files(view.facts).filter(|file| !file.has_key() && file.kubeconfig.is_none()) {
-                tally.look();
-                if file.open_to() & 0o022 != 0 {
-                    let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
-                    let message = format!("{} can be changed by others than its owner", file.path);
-                    tally.breach(Breach::new(&file.path, message).found(found).wanted("0644").at(&file.path, None));
-                }
-            }
-        })
-        .label("file")
-        .label("CIS")
-        .alias("PKI-F02")
-        .alias("CIS 4.1.7")
-        .page(
-            "Whoever adds a CA to a bundle lets in whom they like.",
-            "Looks at the modes of files with certificates and public keys, and of the folders above them.",
-        )
-        .basis("CIS Kubernetes Benchmark 4.1.7", CIS)
-        .remedy(restrict("/etc/kubernetes/pki/*.crt", "644")),
-        claim("pki.file.certificate-mode-cis", "certificates can be read by their owner alone", Of::Other, "certificates", |view, tally| {
-            for file in files(view.facts).filter(|file| file.contents.known().is_some_and(|held| !held.certificates.is_empty())) {
-                tally.look();
-                let open = file.stat.known().map_or(0, |stat| stat.mode & 0o177);
-                if !file.has_key() && open != 0 {
-                    let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
-                    let message = format!("{} is open to others than its owner", file.path);
-                    tally.breach(Breach::new(&file.path, message).found(found).wanted("0600").at(&file.path, None));
-                }
-            }
-        })
-        .severity(Severity::Low)
-        .label("file")
-        .label("CIS")
-        .alias("PKI-F02")
-        .alias("CIS 1.1.20")
-        .only(&[PkiProfile::Cis, PkiProfile::Strict])
-        .page(
-            "A certificate is public, so that nothing is lost if others read it; the benchmark wants it all the same, and kubeadm writes 0644. It is judged with --pki-profile cis or strict alone.",
-            "Looks at the modes of files with certificates.",
-        )
-        .basis("CIS Kubernetes Benchmark 1.1.20", CIS)
-        .remedy(restrict("/etc/kubernetes/pki/*.crt", "600")),
-        claim("pki.file.kubeconfig-mode", "no kubeconfig with credentials is open to others than its owner", Of::Other, "kubeconfigs", |view, tally| {
-            for file in files(view.facts).filter(|file| file.kubeconfig.is_some()) {
-                let credentials = file.has_key()
-                    || file.kubeconfig.iter().flat_map(|config| &config.users).any(|user| user.has_token || user.has_login);
-                tally.look();
-                if credentials && file.open_to() & 0o077 != 0 {
-                    let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
-                    let message = format!("{} holds credentials and is open to others than its owner", file.path);
-                    tally.breach(Breach::new(&file.path, message).found(found).wanted("0600").at(&file.path, None));
-                }
-            }
-        })
-        .label("file")
-        .label("CIS")
-        .alias("PKI-F03")
-        .alias("CIS 1.1.13")
-        .alias("CIS 1.1.15")
-        .alias("CIS 1.1.17")
-        .alias("CIS 4.1.5")
-        .page(
-            "A kubeconfig with a key in it is a key: admin.conf is the cluster.",
-            "Looks at the modes of kubeconfigs that hold a key, a token or a password, and of the folders above them.",
-        )
-        .basis("CIS Kubernetes Benchmark 1.1.13 to 1.1.18", CIS)
-        .remedy(restrict("/etc/kubernetes/*.conf", "600")),
-        claim("pki.file.folder-mode", "nobody but their owner can add files to the PKI's folders", Of::Other, "folders", |view, tally| {
-            for (folder, stat) in folders(view.facts) {
-                tally.look();
-                if stat.mode & 0o022 != 0 {
-                    let message = format!("{folder} can be written by others than its owner");
-                    tally.breach(Breach::new(&folder, message).found(mode(stat.mode)).wanted("0755").at(&folder, None));
-                }
-            }
-        })
-        .label("file")
-        .label("CIS")
-        .alias("PKI-F04")
-        .page(
-            "Who may write a folder may replace every file in it, whatever their modes are.",
-            "Looks at the modes of the PKI's folders.",
-        )
-        .basis("CIS Kubernetes Benchmark 1.1.19", CIS)
-        .remedy(restrict("/etc/kubernetes/pki", "755")),
-        claim("pki.file.folder-owner", "the PKI's folders belong to root, or to the component's own user", Of::Other, "folders", |view, tally| {
-            for (folder, stat) in folders(view.facts).into_iter().filter(|_| !view.facts.discovery.bare) {
-                tally.look();
-                if !may_own(view.facts, stat.uid) {
-                    let message = format!("{folder} belongs to user {}", stat.uid);
-                    tally.breach(Breach::new(&folder, message).found(stat.uid.to_string()).wanted("0").at(&folder, None));
-                }
-            }
-        })
-        .severity(Severity::Medium)
-        .label("file")
-        .label("CIS")
-        .alias("PKI-F04")
-        .alias("CIS 1.1.19")
-        .page(
-            "The owner of a folder may replace what is in it.",
-            "Looks at the owners of the PKI's folders; those of distributions with users for their components are known.",
-        )
-        .basis("CIS Kubernetes Benchmark 1.1.19", CIS)
-        .remedy(Remedy::new("Give it to root.").command("chown -R root:root /etc/kubernetes/pki")),
-    ]
 }
 
 /// Files that are read once, when a component starts, and by whom. The others are read again: certificates, CAs of clients.
@@ -612,5 +424,5 @@ fn contents() -> Vec<Check> {
 
 /// The family's checks.
 pub(super) fn checks() -> Vec<Check> {
-    [presence(), rights(), strays(), contents()].into_iter().flatten().collect()
+    [presence(), strays(), contents()].into_iter().flatten().collect()
 }

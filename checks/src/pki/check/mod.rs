@@ -7,6 +7,7 @@ mod file;
 mod flag;
 mod key;
 mod kubeconfig;
+mod rights;
 mod role;
 mod usage;
 mod validity;
@@ -27,6 +28,7 @@ const RFC5280: &str = "https://www.rfc-editor.org/rfc/rfc5280";
 pub fn checks() -> Vec<Check> {
     let families = [
         file::checks,
+        rights::checks,
         key::checks,
         certificate::checks,
         chain::checks,
