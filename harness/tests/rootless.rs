@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use seaworthy_provision::assets::{Cache, Program, Release, Request, Source, find};
+use seaworthy_provision::assets::{Release, Request, find};
 
 /// `nobody` and `nogroup`.
 const NOBODY: u32 = 65534;
@@ -22,16 +22,8 @@ struct User {
 
 impl User {
     fn new() -> Option<Self> {
-        let request = Request {
-            release: Release::newest(),
-            programs: PROGRAMS.iter().map(|name| Program::named(name).unwrap()).collect(),
-            sources: vec![Source::Cache],
-            directory: None,
-            path: Vec::new(),
-            cache: Cache::of_user()?,
-            mirror: None,
-        };
-        let found = find(&request).ok().filter(|_| nix::unistd::geteuid().is_root());
+        let found =
+            find(&Request::here(Release::newest(), &PROGRAMS)?).ok().filter(|_| nix::unistd::geteuid().is_root());
         let Some(found) = found else {
             let what = format!("root, and `seaworthy assets fetch {}`", PROGRAMS.join(" "));
             assert!(std::env::var_os("SEAWORTHY_REQUIRE").is_none(), "this test needs {what}");

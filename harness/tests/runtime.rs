@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::sched::{CloneFlags, setns};
-use seaworthy_provision::assets::{Cache, Program, Programs, Release, Request, Source, find};
+use seaworthy_provision::assets::{Programs, Release, Request, find};
 use seaworthy_provision::host::unit::{Ready, Restart, Unit};
 use seaworthy_provision::host::{Host, HostSpec, host_main};
 use seaworthy_provision::image::{Part, REPOSITORY, Store, workload};
@@ -41,16 +41,7 @@ fn main() -> ExitCode {
 fn programs() -> Option<Programs> {
     let names =
         ["containerd", "containerd-shim-runc-v2", "runc", "bridge", "host-local", "loopback", "portmap", "kubelet"];
-    let request = Request {
-        release: Release::newest(),
-        programs: names.iter().map(|name| Program::named(name).unwrap()).collect(),
-        sources: vec![Source::Path, Source::Cache],
-        directory: None,
-        path: std::env::split_paths(&std::env::var_os("PATH")?).collect(),
-        cache: Cache::of_user()?,
-        mirror: None,
-    };
-    let found = find(&request).map_err(|missing| println!("{missing}"));
+    let found = find(&Request::here(Release::newest(), &names)?).map_err(|missing| println!("{missing}"));
     let found = found.ok().filter(|_| nix::unistd::geteuid().is_root());
     if found.is_none() {
         let what = "root, containerd, runc, containernetworking-plugins and `seaworthy assets fetch kubelet`";

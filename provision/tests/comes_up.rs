@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
+mod zeros;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use seaworthy_provision::assets::{Cache, Program, Programs, Release, Request, Source, find};
+use seaworthy_provision::assets::{Programs, Release, Request, find};
 use seaworthy_provision::bootstrap::{Token, objects};
 use seaworthy_provision::control_plane::{ControlPlane, EtcdServers, ExtraFlags};
 use seaworthy_provision::kubeadm;
@@ -16,6 +18,7 @@ use seaworthy_provision::pki::{Algorithm, Etcd, Spec, issue, kubeconfigs};
 use seaworthy_provision::shared_certs::{self, CertificateKey};
 use seaworthy_provision::upload;
 use serde_json::{Value, json};
+use zeros::without_zeros;
 
 fn required(what: &str) {
     assert!(std::env::var_os("SEAWORTHY_REQUIRE").is_none(), "this test needs {what}");
@@ -25,16 +28,7 @@ fn required(what: &str) {
 /// The programs that `seaworthy assets fetch` left in the cache.
 fn programs() -> Option<Programs> {
     let names = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kubeadm"];
-    let request = Request {
-        release: Release::newest(),
-        programs: names.iter().map(|name| Program::named(name).unwrap()).collect(),
-        sources: vec![Source::Cache],
-        directory: None,
-        path: Vec::new(),
-        cache: Cache::of_user()?,
-        mirror: None,
-    };
-    let found = find(&request).ok().filter(|_| nix::unistd::geteuid().is_root());
+    let found = find(&Request::here(Release::newest(), &names)?).ok().filter(|_| nix::unistd::geteuid().is_root());
     if found.is_none() {
         required(&format!("root, and `seaworthy assets fetch {}`", names.join(" ")));
     }
@@ -211,23 +205,4 @@ fn plain(text: &str) -> Vec<Value> {
         }
     }
     all
-}
-
-/// Without what Go writes for nothing at all. `false` says something where it is a pointer, as in the kubelet's `enabled`.
-fn without_zeros(value: Value) -> Value {
-    let zero = |key: &str, value: &Value| match value {
-        Value::Null => true,
-        Value::Bool(false) => key != "enabled",
-        Value::Number(number) => number.as_u64() == Some(0),
-        Value::String(text) => matches!(text.as_str(), "" | "0" | "0s"),
-        Value::Object(map) => map.is_empty(),
-        _ => false,
-    };
-    match value {
-        Value::Object(map) => {
-            let kept = map.into_iter().map(|(key, value)| (key, without_zeros(value)));
-            kept.filter(|(key, value)| !zero(key, value)).collect()
-        }
-        other => other,
-    }
 }

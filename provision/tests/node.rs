@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
+mod zeros;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,7 +14,8 @@ use seaworthy_provision::image::{Part, REPOSITORY};
 use seaworthy_provision::node::kubelet::{Cluster, Host, Kubelet};
 use seaworthy_provision::node::proxy::{Mode, Proxy};
 use seaworthy_provision::node::{Deviation, dns_address};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use zeros::without_zeros;
 
 const CLUSTER: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: v1.37.2\n";
 const USERS_KUBELET: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 50\n\
@@ -59,25 +62,6 @@ impl Kubeadm {
 
 fn yaml(text: &str) -> Value {
     serde_saphyr::from_str(text).unwrap()
-}
-
-/// Without what Go writes for nothing at all. `false` says something where it is a pointer, as in the kubelet's `enabled`.
-fn without_zeros(value: Value) -> Value {
-    let zero = |key: &str, value: &Value| match value {
-        Value::Null => true,
-        Value::Bool(false) => key != "enabled",
-        Value::Number(number) => number.as_u64() == Some(0),
-        Value::String(text) => matches!(text.as_str(), "" | "0" | "0s"),
-        Value::Object(map) => map.is_empty(),
-        _ => false,
-    };
-    match value {
-        Value::Object(map) => {
-            let kept = map.into_iter().map(|(key, value)| (key, without_zeros(value)));
-            Value::Object(kept.filter(|(key, value)| !zero(key, value)).collect::<Map<_, _>>())
-        }
-        other => other,
-    }
 }
 
 fn services() -> IpNet {

@@ -23,7 +23,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use seaworthy_checks::host::{Cluster, Layout, LiveHost, Recorder};
 use seaworthy_checks::pki::{Facts, View, checks};
 use seaworthy_checks::{Profile, Verdict};
-use seaworthy_provision::assets::{Cache, Program, Programs, Release, Request, Source, find};
+use seaworthy_provision::assets::{Programs, Release, Request, find};
 use seaworthy_provision::bootstrap::{Token, objects};
 use seaworthy_provision::control_plane::{ControlPlane, EtcdServers, ExtraFlags};
 use seaworthy_provision::pki::{Algorithm, Spec, issue, kubeconfigs};
@@ -34,16 +34,7 @@ const ADDRESS: &str = "10.0.0.11";
 /// The programs that `seaworthy assets fetch` left in the cache.
 fn programs() -> Option<Programs> {
     let names = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
-    let request = Request {
-        release: Release::newest(),
-        programs: names.iter().map(|name| Program::named(name).unwrap()).collect(),
-        sources: vec![Source::Cache],
-        directory: None,
-        path: Vec::new(),
-        cache: Cache::of_user()?,
-        mirror: None,
-    };
-    let found = find(&request).ok().filter(|_| nix::unistd::geteuid().is_root());
+    let found = find(&Request::here(Release::newest(), &names)?).ok().filter(|_| nix::unistd::geteuid().is_root());
     if found.is_none() {
         let what = format!("root, and `seaworthy assets fetch {}`", names.join(" "));
         assert!(std::env::var_os("SEAWORTHY_REQUIRE").is_none(), "this test needs {what}");

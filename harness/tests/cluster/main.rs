@@ -18,7 +18,7 @@ mod topologies;
 use std::process::{Command, ExitCode};
 
 use libtest_mimic::{Arguments, Trial};
-use seaworthy_provision::assets::{Cache, Program, Release, Request, Source, find};
+use seaworthy_provision::assets::{Release, Request, find};
 
 /// Set in the box: what names of clusters begin with, since cgroups are the machine's.
 const BOX: &str = "SEAWORTHY_BOX";
@@ -77,16 +77,8 @@ fn main() -> ExitCode {
 fn is_possible(release: &Release) -> bool {
     let names = "etcd etcdctl kube-apiserver kube-controller-manager kube-scheduler kubectl kubeadm kubelet kube-proxy coredns \
         containerd containerd-shim-runc-v2 runc bridge host-local loopback portmap haproxy";
-    let request = |cache| Request {
-        release: release.clone(),
-        programs: names.split_whitespace().map(|name| Program::named(name).unwrap()).collect(),
-        sources: vec![Source::Path, Source::Cache],
-        directory: None,
-        path: std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),
-        cache,
-        mirror: None,
-    };
-    let missing = match Cache::of_user().map(|cache| find(&request(cache))) {
+    let names: Vec<_> = names.split_whitespace().collect();
+    let missing = match Request::here(release.clone(), &names).map(|request| find(&request)) {
         Some(Ok(_)) if nix::unistd::geteuid().is_root() => return true,
         Some(Err(missing)) => missing.to_string(),
         _ => "root and a HOME".to_owned(),

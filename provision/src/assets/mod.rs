@@ -70,6 +70,23 @@ pub struct Request {
     pub mirror: Option<String>,
 }
 
+impl Request {
+    /// Asks for programs by their names, as PATH and the user's cache have them: where nothing is to be fetched. `None` without a
+    /// home for a cache, or if a name is no program's.
+    #[must_use]
+    pub fn here(release: Release, names: &[&str]) -> Option<Self> {
+        Some(Self {
+            release,
+            programs: names.iter().map(|name| Program::named(name)).collect::<Option<_>>()?,
+            sources: vec![Source::Path, Source::Cache],
+            directory: None,
+            path: std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),
+            cache: Cache::of_user()?,
+            mirror: None,
+        })
+    }
+}
+
 /// How a fetch is coming along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<'a> {

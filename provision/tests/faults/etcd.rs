@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use seaworthy_provision::assets::{Cache, Program, Release, Request, Source, find};
+use seaworthy_provision::assets::{Release, Request, find};
 use seaworthy_provision::fault::disk::Settings;
 use serde_json::{Value, json};
 
@@ -25,16 +25,9 @@ pub(crate) const TRIALS: &[(&str, fn())] = &[
 pub(crate) const FIGURES: (&str, fn()) = ("figures: etcd on the disk beside etcd on the folder", figures);
 
 fn program() -> Option<PathBuf> {
-    let request = Request {
-        release: Release::newest(),
-        programs: vec![Program::named("etcd").unwrap()],
-        sources: vec![Source::Cache],
-        directory: None,
-        path: Vec::new(),
-        cache: Cache::of_user()?,
-        mirror: None,
-    };
-    let found = find(&request).ok().and_then(|found| found.path("etcd").map(Path::to_owned));
+    let found = find(&Request::here(Release::newest(), &["etcd"])?)
+        .ok()
+        .and_then(|found| found.path("etcd").map(Path::to_owned));
     if found.is_none() {
         crate::required("`seaworthy assets fetch etcd`");
     }

@@ -9,6 +9,7 @@ use crate::cluster::plan::{HARBOR, PlannedHost, Role};
 use crate::cluster::spec::{Durability, LoadBalancer};
 use crate::host::Host;
 use crate::host::unit::Ready;
+use crate::manifest::Additions;
 
 /// The least room on the disk of the cluster's folder and of the images, in bytes.
 const ROOM: u64 = 2 << 30;
@@ -25,6 +26,14 @@ pub(super) fn preflight(engine: &Engine<'_>) -> Result<(), EngineError> {
     }
     if plan.spec.durability == Durability::Fast {
         engine.note("durability is fast: etcd does not wait for the disk, and a power cut loses what it acknowledged");
+    }
+    if !plan.spec.has_static_pods() {
+        let added = Additions::of(&engine.configuration.cluster);
+        for (name, _) in added.into_iter().filter(|(_, one)| *one != Additions::default()) {
+            engine.note(&format!(
+                "{name} goes without its extraEnvs and extraVolumes, which are of static pods: --static-pods"
+            ));
+        }
     }
     for (kind, count) in [("control planes", plan.spec.control_planes), ("members of etcd", plan.spec.etcd_hosts())] {
         if count > 0 && count.is_multiple_of(2) {
