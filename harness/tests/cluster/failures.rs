@@ -88,10 +88,13 @@ pub(super) fn down_all(lab: &Lab) {
 }
 
 pub(super) fn crashing(lab: &Lab) {
-    let spec = format!("{QUICK}  apiServer: {{extraArgs: [{{name: no-such-flag, value: 'on'}}]}}\n");
+    let spec = format!(
+        "{QUICK}  apiServer: {{extraArgs: [{{name: no-such-flag, value: 'on'}}], extraEnvs: [{{name: A, value: b}}]}}\n"
+    );
     let up = lab.try_up("crash", &spec);
     assert_eq!(up.code, Some(3), "{}", up.err);
     for part in [
+        "note: kube-apiserver goes without its extraEnvs",
         "phase control-plane",
         "kube-apiserver on cp1",
         "exit code 1",
