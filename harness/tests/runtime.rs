@@ -87,7 +87,8 @@ fn get(to: SocketAddr, path: &str) -> Option<String> {
 
 fn unit(name: &str, argv: Vec<String>, ready: Ready) -> Unit {
     let (env, listen, cgroup) = (BTreeMap::new(), Vec::new(), Some(name.to_owned()));
-    Unit { name: name.to_owned(), argv, env, restart: Restart::Never, ready: Some(ready), listen, cgroup, pod: None }
+    let (after, ready) = (None, Some(ready));
+    Unit { name: name.to_owned(), argv, env, restart: Restart::Never, after, ready, listen, cgroup, pod: None }
 }
 
 /// A pod of the workload, as a file of the kubelet.

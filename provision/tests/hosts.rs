@@ -77,6 +77,7 @@ fn unit(name: &str, script: &str) -> Unit {
         argv: ["sh", "-c", script].map(str::to_owned).into(),
         env: BTreeMap::new(),
         restart: Restart::Always,
+        after: None,
         ready: None,
         listen: Vec::new(),
         cgroup: None,
@@ -152,6 +153,17 @@ fn units() -> Result<(), Failed> {
         assert!(again.elapsed() < patience);
     }
     assert!(client.wait("bell", patience)?.is_none());
+    // One that needs another is started once that is ready, and not before.
+    let first = Unit { ready: Some(Ready::Socket("/run/first.sock".into())), ..unit("first", "sleep 1000") };
+    let then = Unit { after: Some("first".to_owned()), ..unit("then", "test -S /run/first.sock && sleep 1000") };
+    client.start(first)?;
+    client.start(then)?;
+    let (status, _) = client.wait("then", Duration::from_millis(50))?.expect("it is not started");
+    assert_eq!((status.pid, status.doubt.as_deref()), (None, Some("it waits for first")));
+    client.output(&["sh", "-c", "socat UNIX-LISTEN:/run/first.sock,fork SYSTEM:true >/dev/null 2>&1 &"])?;
+    assert!(client.wait("then", patience)?.is_none());
+    let all = client.status()?;
+    assert!(all.iter().any(|one| one.unit.name == "then" && one.restarts == 0 && one.exit.is_none()), "{all:?}");
     // A signal to all stops them without their agent.
     client.signal(None, nix::sys::signal::Signal::SIGSTOP)?;
     assert_eq!(bell().state, State::Frozen);

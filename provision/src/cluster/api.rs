@@ -205,6 +205,13 @@ impl Api {
         self.value(&Method::GET, path, "", None)
     }
 
+    /// Is there something at a path? Who does not answer in time has nothing yet.
+    #[must_use]
+    pub fn has(&self, path: &str, patience: Duration) -> bool {
+        let answer = self.client.get(format!("{}{path}", self.server)).timeout(patience).send();
+        answer.is_ok_and(|response| response.status().is_success())
+    }
+
     /// What is at a path, as text.
     ///
     /// # Errors
@@ -354,19 +361,12 @@ impl Api {
         self.post("/v3/cluster/member/add", &json!({ "peerURLs": [peer], "isLearner": true })).map(drop)
     }
 
-    /// Has a member that has caught up vote from now on; one that has not is tried again for a while.
+    /// Has a member that has caught up vote from now on.
     ///
     /// # Errors
-    /// [`ApiError::Refused`] with etcd's words, if it does not catch up.
-    pub fn etcd_promote(&self, id: &str, patience: Duration) -> Result<(), ApiError> {
-        let begun = Instant::now();
-        loop {
-            match self.post("/v3/cluster/member/promote", &json!({ "ID": id })) {
-                Ok(_) => return Ok(()),
-                Err(_) if begun.elapsed() < patience => std::thread::sleep(Duration::from_millis(20)),
-                Err(error) => return Err(error),
-            }
-        }
+    /// [`ApiError::Refused`] with etcd's words, if it has not caught up.
+    pub fn etcd_promote(&self, id: &str) -> Result<(), ApiError> {
+        self.post("/v3/cluster/member/promote", &json!({ "ID": id })).map(drop)
     }
 
     /// Removes a member.

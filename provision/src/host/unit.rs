@@ -24,6 +24,9 @@ pub struct Unit {
     /// Is it started again when it ends?
     #[serde(default)]
     pub restart: Restart,
+    /// The unit of the host that it needs: it is first started once that one is ready, if there is one.
+    #[serde(default)]
+    pub after: Option<String>,
     /// How it is asked whether it is ready; without, it is ready once it runs.
     #[serde(default)]
     pub ready: Option<Ready>,

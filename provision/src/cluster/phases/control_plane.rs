@@ -1,9 +1,10 @@
 //! The first control plane, and an external etcd.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use crate::cluster::engine::{Engine, EngineError, await_unit, file};
+use crate::cluster::engine::{Engine, EngineError, PATIENCE, await_unit, file};
 use crate::cluster::plan::{PlannedHost, Role};
 use crate::control_plane::{Component, ControlPlane, EtcdServers};
 use crate::host::Host;
@@ -15,6 +16,12 @@ use super::static_pods;
 /// What a member of an external etcd has; the first one also issues what API servers have as clients.
 const ETCD_CERTIFICATES: [&str; 3] = ["etcd-server", "etcd-peer", "etcd-healthcheck-client"];
 const ETCD_CLIENT: &str = "apiserver-etcd-client";
+/// What runs beside etcd.
+const COMPONENTS: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+/// How long an API server that may be there may take to say so.
+const ANSWER: Duration = Duration::from_secs(5);
+/// The namespaces that an API server makes, and kubeadm's objects are in.
+const SYSTEM_NAMESPACES: [&str; 2] = ["kube-system", "kube-public"];
 
 pub(super) fn certs(engine: &Engine<'_>) -> Result<(), EngineError> {
     external_etcd_certs(engine)?;
@@ -78,10 +85,7 @@ pub(super) fn etcd(engine: &Engine<'_>) -> Result<(), EngineError> {
         for planned in engine.plan().of(Role::ControlPlane) {
             let (_, plane) = engine.control_plane(planned)?;
             let host = engine.host(planned)?;
-            let EtcdServers::Local { data, .. } = &plane.etcd else { continue };
-            // Its data, or what a disk that can fail keeps of it.
-            let folders = [engine.outside(&host, data), host.var().join("lib/etcd-disk")];
-            let joined = folders.iter().any(|folder| folder.join("member").exists());
+            let joined = etcd_folders(engine, &host, &plane).iter().any(|folder| folder.join("member").exists());
             if joined && !host.client().status()?.iter().any(|status| status.unit.name == "etcd") {
                 begin(engine, planned, &plane, &["etcd"])?;
             }
@@ -94,27 +98,37 @@ pub(super) fn etcd(engine: &Engine<'_>) -> Result<(), EngineError> {
     engine.each(&members, |member| await_unit(&engine.host(member)?, "etcd"))
 }
 
+/// Starts the components beside etcd, and waits until the API server answers. Its rules come a second or two later: the
+/// administrator, whom none binds, makes objects meanwhile.
 pub(super) fn control_plane(engine: &Engine<'_>) -> Result<(), EngineError> {
-    components(engine, engine.plan().first())
-}
-
-/// Starts the API server beside etcd, and what needs its rules once it has made them. Nobody waits for those here: objects
-/// and other control planes need the API server alone.
-pub(super) fn components(engine: &Engine<'_>, planned: &PlannedHost) -> Result<(), EngineError> {
-    let (_, plane) = engine.control_plane(planned)?;
-    let host = engine.host(planned)?;
-    begin(engine, planned, &plane, &["kube-apiserver"])?;
-    if matches!(plane.etcd, EtcdServers::Local { .. }) {
+    let first = engine.plan().first();
+    components(engine, first)?;
+    let (host, api) = (engine.host(first)?, engine.api_at(first)?);
+    if matches!(engine.control_plane(first)?.1.etcd, EtcdServers::Local { .. }) {
         await_unit(&host, "etcd")?;
     }
-    await_unit(&host, "kube-apiserver")?;
-    begin(engine, planned, &plane, &["kube-controller-manager", "kube-scheduler"])
+    let begun = Instant::now();
+    while !SYSTEM_NAMESPACES.iter().all(|name| api.has(&format!("/api/v1/namespaces/{name}"), ANSWER)) {
+        let ended = host.client().status()?.iter().any(|one| one.unit.name == "kube-apiserver" && one.exit.is_some());
+        if ended || begun.elapsed() > PATIENCE {
+            return await_unit(&host, "kube-apiserver");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Starts the components beside etcd.
+pub(super) fn components(engine: &Engine<'_>, planned: &PlannedHost) -> Result<(), EngineError> {
+    let (_, plane) = engine.control_plane(planned)?;
+    begin(engine, planned, &plane, &COMPONENTS)
 }
 
 pub(super) fn wait_control_plane(engine: &Engine<'_>) -> Result<(), EngineError> {
     for planned in engine.plan().of(Role::ControlPlane) {
         let host = engine.host(planned)?;
-        ["kube-controller-manager", "kube-scheduler"].iter().try_for_each(|name| await_unit(&host, name))?;
+        let (_, plane) = engine.control_plane(planned)?;
+        plane.components_of(&planned.release).iter().try_for_each(|one| await_unit(&host, one.name))?;
     }
     Ok(())
 }
@@ -136,6 +150,12 @@ pub(super) fn begin(
         etcd_folder(engine, &host, plane)?;
     }
     components.iter().try_for_each(|component| engine.start(&host, component))
+}
+
+/// Where the data of a stacked etcd are: its folder, or what a disk that can fail keeps of it.
+pub(super) fn etcd_folders(engine: &Engine<'_>, host: &Host, plane: &ControlPlane) -> Vec<PathBuf> {
+    let EtcdServers::Local { data, .. } = &plane.etcd else { return Vec::new() };
+    vec![engine.outside(host, data), host.var().join("lib/etcd-disk")]
 }
 
 /// Makes the folder of etcd's data, where there is one, which etcd wants for itself alone, and the disk that it is on.

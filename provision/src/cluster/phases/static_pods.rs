@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::{control_plane, nodes};
-use crate::cluster::engine::{Engine, EngineError, PATIENCE, unit};
+use crate::cluster::engine::{Engine, EngineError, PATIENCE, unit_of};
 use crate::cluster::plan::{PlannedHost, Role};
 use crate::control_plane::ControlPlane;
 use crate::host::pod::StaticPod;
-use crate::host::unit::{Ready, Unit};
+use crate::host::unit::Unit;
 use crate::image::Part;
 use crate::manifest::{Additions, StaticPods, ca_folders};
 
@@ -67,7 +67,7 @@ fn units(
     let made = chosen.map(|(component, (name, pod))| {
         let pod = engine.patches.apply(name, pod)?;
         let (argv, pod) = described(name, &planned.name, &pod);
-        Ok(Unit { ready: Some(Ready::Http(component.ready.clone())), pod: Some(pod), ..unit(name, argv) })
+        Ok(Unit { pod: Some(pod), ..unit_of(component, argv) })
     });
     made.collect()
 }

@@ -20,6 +20,9 @@ const PART: u32 = 40;
 
 /// Keeps a unit for as long as its life is this one, and it is wanted or runs.
 pub(super) fn keep(shared: &Arc<Shared>, name: &str, life: u64) {
+    if !shared.wait_for_needed(name, life) {
+        return;
+    }
     let mut pause = PAUSE.0;
     loop {
         let begun = Instant::now();

@@ -93,6 +93,20 @@ impl Shared {
         self.units.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until the unit that a unit needs is ready. False if it is not to be started any more.
+    fn wait_for_needed(&self, name: &str, life: u64) -> bool {
+        let mut units = self.lock();
+        loop {
+            let Some(kept) = units.kept.get(name).filter(|kept| kept.life == life && kept.wanted) else { return false };
+            let needed = kept.unit.after.as_ref().and_then(|after| units.kept.get(after)).filter(|other| !other.ready);
+            let Some(needed) = needed.map(|other| other.unit.name.clone()) else { return true };
+            if let Some(kept) = units.kept.get_mut(name) {
+                kept.doubt = Some(format!("it waits for {needed}"));
+            }
+            units = self.changed.wait(units).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// Waits for a change, until `end`.
     fn wait<'a>(&self, guard: MutexGuard<'a, Units>, end: Instant) -> MutexGuard<'a, Units> {
         let left = end.saturating_duration_since(Instant::now());

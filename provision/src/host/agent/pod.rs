@@ -18,6 +18,9 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_s
 
 /// Keeps a unit for as long as its life is this one, and it is wanted or runs.
 pub(super) fn keep(shared: &Arc<Shared>, name: &str, life: u64) {
+    if !shared.wait_for_needed(name, life) {
+        return;
+    }
     let mine = |shared: &Shared| {
         let units = shared.lock();
         units.kept.get(name).filter(|kept| kept.life == life).and_then(|kept| kept.unit.pod.clone())
