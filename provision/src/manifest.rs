@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
-use crate::assets::Release;
-use crate::control_plane::{ALL, Component, ControlPlane, EtcdServers, Span, between, since, until};
+use crate::assets::span::{ALL, between, since, until};
+use crate::assets::{Release, Span};
+use crate::control_plane::{Component, ControlPlane, EtcdServers};
 use crate::kubeadm::{self, ClusterConfiguration, EnvVar, HostPathMount};
 
 /// A folder or a file of the host that a component sees.

@@ -7,9 +7,9 @@ use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
 use crate::addon;
-use crate::assets::Release;
+use crate::assets::span::{since, until};
+use crate::assets::{Release, Span};
 use crate::bootstrap::JOINING;
-use crate::control_plane::{Span, since, until};
 use crate::kubeadm::{ApiServer, ClusterConfiguration, Component, EnvVar, HostPathMount, Taint};
 use crate::node::yaml;
 

@@ -9,6 +9,7 @@ mod manifest;
 mod mirror;
 mod program;
 mod seen;
+pub(crate) mod span;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ pub use cache::Cache;
 pub use manifest::{BadVersion, Release, UnknownRelease, Version};
 pub use program::{PROGRAMS, Program, Project};
 use seen::Seen;
+pub use span::Span;
 
 /// Where a program may come from, in the order in which they are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -13,8 +13,9 @@ use super::phases::{PHASES, Phase};
 use super::plan::{Plan, PlannedHost, Role};
 use super::rootless::RootlessError;
 use super::spec::{BadSpec, Durability, EtcdTopology};
+use crate::assets::span::since;
 use crate::assets::{self, Missing, Program, Programs, Project, Release, Request};
-use crate::control_plane::{Component, ControlPlane, EtcdServers, since};
+use crate::control_plane::{Component, ControlPlane, EtcdServers};
 use crate::host::pod::MANIFESTS;
 use crate::host::unit::{Exit, Ready, Restart, State, Unit};
 use crate::host::{ExecError, Host, HostError, HostSpec};
@@ -380,7 +381,7 @@ impl<'a> Engine<'a> {
             plane.extra.etcd.push((MAX_LEARNERS.to_owned(), (planes.len() - 1).to_string()));
         }
         let given = plane.extra.etcd.iter().any(|(flag, _)| LONE.iter().any(|(one, _)| one == flag));
-        if stacked && planes.len() == 1 && !given {
+        if stacked && planes.len() == 1 && !given && !self.plan().spec.has_static_pods() {
             plane.extra.etcd.extend(LONE.map(|(flag, value)| (flag.to_owned(), value.to_owned())));
         }
         Ok((spec, plane))

@@ -12,8 +12,7 @@ use ipnet::IpNet;
 
 use crate::assets::Release;
 
-pub(crate) use versions::{ALL, between, since, until};
-pub use versions::{DIFFERENCES, Difference, Span, VERSIONED, Versioned};
+pub use versions::{DIFFERENCES, Difference, VERSIONED, Versioned};
 
 /// Port of etcd's clients.
 const ETCD_CLIENT: u16 = 2379;

@@ -3,38 +3,8 @@
 //! Whatever is in no row is of all versions from Kubernetes 1.23 on. A test goes through the rows with the kubeadm of several
 //! versions: one that is wrong, or of no use any more, fails it.
 
-use crate::assets::{Release, Version};
-
-/// Some versions of a project: from one on, and up to another that is not among them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    since: [u32; 3],
-    until: [u32; 3],
-}
-
-/// All versions.
-pub(crate) const ALL: Span = Span { since: [0; 3], until: [u32::MAX; 3] };
-
-pub(crate) const fn since(major: u32, minor: u32, patch: u32) -> Span {
-    Span { since: [major, minor, patch], ..ALL }
-}
-
-pub(crate) const fn until(major: u32, minor: u32) -> Span {
-    Span { until: [major, minor, 0], ..ALL }
-}
-
-pub(crate) const fn between(since: [u32; 2], until: [u32; 2]) -> Span {
-    Span { since: [since[0], since[1], 0], until: [until[0], until[1], 0] }
-}
-
-impl Span {
-    /// Is the version among them?
-    #[must_use]
-    pub fn has(&self, version: &Version) -> bool {
-        let numbers = version.numbers();
-        self.since <= numbers && numbers < self.until
-    }
-}
+use crate::assets::span::{ALL, since, until};
+use crate::assets::{Release, Span};
 
 /// A flag with its value, of some versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
