@@ -115,6 +115,26 @@ fn several_add_images_at_once() {
 }
 
 #[test]
+fn what_no_image_has_any_more_goes() {
+    let (dir, source) = program();
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let blobs = || std::fs::read_dir(dir.path().join("store/blobs/sha256")).unwrap().count();
+    let old = store.add(&image(&source, "registry.k8s.io/tool:v1")).unwrap();
+    store.add(&image(&source, "registry.k8s.io/same:v1")).unwrap();
+    std::fs::write(&source, b"another program").unwrap();
+    let new = store.add(&image(&source, "registry.k8s.io/tool:v1")).unwrap();
+    assert_eq!(blobs(), 6, "another image has the old content");
+    store.add(&image(&source, "registry.k8s.io/same:v1")).unwrap();
+    assert_eq!(blobs(), 3);
+    assert!(store.blob(&old.digest).unwrap().is_none());
+    json_of(&store, &new.digest);
+    // What was there before can come again.
+    std::fs::write(&source, b"a program".repeat(1000)).unwrap();
+    assert_eq!(store.add(&image(&source, "registry.k8s.io/tool:v1")).unwrap(), old);
+    json_of(&store, &old.digest);
+}
+
+#[test]
 fn what_cannot_be_an_image_is_named() {
     let (dir, _) = program();
     let store = Store::open(dir.path().join("store")).unwrap();

@@ -14,7 +14,7 @@ use super::plan::{Plan, PlannedHost, Role};
 use super::rootless::RootlessError;
 use super::spec::{BadSpec, Durability, EtcdTopology};
 use crate::assets::span::since;
-use crate::assets::{self, Missing, Program, Programs, Project, Release, Request};
+use crate::assets::{self, Missing, Programs, Project, Release, Request};
 use crate::control_plane::{Component, ControlPlane, EtcdServers};
 use crate::host::pod::MANIFESTS;
 use crate::host::unit::{Exit, Ready, Restart, State, Unit};
@@ -216,8 +216,8 @@ impl<'a> Engine<'a> {
             if programs.iter().any(|(release, _)| release == &host.release) {
                 continue;
             }
-            let needed = needed(plan);
-            let request = Request { release: host.release.clone(), programs: needed, ..sources.request.clone() };
+            let (release, needed) = (host.release.clone(), plan.programs(&host.release));
+            let request = Request { release, programs: needed, ..sources.request.clone() };
             programs.push((host.release.clone(), assets::find_known(&request)?));
         }
         Ok(Self {
@@ -240,7 +240,7 @@ impl<'a> Engine<'a> {
         let mut done: Vec<&Release> = Vec::new();
         for host in &cluster.plan.hosts {
             if !done.contains(&&host.release) {
-                let (release, programs) = (host.release.clone(), needed(&cluster.plan));
+                let (release, programs) = (host.release.clone(), cluster.plan.programs(&host.release));
                 assets::fetch(&Request { release, programs, ..request.clone() }, report)?;
                 done.push(&host.release);
             }
@@ -523,18 +523,4 @@ pub(super) fn unit(name: &str, argv: Vec<String>) -> Unit {
 pub(super) fn own_unit(name: &str, arguments: &[&str]) -> Unit {
     let words = std::iter::once(format!("{PROGRAMS}/{SEAWORTHY}")).chain(arguments.iter().map(|&word| word.to_owned()));
     unit(name, words.collect())
-}
-
-/// The programs that a plan needs.
-fn needed(plan: &Plan) -> Vec<&'static Program> {
-    let mut names =
-        vec!["etcd", "etcdctl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kubeadm"];
-    if plan.nodes().next().is_some() {
-        names.extend(["kubelet", "kube-proxy", "coredns", "containerd", "containerd-shim-runc-v2", "runc"]);
-        names.extend(["bridge", "host-local", "loopback", "portmap"]);
-    }
-    if plan.spec.balancer() == super::spec::LoadBalancer::Haproxy {
-        names.push("haproxy");
-    }
-    names.into_iter().filter_map(Program::named).collect()
 }

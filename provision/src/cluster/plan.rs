@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::spec::{BadSpec, ClusterSpec, Family, LoadBalancer, bad};
-use crate::assets::Release;
+use crate::assets::{PROGRAMS, Program, Release};
 
 /// What a host is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -164,6 +164,39 @@ impl Plan {
             Role::ControlPlane => planes,
             _ => false,
         })
+    }
+
+    /// The programs that the hosts of a release need.
+    #[must_use]
+    pub fn programs(&self, release: &Release) -> Vec<&'static Program> {
+        let nodes: Vec<_> = self.nodes().collect();
+        let of = |host: &PlannedHost| {
+            let mut names = match host.role {
+                Role::Etcd => vec!["etcd", "etcdctl"],
+                Role::ControlPlane => vec![
+                    "etcd",
+                    "etcdctl",
+                    "kube-apiserver",
+                    "kube-controller-manager",
+                    "kube-scheduler",
+                    "kubectl",
+                    "kubeadm",
+                ],
+                Role::Harbor if self.spec.balancer() == LoadBalancer::Haproxy => vec!["haproxy"],
+                Role::Switch | Role::Harbor | Role::Worker => Vec::new(),
+            };
+            if nodes.contains(&host) {
+                names.extend(["kubelet", "kube-proxy", "containerd", "containerd-shim-runc-v2", "runc"]);
+                names.extend(["bridge", "host-local", "loopback", "portmap"]);
+            }
+            // It is of the cluster's version, whichever node it runs on.
+            if host == self.first() && !nodes.is_empty() {
+                names.push("coredns");
+            }
+            names
+        };
+        let names: Vec<_> = self.hosts.iter().filter(|host| &host.release == release).flat_map(of).collect();
+        PROGRAMS.iter().filter(|program| names.contains(&program.name)).collect()
     }
 
     /// The machine's addresses in the networks of hosts.

@@ -1,14 +1,16 @@
 //! The folder of images: an OCI image layout, and beside it what is known of layers that were made before.
 //!
 //! Every file is written whole under another name and then renamed, so readers never see half of one, and several
-//! processes may add images at once. Content is never deleted.
+//! processes may add images at once. What no image has any more goes with the next one that is made, if nobody else makes one:
+//! who pulls an image just then asks for its name once more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
@@ -52,6 +54,13 @@ struct Named {
     annotations: BTreeMap<String, String>,
 }
 
+/// What an image is made of, as its manifest has it.
+#[derive(Debug, Deserialize)]
+struct Manifest {
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
 impl Store {
     /// The store in this folder, which is made if it is not there.
     ///
@@ -88,14 +97,49 @@ impl Store {
     /// # Errors
     /// [`ImageError`] names the file that cannot be read or written.
     pub fn add(&self, image: &Image) -> Result<Descriptor, ImageError> {
+        let adding = self.lock("adding.lock", FlockArg::LockShared)?;
         let layer = self.layer(image)?;
         let config = self.put(CONFIG, &config(image, &layer.digest))?;
         let manifest = self.put(
             MANIFEST,
             &json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer] }),
         )?;
-        self.name(&image.reference, &manifest)?;
+        let replaced = self.name(&image.reference, &manifest)?;
+        drop(adding);
+        if replaced {
+            self.sweep()?;
+        }
         Ok(manifest)
+    }
+
+    /// Removes what no image has, unless images are being made, whose content has no name yet.
+    fn sweep(&self) -> Result<(), ImageError> {
+        let Some(_alone) = self.lock("adding.lock", FlockArg::LockExclusiveNonblock)? else { return Ok(()) };
+        let mut used = BTreeSet::new();
+        for Named { descriptor, .. } in self.index()?.manifests {
+            if let Some(Manifest { config, layers }) = read(&self.path(&descriptor.digest))? {
+                used.extend(layers.into_iter().chain([config, descriptor]).map(|one| one.digest.hex().to_owned()));
+            }
+        }
+        let blobs = self.blobs();
+        for blob in std::fs::read_dir(&blobs).map_err(failed(&blobs))? {
+            let blob = blob.map_err(failed(&blobs))?;
+            if !blob.file_name().to_str().is_some_and(|name| used.contains(name)) {
+                std::fs::remove_file(blob.path()).map_err(failed(blob.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A lock of the store, also against other processes; `None` where it is not waited for, and another has it.
+    fn lock(&self, name: &str, how: FlockArg) -> Result<Option<Flock<File>>, ImageError> {
+        let path = self.0.join(name);
+        let file = File::create(&path).map_err(failed(&path))?;
+        match Flock::lock(file, how) {
+            Ok(lock) => Ok(Some(lock)),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(failed(&path)(errno.into())),
+        }
     }
 
     /// The names of the store, each with its manifest.
@@ -159,18 +203,19 @@ impl Store {
         Ok(read(&self.0.join("index.json"))?.unwrap_or_else(empty))
     }
 
-    fn name(&self, reference: &Reference, manifest: &Descriptor) -> Result<(), ImageError> {
-        // Others that name an image wait, also those of other processes.
-        let path = self.0.join("index.lock");
-        let lock = File::create(&path).map_err(failed(&path))?;
-        let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| failed(&path)(errno.into()))?;
+    /// Gives a manifest a name. Did another one have it?
+    fn name(&self, reference: &Reference, manifest: &Descriptor) -> Result<bool, ImageError> {
+        let _lock = self.lock("index.lock", FlockArg::LockExclusive)?;
         let mut index = self.index()?;
         let name = reference.to_string();
         let annotations = BTreeMap::from([(NAME.to_owned(), name.clone()), (TAG.to_owned(), reference.tag.clone())]);
-        index.manifests.retain(|one| one.annotations.get(NAME) != Some(&name));
+        let had = |one: &Named| one.annotations.get(NAME) == Some(&name);
+        let replaced = index.manifests.iter().any(|one| had(one) && one.descriptor.digest != manifest.digest);
+        index.manifests.retain(|one| !had(one));
         index.manifests.push(Named { descriptor: manifest.clone(), annotations });
         index.manifests.sort_by(|a, b| a.annotations.get(NAME).cmp(&b.annotations.get(NAME)));
-        self.write(&self.0.join("index.json"), &bytes(&index))
+        self.write(&self.0.join("index.json"), &bytes(&index))?;
+        Ok(replaced)
     }
 
     fn write(&self, path: &Path, content: &[u8]) -> Result<(), ImageError> {

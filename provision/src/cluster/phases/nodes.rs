@@ -47,13 +47,10 @@ pub(super) fn registry(engine: &Engine<'_>) -> Result<(), EngineError> {
     let store = Store::open(&engine.sources.images)?;
     for host in plan.nodes() {
         let plane = if static_pods::has(engine, host) { &Part::CONTROL_PLANE[..] } else { &[] };
-        for part in [Part::Pause, Part::CoreDns].iter().chain(plane) {
-            let reference = engine.image(*part, &host.release)?;
-            if let Some(image) = part.image(reference, engine.programs(host)?, &engine.sources.seaworthy) {
-                store.add(&image)?;
-            }
-        }
+        [Part::Pause].iter().chain(plane).try_for_each(|part| add(engine, &store, *part, host))?;
     }
+    // It is of the cluster's version, whichever node it runs on.
+    add(engine, &store, Part::CoreDns, plan.first())?;
     store.add(&workload(&engine.sources.seaworthy))?;
     let host = engine.host(planned)?;
     let mut unit = own_unit("registry", &[images::ARGUMENT, "/opt/seaworthy/images"]);
@@ -61,6 +58,15 @@ pub(super) fn registry(engine: &Engine<'_>) -> Result<(), EngineError> {
     unit.ready = Some(Ready::Http(format!("http://{address}/v2/")));
     host.client().start(unit)?;
     await_unit(&host, "registry")
+}
+
+/// Makes an image of a host's version.
+fn add(engine: &Engine<'_>, store: &Store, part: Part, host: &PlannedHost) -> Result<(), EngineError> {
+    let reference = engine.image(part, &host.release)?;
+    match part.image(reference, engine.programs(host)?, &engine.sources.seaworthy) {
+        Some(image) => Ok(store.add(&image).map(drop)?),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn kubelet_start(engine: &Engine<'_>) -> Result<(), EngineError> {
