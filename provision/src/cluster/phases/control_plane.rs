@@ -1,9 +1,11 @@
 //! The first control plane, and an external etcd.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::cluster::api::Api;
 use crate::cluster::engine::{Engine, EngineError, PATIENCE, await_unit, file};
 use crate::cluster::plan::{PlannedHost, Role};
 use crate::control_plane::{Component, ControlPlane, EtcdServers};
@@ -18,7 +20,10 @@ const ETCD_CERTIFICATES: [&str; 3] = ["etcd-server", "etcd-peer", "etcd-healthch
 const ETCD_CLIENT: &str = "apiserver-etcd-client";
 /// What runs beside etcd.
 const COMPONENTS: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
-/// How long an API server that may be there may take to say so.
+/// Where etcd answers clients, and its peers.
+pub(super) const ETCD_CLIENTS: u16 = 2379;
+const ETCD_PEERS: u16 = 2380;
+/// How long a server that may be there may take to say so.
 const ANSWER: Duration = Duration::from_secs(5);
 /// The namespaces that an API server makes, and kubeadm's objects are in.
 const SYSTEM_NAMESPACES: [&str; 2] = ["kube-system", "kube-public"];
@@ -82,20 +87,57 @@ pub(super) fn etcd(engine: &Engine<'_>) -> Result<(), EngineError> {
     let members: Vec<_> = engine.plan().of(Role::Etcd).collect();
     if members.is_empty() {
         // Members that voted before are wanted for a quorum: where all were down, none is ready alone.
-        for planned in engine.plan().of(Role::ControlPlane) {
-            let (_, plane) = engine.control_plane(planned)?;
-            let host = engine.host(planned)?;
-            let joined = etcd_folders(engine, &host, &plane).iter().any(|folder| folder.join("member").exists());
-            if joined && !host.client().status()?.iter().any(|status| status.unit.name == "etcd") {
-                begin(engine, planned, &plane, &["etcd"])?;
+        let mut wanted = vec![engine.plan().first()];
+        for planned in engine.plan().of(Role::ControlPlane).skip(1) {
+            let folders = etcd_folders(engine, &engine.host(planned)?, &engine.control_plane(planned)?.1);
+            if folders.iter().any(|folder| folder.join("member").exists()) {
+                wanted.push(planned);
             }
         }
-        let first = engine.plan().first();
-        let (_, plane) = engine.control_plane(first)?;
-        return begin(engine, first, &plane, &["etcd"]);
+        return one_by_one(engine, &wanted, |host| Ok(engine.control_plane(host)?.1));
     }
-    engine.each(&members, |member| begin(engine, member, &engine.etcd_member(member)?, &["etcd"]))?;
+    one_by_one(engine, &members, |host| engine.etcd_member(host))?;
     engine.each(&members, |member| await_unit(&engine.host(member)?, "etcd"))
+}
+
+/// Starts the members of etcd that do not run, each once the one before answers its peers. Members that start again at the same
+/// time ask each other for the hashes of their data, and answer nobody until they were answered or waited for 7 s a peer (etcd's
+/// initial corruption check, which kubeadm turns on).
+fn one_by_one(
+    engine: &Engine<'_>,
+    members: &[&PlannedHost],
+    plane: impl Fn(&PlannedHost) -> Result<ControlPlane, EngineError>,
+) -> Result<(), EngineError> {
+    for planned in members {
+        let host = engine.host(planned)?;
+        let status = || -> Result<_, EngineError> {
+            Ok(host.client().status()?.into_iter().find(|status| status.unit.name == "etcd"))
+        };
+        if status()?.is_some() {
+            continue;
+        }
+        begin(engine, planned, &plane(planned)?, &["etcd"])?;
+        // A kubelet takes longer to start a pod than the members would wait.
+        if static_pods::has(engine, planned) || members.len() == 1 {
+            continue;
+        }
+        let (etcd, begun) = (etcd_at(engine, planned, ETCD_PEERS)?, Instant::now());
+        while !etcd.has("/version", ANSWER) && begun.elapsed() < ANSWER {
+            if status()?.is_some_and(|status| status.exit.is_some()) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Ok(())
+}
+
+/// A host's member of etcd at one of its ports, as a client of its administrator's.
+pub(super) fn etcd_at(engine: &Engine<'_>, planned: &PlannedHost, port: u16) -> Result<Api, EngineError> {
+    let (_, plane) = engine.control_plane(planned)?;
+    let pki = engine.outside(&engine.host(planned)?, &plane.pki);
+    let server = format!("https://{}", SocketAddr::new(planned.address(), port));
+    Ok(Api::of_files(server, &pki.join("etcd/ca.crt"), &pki.join("etcd/healthcheck-client"))?)
 }
 
 /// Starts the components beside etcd, and waits until the API server answers. Its rules come a second or two later: the

@@ -14,7 +14,8 @@ use crate::control_plane::EtcdServers;
 use crate::pki::{Did, issue, kubeconfigs};
 use crate::{shared_certs, whole};
 
-use super::{control_plane, objects, static_pods};
+use super::control_plane::{self, ETCD_CLIENTS, etcd_at};
+use super::{objects, static_pods};
 
 /// How long a new member of etcd has to serve clients once it has a snapshot; it takes milliseconds where it does not wait.
 const ANNOUNCED: Duration = Duration::from_millis(300);
@@ -34,7 +35,7 @@ pub(super) fn control_planes(engine: &Engine<'_>) -> Result<(), EngineError> {
     }
     let flag = first.extra.etcd.iter().rfind(|(flag, _)| flag == MAX_LEARNERS);
     let learners = flag.and_then(|(_, value)| value.parse().ok()).unwrap_or(NonZeroUsize::MIN);
-    let etcd = etcd_at(engine, engine.plan().first())?;
+    let etcd = etcd_at(engine, engine.plan().first(), ETCD_CLIENTS)?;
     for together in others.chunks(learners.get()) {
         // All are added before one of them votes: etcd takes nobody while a voter is connected for less than 5 s.
         together.iter().try_for_each(|host| add(&etcd, host))?;
@@ -72,14 +73,6 @@ fn certificates(engine: &Engine<'_>, planned: &PlannedHost) -> Result<(), Engine
         }
     }
     Ok(())
-}
-
-/// The host's member of etcd, as a client of its administrator's.
-fn etcd_at(engine: &Engine<'_>, planned: &PlannedHost) -> Result<Api, EngineError> {
-    let (_, plane) = engine.control_plane(planned)?;
-    let pki = engine.outside(&engine.host(planned)?, &plane.pki);
-    let server = format!("https://{}", SocketAddr::new(planned.address(), 2379));
-    Ok(Api::of_files(server, &pki.join("etcd/ca.crt"), &pki.join("etcd/healthcheck-client"))?)
 }
 
 fn peer(planned: &PlannedHost) -> String {
@@ -128,7 +121,7 @@ fn promote(engine: &Engine<'_>, etcd: &Api, planned: &PlannedHost) -> Result<(),
     let host = engine.host(planned)?;
     let (_, plane) = engine.control_plane(planned)?;
     let folders = control_plane::etcd_folders(engine, &host, &plane);
-    let own = etcd_at(engine, planned)?;
+    let own = etcd_at(engine, planned, ETCD_CLIENTS)?;
     let (begun, mut seen) = (Instant::now(), false);
     loop {
         if !seen && folders.iter().any(|folder| has_snapshot(folder)) {
