@@ -123,6 +123,7 @@ fn comes_up(planes: &str) {
     let inside = user.said("seaworthy", &["cluster", "exec", "cp1", "--", "kubectl", "get", "namespace", "trial"]);
     assert!(inside.contains("Active"), "{inside}");
 
+    faults(&user, &kubeconfig, planes);
     // Its keeper is killed with everything that leads from the machine: the same command mends it, at the same address.
     let keeper = user.home().join(".local/state/seaworthy/clusters/sea/keeper.json");
     let keeper: serde_json::Value = serde_json::from_slice(&std::fs::read(keeper).unwrap()).unwrap();
@@ -134,6 +135,35 @@ fn comes_up(planes: &str) {
     user.said("seaworthy", &["cluster", "down"]);
     assert_eq!(inventory(&user), before);
     assert!(!user.home().join(".local/state/seaworthy").exists());
+}
+
+/// What nobody breaks is broken until that is undone.
+fn faults(user: &User, kubeconfig: &str, planes: &str) {
+    let fault = |words: &[&str]| user.said("seaworthy", &[&["cluster", "fault"], words].concat());
+    let state = || {
+        let status = user.run("seaworthy", &["cluster", "status", "-o", "json"]).stdout;
+        let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
+        let hosts = status["hosts"].as_array().unwrap().iter();
+        let components =
+            hosts.filter(|host| host["name"] == "cp1").flat_map(|host| host["components"].as_array().unwrap());
+        components
+            .map(|one| (one["name"].as_str().unwrap().to_owned(), one["state"].as_str().unwrap().to_owned()))
+            .collect()
+    };
+    let all: std::collections::BTreeMap<_, _> = state();
+    assert!(all.len() == 4 && all.values().all(|state| state == "ready"), "{all:?}");
+    fault(&["kill", "cp1/kube-scheduler"]);
+    fault(&["stop", "cp1/kube-controller-manager"]);
+    // What stands before several API servers is what the machine reaches.
+    fault(&["isolate", if planes == "1" { "cp1" } else { "harbor" }]);
+    let broken = state();
+    assert_eq!((&*broken["kube-scheduler"], &*broken["kube-controller-manager"]), ("stopped", "frozen"));
+    let asked = user.run("kubectl", &[kubeconfig, "get", "namespaces", "--request-timeout=2s"]);
+    assert!(!asked.status.success(), "a host that is isolated hears nothing");
+    assert_eq!(fault(&["list"]).lines().count(), 3);
+    fault(&["undo", "--all"]);
+    user.said("seaworthy", &["cluster", "up", "--control-planes", planes]);
+    assert_eq!(state(), all);
 }
 
 #[test]

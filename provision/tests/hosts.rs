@@ -175,6 +175,9 @@ fn units() -> Result<(), Failed> {
     deaf.argv = ["python3", "-c", wait].map(str::to_owned).into();
     client.start(Unit { ready: Some(Ready::Socket("/run/deaf.sock".into())), ..deaf })?;
     assert!(client.wait("deaf", patience)?.is_none());
+    client.stop("then", Duration::ZERO)?;
+    let then = client.status()?.into_iter().find(|status| status.unit.name == "then").unwrap();
+    assert_eq!((then.state, then.exit), (State::Stopped, Some(Exit::Signal(9))), "without grace there is no SIGTERM");
     client.stop("deaf", Duration::from_millis(50))?;
     let status = client.status()?.into_iter().find(|status| status.unit.name == "deaf").unwrap();
     assert_eq!((status.state, status.exit), (State::Stopped, Some(Exit::Signal(9))));

@@ -17,7 +17,7 @@ fn word(state: State) -> &'static str {
     match state {
         State::Ready => "ready",
         State::Starting => "not ready",
-        State::Waiting => "ended",
+        State::Waiting => "waiting",
         State::Stopped => "stopped",
         State::Frozen => "paused",
     }

@@ -22,8 +22,13 @@ use seaworthy_provision::assets::{Release, Request, find};
 
 /// Set in the box: what names of clusters begin with, since cgroups are the machine's.
 const BOX: &str = "SEAWORTHY_BOX";
-/// The trial that needs programs of its own version.
+/// The trials that need programs of versions of their own.
 const GUIDE: &str = "the_kubernetes_of_the_setup_guide";
+const OLDER: &str = "a_worker_may_be_older_than_its_cluster";
+/// The programs of a cluster's hosts, and of a worker alone.
+const ALL: &str = "etcd etcdctl kube-apiserver kube-controller-manager kube-scheduler kubectl kubeadm kubelet kube-proxy coredns \
+    containerd containerd-shim-runc-v2 runc bridge host-local loopback portmap haproxy";
+const WORKER: &str = "kubelet kube-proxy";
 /// What comes before the test in its box. Process 1 there is a shell, which reaps whatever is orphaned.
 const ENTER: &str = "set -e; mount -t tmpfs -o mode=755 run /run; mount -t tmpfs -o mode=755 state /var/lib; \
     mount -t tmpfs scratch /mnt; mkdir -m 1777 /var/lib/tmp; ip link set lo up; set +e; \"$@\"; exit $?";
@@ -32,17 +37,18 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     let boxed = std::env::var(BOX).ok();
-    let ignored = boxed.is_none() && !arguments.list && !is_possible(&Release::newest());
+    let ignored = boxed.is_none() && !arguments.list && !is_possible(Release::newest(), ALL);
     if boxed.is_some() || ignored || arguments.list {
         let prefix = boxed.unwrap_or_default();
         type Test = fn(&lab::Lab);
-        let tests: [(&str, Test); 19] = [
+        let tests: [(&str, Test); 20] = [
             ("one_control_plane_and_the_real_kubeadm", topologies::one),
             ("three_control_planes_lose_one_and_then_all", topologies::three),
             ("etcd_on_hosts_of_its_own", topologies::external_etcd),
             ("ipv6_only_in_zones_behind_haproxy", topologies::ipv6),
             ("two_clusters_at_once", topologies::two),
             (GUIDE, topologies::guide),
+            (OLDER, topologies::older),
             ("static_pods_of_one_control_plane", static_pods::one),
             ("static_pods_of_three_control_planes", static_pods::three),
             ("a_static_pod_that_crashes_is_shown", static_pods::crashing),
@@ -59,7 +65,12 @@ fn main() -> ExitCode {
         ];
         let trial = |(name, run): (&str, fn(&lab::Lab))| {
             let prefix = prefix.clone();
-            let lacks = || name == GUIDE && !arguments.list && !is_possible(&topologies::guide_release());
+            let lacks = || match name {
+                _ if arguments.list => false,
+                GUIDE => !is_possible(topologies::guide_release(), ALL),
+                OLDER => !is_possible(topologies::older_release(), WORKER),
+                _ => false,
+            };
             Trial::test(name, move || lab::Lab::trial(&prefix, run).map_err(Into::into))
                 .with_ignored_flag(ignored || lacks())
         };
@@ -74,11 +85,9 @@ fn main() -> ExitCode {
 }
 
 /// Is everything there that clusters need? Where it must be, that it is not fails.
-fn is_possible(release: &Release) -> bool {
-    let names = "etcd etcdctl kube-apiserver kube-controller-manager kube-scheduler kubectl kubeadm kubelet kube-proxy coredns \
-        containerd containerd-shim-runc-v2 runc bridge host-local loopback portmap haproxy";
+fn is_possible(release: Release, names: &str) -> bool {
     let names: Vec<_> = names.split_whitespace().collect();
-    let missing = match Request::here(release.clone(), &names).map(|request| find(&request)) {
+    let missing = match Request::here(release, &names).map(|request| find(&request)) {
         Some(Ok(_)) if nix::unistd::geteuid().is_root() => return true,
         Some(Err(missing)) => missing.to_string(),
         _ => "root and a HOME".to_owned(),

@@ -31,6 +31,9 @@ metadata: {name: web}
 spec: {FAMILIES, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 ";
 
+/// A version of Kubernetes that is older than the newest, as far as .ci/test fetches the programs of a worker.
+const OLDER: &str = "v1.36.3";
+
 fn web(families: &str) -> String {
     WEB.replace("VERSION", env!("CARGO_PKG_VERSION")).replace("FAMILIES", families)
 }
@@ -278,6 +281,28 @@ pub(super) fn guide(lab: &Lab) {
     assert!(!(pki.out.clone() + &pki.err).contains("Falling back"), "{}{}", pki.out, pki.err);
     lab.apply(name, "cp1", &web("ipFamilies: [IPv4]").replace("replicas: 2", "replicas: 1"));
     let running = pods(lab, name, "cp1", 1);
+    services_answer(lab, name, "cp1", &running, &["A"]);
+}
+
+/// The version of a node that is older than its cluster, as a kubelet may be (Kubernetes' version skew policy).
+pub(super) fn older_release() -> Release {
+    Release::of(&OLDER.parse().unwrap()).unwrap()
+}
+
+pub(super) fn older(lab: &Lab) {
+    let name = "older";
+    lab.up(name, &format!("workers: 2\nnodes: {{worker2: {{kubernetes: {OLDER}}}}}\ndurability: fast\n"));
+    assert_eq!(lab.status(name).0, Some(0));
+    let newest = Release::newest().kubernetes.to_string();
+    for (node, version) in [("worker1", &*newest), ("worker2", OLDER)] {
+        let info = &lab.get(name, "cp1", &format!("/api/v1/nodes/{node}"))["status"]["nodeInfo"];
+        assert_eq!(info["kubeletVersion"], version, "{node}");
+    }
+    // A Service leads from either node to both.
+    lab.apply(name, "cp1", &web("ipFamilies: [IPv4]"));
+    let running = pods(lab, name, "cp1", 2);
+    let nodes: BTreeSet<_> = running.iter().map(|(_, node)| &**node).collect();
+    assert_eq!(nodes, BTreeSet::from(["worker1", "worker2"]));
     services_answer(lab, name, "cp1", &running, &["A"]);
 }
 

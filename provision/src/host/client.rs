@@ -91,7 +91,7 @@ impl Client {
         self.done(&Request::Start(unit))
     }
 
-    /// Stops a unit: SIGTERM, and SIGKILL after `grace`.
+    /// Stops a unit: SIGTERM, and SIGKILL after `grace`; without grace, SIGKILL alone.
     ///
     /// # Errors
     /// [`HostError::Silent`] if the agent does not answer or has no such unit.

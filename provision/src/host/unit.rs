@@ -93,7 +93,7 @@ pub enum State {
     Starting,
     /// It runs and is ready.
     Ready,
-    /// It ended, and will be started again.
+    /// It will be started: again, since it ended, or once what it needs is ready.
     Waiting,
     /// It ended, or was stopped, and stays so.
     Stopped,
@@ -131,7 +131,7 @@ pub enum Request {
         /// For how long, in milliseconds.
         patience: u64,
     },
-    /// Stop it with SIGTERM, and with SIGKILL after this time; it is not started again.
+    /// Stop it with SIGTERM, and with SIGKILL after this time, or at once where that is zero; it is not started again.
     Stop {
         /// Its name.
         unit: String,

@@ -20,6 +20,8 @@ const SIOCBRDELBR: c_ulong = 0x89a1;
 const SIOCBRADDIF: c_ulong = 0x89a2;
 const SIOCBRDELIF: c_ulong = 0x89a3;
 
+/// What makes TAP devices; udev lets everybody use it.
+const TUN: &str = "/dev/net/tun";
 /// What the names of our bridges and TAP devices begin with.
 const SEGMENT: &str = "segment";
 
@@ -80,7 +82,10 @@ impl Devices {
     /// Every frame is preceded by a virtio-net header, so that frames which the sender's kernel left large and without
     /// checksum pass as they are.
     pub(super) fn tap(&self, bridge: &Interface, name: &Interface) -> io::Result<File> {
-        let tap = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+        let tap =
+            OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(TUN).map_err(|error| {
+                io::Error::new(error.kind(), format!("{TUN}, which delays need, cannot be opened: {error}"))
+            })?;
         let mut request = request(name);
         let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
         request.ifr_ifru.ifru_flags = flags as c_short;

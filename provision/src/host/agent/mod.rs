@@ -290,8 +290,9 @@ fn stop(shared: &Shared, name: &str, grace: Duration) -> Reply {
     }
     save(&units);
     if let Some(pid) = pid {
-        // One that is stopped would not see the first.
-        for signal in [Signal::SIGTERM, Signal::SIGCONT] {
+        // One that is stopped would not see SIGTERM.
+        let signals: &[_] = if grace.is_zero() { &[Signal::SIGKILL] } else { &[Signal::SIGTERM, Signal::SIGCONT] };
+        for &signal in signals {
             kill(pid, signal).ok();
         }
     }
