@@ -50,6 +50,17 @@ const FILES: &[(&str, &str)] = &[
         "/etc/odd",
         "keep-me\npassword: \"it's SECRETinner \\\" SECRETquote\"\ntoken = 'SECRETsingle\nsecret: [SECRETbracket\n",
     ),
+    (
+        "/system/state/config.yaml",
+        "version: v1alpha1 # keep-me\nmachine:\n  token: SECRET.token\n  ca:\n    key: LS0tLS1CRUdJTiBFRDI1NTE5IFBSSVZBVEUgS0VZLS0tLS0KSECRET\ncluster:\n  secret: SECRETcluster=\n  token: SECRET.bootstrap\n  \
+         secretboxEncryptionSecret: SECRETbox=\n  aescbcEncryptionSecret: SECRETaescbc=\n---\nkind: DiscoveryIdentityConfig\nclusterSecret: SECRETdiscovery\n---\nkind: KubeServiceAccountConfig\nissuer:\n  privateKey: |\n    \
+         -----BEGIN EC PRIVATE KEY-----\n    SECRETaccounts\n    -----END EC PRIVATE KEY-----\n",
+    ),
+    (
+        "/root/secrets.yaml",
+        "cluster:\n    secret: SECRETcluster\nsecrets:\n    bootstraptoken: SECRET.boot\n    secretboxencryptionsecret: SECRETbox\ntrustdinfo:\n    token: SECRET.trustd\ncerts:\n    etcd:\n        crt: keep-me\n        \
+         key: LS0tLS1CRUdJTiBFQyBQUklWQVRFIEtFWS0tLS0tClSECRET\n",
+    ),
     ("/etc/environment", "HTTPS_PROXY=http://user:SECRETproxy@proxy:3128\nKEEP=keep-me\n"),
     (
         "/etc/systemd/system/k3s.service",

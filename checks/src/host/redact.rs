@@ -17,7 +17,7 @@ use super::{Query, Reply};
 const MARK: &str = "[redacted]";
 
 /// Members of configurations that hold credentials.
-const KEYS: &str = "client-key-data|token|password|passwd|secret|bearer-?token|auth|identitytoken|registrytoken|access-?key|secret-?key|api-?key|client-?secret|private-?key|certificate-?key";
+const KEYS: &str = "client-key-data|token|password|passwd|secret|bearer-?token|auth|identitytoken|registrytoken|access-?key|secret-?key|api-?key|client-?secret|private-?key|certificate-?key|bootstrap-?token|cluster-?secret|(?:aescbc|secretbox)encryptionsecret";
 
 fn compile(pattern: &str) -> Regex {
     match Regex::new(pattern) {
