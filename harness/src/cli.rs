@@ -243,7 +243,7 @@ pub(crate) struct RunOptions {
     #[command(flatten)]
     pub(crate) profile: ProfileOptions,
     /// The node: / for this machine, a folder that a node's root is mounted at, or a recording; for the PKI suite also a
-    /// folder that holds a PKI, or a kubeconfig; several allowed
+    /// folder that holds a PKI, a kubeconfig, or a machine configuration of Talos; several allowed
     #[arg(long = "host", visible_alias = "rootfs", value_name = "PATH", default_value = "/", default_value_ifs = NO_HOST)]
     pub(crate) hosts: Vec<PathBuf>,
     #[command(flatten)]

@@ -31,7 +31,7 @@ pub(crate) enum PkiCommand {
 /// Where the PKI is.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
-    /// The PKI: / for this machine, a folder that a node's root is mounted at, a folder that holds a PKI, a kubeconfig or a recording
+    /// The PKI: / for this machine, a folder that a node's root is mounted at, a folder that holds a PKI, a kubeconfig, a machine configuration of Talos or a recording
     #[arg(long, visible_alias = "rootfs", value_name = "PATH", default_value = "/")]
     host: PathBuf,
     #[command(flatten)]

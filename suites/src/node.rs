@@ -212,10 +212,16 @@ impl Source {
     }
 }
 
-/// By its name, is it a file of a PKI?
+/// By its name, or as a file of Talos by what is in it, is it a file of a PKI?
 fn is_credential(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    name == "config"
+    let yaml = name == "talosconfig" || name.ends_with(".yaml") || name.ends_with(".yml");
+    if yaml {
+        let mut head = String::new();
+        let read = std::fs::File::open(path).and_then(|file| file.take(1 << 20).read_to_string(&mut head));
+        return read.is_ok() && pki::talos::is_one(&head);
+    }
+    matches!(&*name, "config" | "kubeconfig")
         || [".crt", ".cer", ".pem", ".key", ".pub", ".conf", ".kubeconfig", ".der"]
             .iter()
             .any(|end| name.ends_with(end))

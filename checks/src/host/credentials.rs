@@ -1,4 +1,4 @@
-//! What a file holds of certificates, keys and kubeconfigs, read where the file is, so that no private half leaves it.
+//! What a file holds of certificates, keys, kubeconfigs and machine configurations, read where the file is, so that no private half leaves it.
 //!
 //! Certificates stay whole, since they are public. Of a private key the public half is derived and the rest forgotten; of
 //! a token or a password it is said that it is there.
@@ -9,6 +9,7 @@ use super::live::LiveHost;
 use super::recording::lossless;
 use super::{Answer, Host, Query, Refusal, RefusalKind, Reply};
 use crate::pki::kubeconfig::{self, Kubeconfig};
+use crate::pki::talos::{self, Talos};
 use crate::pki::x509::BrokenKey;
 use crate::pki::x509::pem::{Content, Document, RemarkKind, is_pkcs12};
 
@@ -24,6 +25,9 @@ pub struct Credentials {
     /// The kubeconfig that it is, with what is embedded in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubeconfig: Option<Kubeconfig<Vec<Block>>>,
+    /// The file of Talos that it is, with what is embedded in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub talos: Option<Talos<Vec<Block>>>,
     /// What is odd about its text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub oddities: Vec<Oddity>,
@@ -39,7 +43,9 @@ pub enum Form {
     Der,
     /// A kubeconfig.
     Kubeconfig,
-    /// Neither.
+    /// A machine configuration, a secrets bundle or a talosconfig.
+    Talos,
+    /// None of these.
     Nothing,
 }
 
@@ -131,11 +137,22 @@ pub(super) fn read(host: &LiveHost, path: &str) -> Answer {
 
 /// What bytes hold. Total: whatever they are, there is an answer.
 pub(crate) fn parse(bytes: &[u8]) -> Credentials {
-    let text = std::str::from_utf8(bytes).ok().filter(|text| text.contains("clusters"));
+    let text = std::str::from_utf8(bytes).ok();
+    if let Some(talos) = text.and_then(talos::parse) {
+        let talos = Some(talos.map(|pem| embedded(&pem)));
+        return Credentials { form: Form::Talos, blocks: Vec::new(), kubeconfig: None, talos, oddities: Vec::new() };
+    }
+    let text = text.filter(|text| text.contains("clusters"));
     let yaml = text.and_then(|text| serde_saphyr::from_str::<serde_json::Value>(text).ok());
     if let Some(config) = yaml.as_ref().and_then(kubeconfig::parse) {
         let kubeconfig = Some(config.map(|bytes| blocks(&Document::read(&bytes))));
-        return Credentials { form: Form::Kubeconfig, blocks: Vec::new(), kubeconfig, oddities: Vec::new() };
+        return Credentials {
+            form: Form::Kubeconfig,
+            blocks: Vec::new(),
+            kubeconfig,
+            talos: None,
+            oddities: Vec::new(),
+        };
     }
     let document = Document::read(bytes);
     let has = |kind: &RemarkKind| document.remarks.iter().any(|remark| remark.kind == *kind);
@@ -150,7 +167,24 @@ pub(crate) fn parse(bytes: &[u8]) -> Credentials {
         _ => None,
     });
     let oddities = if form == Form::Pem { oddities.collect() } else { Vec::new() };
-    Credentials { form, blocks: blocks(&document), kubeconfig: None, oddities }
+    Credentials { form, blocks: blocks(&document), kubeconfig: None, talos: None, oddities }
+}
+
+/// The blocks of PEM in a file of Talos, by the lines of that file.
+fn embedded(pem: &talos::Pem) -> Vec<Block> {
+    let malformed =
+        |why: &str| vec![Block { line: pem.line, holds: Holds::Malformed { why: why.to_owned() }, mislabelled: None }];
+    let bytes = match &pem.text {
+        Ok(bytes) => bytes,
+        Err(why) => return malformed(why),
+    };
+    let mut blocks = blocks(&Document::read(bytes));
+    for block in &mut blocks {
+        block.line = if pem.spread { pem.line.saturating_add(block.line.saturating_sub(1)) } else { pem.line };
+        // What Talos calls keys of Ed25519, and looks for (siderolabs/crypto).
+        block.mislabelled.take_if(|wrong| wrong.label == "ED25519 PRIVATE KEY" && wrong.belongs == "PRIVATE KEY");
+    }
+    if blocks.is_empty() { malformed("it is no PEM") } else { blocks }
 }
 
 fn line(line: usize) -> u32 {

@@ -145,6 +145,7 @@ impl Facts {
         };
         let discovery = Discovery::of(host);
         let mut store = Store::default();
+        discovery.talos.iter().for_each(|(file, _)| store.read(host, file));
         for one in &discovery.uses {
             store.read(host, &one.file);
             one.key.iter().for_each(|key| store.read(host, key));
@@ -278,6 +279,7 @@ impl Facts {
         }
         let nothing = self.discovery.uses.is_empty()
             && self.discovery.kubeconfigs.is_empty()
+            && self.discovery.talos.is_empty()
             && self.discovery.others.is_empty()
             && self.discovery.unread.is_empty();
         Ok(nothing.then(|| Conclusion::not_applicable("there is no PKI: the node has not joined a cluster")))

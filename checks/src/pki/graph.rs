@@ -91,7 +91,7 @@ impl Facts {
             let node = nodes.entry(id(certificate.fingerprint)).or_insert_with(|| Node {
                 id: id(certificate.fingerprint),
                 kind: if certificate.is_ca() { NodeKind::Authority } else { NodeKind::Certificate },
-                label: certificate.subject.common_name().map_or_else(|| certificate.subject.to_string(), str::to_owned),
+                label: certificate.subject.common_name().map_or_else(|| certificate.subject.called(), str::to_owned),
                 files: Vec::new(),
                 not_after: Some(certificate.not_after),
                 has_key: self.has_key_of(certificate),

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod settings;
 pub mod store;
 mod tally;
+pub mod talos;
 mod trust;
 pub mod x509;
 

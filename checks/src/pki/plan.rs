@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::discover::Component;
+use super::discover::{Component, Role, member};
 use super::facts::{Bundle, Credential, Facts};
 use super::x509::path::Signature;
 use super::x509::{Certificate, Fingerprint};
@@ -96,6 +96,13 @@ impl Facts {
             bundle.certificates.iter().any(|held| held.certificate.public_key.sha256 == authority.public_key.sha256)
         };
         let bundles: Vec<_> = self.bundles.iter().filter(trusts).collect();
+        let title =
+            format!("Rotate the CA {} before {}", authority.subject.called(), authority.not_after.strftime("%Y-%m-%d"));
+        let of_talos =
+            |bundle: &&Bundle| self.discovery.talos.iter().any(|(file, _)| bundle.file.starts_with(&member(file, "")));
+        if bundles.iter().any(of_talos) {
+            return Rotation { title, until: authority.not_after, steps: rotate_by_talosctl(&bundles) };
+        }
         // A second CA beside it that lasts longer is the new one.
         let next = bundles.iter().flat_map(|bundle| &bundle.certificates).find(|held| {
             held.certificate.is_ca()
@@ -161,11 +168,38 @@ impl Facts {
             "Only when nothing of the old CA is left in use: take it out of every bundle, and start everything again.",
             Vec::new(),
         ));
-        Rotation {
-            title: format!("Rotate the CA {} before {}", authority.subject, authority.not_after.strftime("%Y-%m-%d")),
-            until: authority.not_after,
-            steps,
-        }
+        Rotation { title, until: authority.not_after, steps }
+    }
+}
+
+/// The rotation of a CA that is in machine configurations: Talos does by itself what it knows how to, certificates included.
+fn rotate_by_talosctl(bundles: &[&Bundle]) -> Vec<Step> {
+    let has = |role: Role| bundles.iter().any(|bundle| bundle.role == role);
+    let command = |which: &str| vec![format!("talosctl rotate-ca --dry-run=false {which}")];
+    let rotate = match () {
+        () if has(Role::TalosCa) => Some(command("--talos=true --kubernetes=false")),
+        () if has(Role::ClientCa) || has(Role::KubeletClientCa) => Some(command("--talos=false --kubernetes=true")),
+        () => None,
+    };
+    let mut files: Vec<_> = bundles.iter().map(|bundle| bundle.file.as_str()).collect();
+    files.sort_unstable();
+    files.dedup();
+    let files = files.join(", ");
+    match rotate {
+        Some(commands) => vec![
+            todo(
+                "Have every node accept a new CA, sign by it, and forget the old one: talosctl does all three.",
+                commands,
+            ),
+            todo(format!("Put the new CA and its key into what is kept of the configuration: {files}."), Vec::new()),
+        ],
+        None => vec![
+            todo(format!("Put a new CA and its key into {files}: talosctl does not rotate this one."), Vec::new()),
+            todo(
+                "Apply the configuration to all nodes of the control plane.",
+                vec!["talosctl apply-config --nodes NODE --file controlplane.yaml".to_owned()],
+            ),
+        ],
     }
 }
 
@@ -176,7 +210,11 @@ fn renew(holder: Component, all: &[&Credential]) -> Rotation {
         .map(|one| {
             let what =
                 format!("Renew {}: {}, which ends {}.", one.role, one.file, one.leaf().not_after.strftime("%Y-%m-%d"));
-            todo(what, kubeadm_name(one).map(|name| format!("kubeadm certs renew {name}")).into_iter().collect())
+            let command = match one.role {
+                Role::TalosClient => Some("talosctl config new talosconfig".to_owned()),
+                _ => kubeadm_name(one).map(|name| format!("kubeadm certs renew {name}")),
+            };
+            todo(what, command.into_iter().collect())
         })
         .collect();
     steps.extend(restart(holder));

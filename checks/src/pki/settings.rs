@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::discover::{Component, Discovery};
+use super::talos::Cluster;
 use crate::fact::Fact;
 use crate::host::Host;
 
@@ -85,7 +86,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads them from flags, from kubeadm's configuration and from the node.
+    /// Reads them from flags, from the configurations of kubeadm and Talos, and from the node.
     pub(super) fn read(host: &dyn Host, found: &Discovery) -> Self {
         let mut settings = Self::default();
         let flag = |component: Component, flag: &str| found.command(component).and_then(|line| line.get(flag));
@@ -111,12 +112,27 @@ impl Settings {
             let own = (!found.bare).then(|| host.text("/etc/hostname"))?;
             own.known().map(|name| name.trim().to_lowercase()).filter(|name| !name.is_empty())
         });
+        found.talos.iter().for_each(|(_, talos)| settings.talos(&talos.cluster));
         for path in CONFIGURATIONS {
             if let (Fact::Known(text), false) = (host.text(path), found.bare) {
                 settings.kubeadm(&text);
             }
         }
         settings
+    }
+
+    /// What a machine configuration of Talos says; what flags say counts before it.
+    fn talos(&mut self, cluster: &Cluster) {
+        if self.services.is_empty() {
+            self.services = networks(&cluster.services.join(","));
+        }
+        if self.domain.is_none() {
+            self.domain.clone_from(&cluster.domain);
+        }
+        if self.endpoint.is_none() {
+            self.endpoint = cluster.endpoint.as_deref().and_then(Place::of_url);
+        }
+        self.wanted.extend(cluster.names.iter().map(|name| Place::read(name)));
     }
 
     /// Members of kubeadm's ClusterConfiguration; what flags say counts before them.

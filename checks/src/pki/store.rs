@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::discover::member;
 use super::kubeconfig::Kubeconfig;
+use super::talos::Talos;
 use super::x509::{Certificate, Fingerprint, Key, KeyForm, PublicKey};
 use crate::fact::Fact;
 use crate::host::{Block, Credentials, Form, Holds, Host, Oddity, Query, Stat, WrongLabel};
@@ -111,6 +113,8 @@ pub struct File {
     pub form: Form,
     /// The kubeconfig that it is, with what is embedded in it.
     pub kubeconfig: Option<Kubeconfig<Contents>>,
+    /// The file of Talos that it is; what it holds has places of its own.
+    pub talos: Option<Talos<()>>,
     /// What is odd about its text.
     pub oddities: Vec<Oddity>,
 }
@@ -138,6 +142,7 @@ impl File {
         let holds = |contents: &Contents| !contents.keys.is_empty() || !contents.encrypted.is_empty();
         self.contents.known().is_some_and(holds)
             || self.kubeconfig.iter().flat_map(|config| &config.users).any(|user| user.key.as_ref().is_some_and(holds))
+            || self.talos.as_ref().is_some_and(Talos::has_key)
     }
 }
 
@@ -188,16 +193,45 @@ impl Store {
         }
         let answer = host.value(&Query::Credentials { path: path.to_owned() });
         let said = answer.parse(serde_json::from_value::<Credentials>);
-        let (mut form, mut kubeconfig, mut oddities) = (Form::Nothing, None, Vec::new());
+        let (mut form, mut kubeconfig, mut talos, mut oddities) = (Form::Nothing, None, None, Vec::new());
         let pool = &mut self.pool;
-        let contents = said.map(|said| {
+        let mut contents = said.map(|said| {
             form = said.form;
             oddities = said.oddities;
             kubeconfig = said.kubeconfig.map(|config| config.map(|blocks| Contents::of(&blocks, pool)));
+            talos = said.talos;
             Contents::of(&said.blocks, pool)
         });
-        let file = File { path: path.to_owned(), link, stat, above, contents, form, kubeconfig, oddities };
+        if let (Some(talos), Fact::Known(contents)) = (&talos, &mut contents) {
+            contents.malformed.extend(talos.broken.clone());
+            self.members(path, talos);
+        }
+        let talos = talos.map(|talos| talos.map(|_| ()));
+        let file = File { path: path.to_owned(), link, stat, above, contents, form, kubeconfig, talos, oddities };
         self.files.insert(path.to_owned(), file);
+    }
+
+    /// Adds what a file of Talos holds, each at a place of its own. Who may read it is said of the file.
+    fn members(&mut self, path: &str, talos: &Talos<Vec<Block>>) {
+        for pair in &talos.pairs {
+            let public = (&pair.name, pair.public.concat());
+            let key = pair.key.iter().map(|blocks| (&pair.key_name, blocks.clone()));
+            for (name, blocks) in std::iter::once(public).filter(|(_, blocks)| !blocks.is_empty()).chain(key) {
+                let place = member(path, name);
+                let file = File {
+                    path: place.clone(),
+                    link: None,
+                    stat: Fact::NotGathered(format!("{place} is a member of a file")),
+                    above: Vec::new(),
+                    contents: Fact::Known(Contents::of(&blocks, &mut self.pool)),
+                    form: Form::Talos,
+                    kubeconfig: None,
+                    talos: None,
+                    oddities: Vec::new(),
+                };
+                self.files.insert(place, file);
+            }
+        }
     }
 
     /// A file, if it was read.

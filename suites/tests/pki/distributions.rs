@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use base64::Engine as _;
 use rcgen::{DnType, PublicKeyData as _, SanType};
 use seaworthy_checks::host::{Host, LiveHost, Recorder};
 use seaworthy_checks::pki::Facts;
@@ -423,45 +424,76 @@ fn minikube_shows_what_it_serves() {
 }
 
 #[test]
-fn talos_gives_each_component_a_user() {
+fn talos_gives_each_component_a_user_and_etcd_ten_years() {
     let m = Maker::new();
-    let base = "system/secrets/kubernetes/kube-apiserver";
-    let pair = |stem: &str| (format!("{base}/{stem}.crt"), format!("{base}/{stem}.key"));
-    let cluster = m.ca(&pair("ca").0, Some(&pair("ca").1), "kubernetes");
-    let proxy = m.ca(&pair("aggregator-ca").0, None, "front-proxy");
-    m.leaf(
-        &cluster,
-        (&pair("apiserver").0, &pair("apiserver").1),
-        "kube-apiserver/kube-master",
-        Usage::Server,
-        &SERVICE,
-    );
-    m.leaf(
-        &cluster,
-        (&pair("apiserver-kubelet-client").0, &pair("apiserver-kubelet-client").1),
-        "apiserver-kubelet-client/system:masters",
-        Usage::Client,
-        &[],
-    );
-    m.leaf(
-        &proxy,
-        (&pair("front-proxy-client").0, &pair("front-proxy-client").1),
-        "front-proxy-client",
-        Usage::Client,
-        &[],
-    );
+    let server = |stem: &str| (kube("kube-apiserver", stem, "crt"), kube("kube-apiserver", stem, "key"));
+    fn kube(component: &str, stem: &str, end: &str) -> String {
+        format!("system/secrets/kubernetes/{component}/{stem}.{end}")
+    }
+    let signing = (kube("kube-controller-manager", "ca", "crt"), kube("kube-controller-manager", "ca", "key"));
+    let cluster = m.ca(&signing.0, Some(&signing.1), "kubernetes");
+    m.file(&server("ca").0, &cluster.pem);
+    m.file("etc/kubernetes/pki/ca.crt", &cluster.pem);
+    // The key of this one is in the machine configuration alone.
+    let proxy = m.ca(&server("aggregator-ca").0, Some("tmp/aggregator.key"), "front-proxy");
+    let leaf = |by: &Authority, stem: &str, who: &str, usage, sans: &[&str]| {
+        m.leaf(by, (&server(stem).0, &server(stem).1), who, usage, sans)
+    };
+    let sans = [&SERVICE[..], &["localhost", "10.96.0.1", "api.example.test"]].concat();
+    let serving = leaf(&cluster, "apiserver", "kube-apiserver/kube-master", Usage::Server, &sans);
+    m.file(&server("apiserver").0, &format!("{serving}\n{}", cluster.pem));
+    let kubelets = "apiserver-kubelet-client/system:masters";
+    leaf(&cluster, "apiserver-kubelet-client", kubelets, Usage::Client, &[]);
+    leaf(&proxy, "front-proxy-client", "front-proxy-client", Usage::Client, &[]);
+    let key = kube("kube-controller-manager", "service-account", "key");
+    m.service_accounts(&key, Some(&kube("kube-apiserver", "service-account", "pub")));
     let etcd = |stem: &str| (format!("system/secrets/etcd/{stem}.crt"), format!("system/secrets/etcd/{stem}.key"));
     let authority = m.ca(&etcd("ca").0, Some(&etcd("ca").1), "etcd");
-    m.leaf(&authority, (&etcd("server").0, &etcd("server").1), "n1", Usage::Both, &["n1", "127.0.0.1"]);
-    m.leaf(&authority, (&etcd("peer").0, &etcd("peer").1), "n1", Usage::Both, &["n1"]);
-    m.leaf(&authority, (&etcd("admin").0, &etcd("admin").1), "root", Usage::Client, &[]);
-    m.own(&pair("apiserver").1, 65534, 0o400);
-    m.own(&etcd("server").1, 60, 0o400);
-    m.is(
-        "Talos",
-        &[Role::ClientCa, Role::ApiserverServing, Role::FrontProxyClient, Role::EtcdServer, Role::EtcdPeer],
-        &[],
-    );
+    m.file(&server("etcd-client-ca").0, &authority.pem);
+    // Made anew when etcd starts, for as long as its CA had at its begin.
+    let long = |files: (String, String), who: &str, usage, sans: &[&str]| {
+        m.leaf_for(&authority, (&files.0, &files.1), who, usage, sans, 3_650);
+    };
+    long(server("etcd-client"), "kube-apiserver", Usage::Client, &[]);
+    long(etcd("server"), "n1", Usage::Both, &["n1", "localhost", "127.0.0.1"]);
+    long(etcd("peer"), "n1", Usage::Both, &["n1"]);
+    long(etcd("admin"), "talos", Usage::Client, &[]);
+    for (component, user) in [("kube-apiserver", 65_534), ("kube-controller-manager", 65_535), ("etcd", 60)] {
+        let folder = if component == "etcd" { "etcd".to_owned() } else { format!("kubernetes/{component}") };
+        for entry in std::fs::read_dir(m.root().join("system/secrets").join(&folder)).unwrap() {
+            let name = entry.unwrap().file_name();
+            m.own(&format!("system/secrets/{folder}/{}", name.to_str().unwrap()), user, 0o400);
+        }
+    }
+    let wanted =
+        [Role::RootCa, Role::SigningCa, Role::KubeletClientCa, Role::EtcdServer, Role::EtcdPeer, Role::EtcdClient];
+    let known = ["pki.chain.outlives-ca", "pki.validity.long"];
+    m.is("Talos", &[&CONTROL_PLANE[..], &wanted].concat(), &known);
+    // What the node was told lies beside it, and counts where no flag says so.
+    let base64 =
+        |path: &str| base64::engine::general_purpose::STANDARD.encode(std::fs::read(m.root().join(path)).unwrap());
+    let pair = |crt: &str, key: &str| format!("{{crt: {}, key: {}}}", base64(crt), base64(key));
+    m.ca("tmp/talos.crt", Some("tmp/talos.key"), "talos");
+    let config = |name: &str| {
+        let members = [
+            ("ca", pair(&signing.0, &signing.1)),
+            ("aggregatorCA", pair(&server("aggregator-ca").0, "tmp/aggregator.key")),
+            ("serviceAccount", format!("{{key: {}}}", base64(&key))),
+            ("etcd", format!("{{ca: {}}}", pair(&etcd("ca").0, &etcd("ca").1))),
+            ("controlPlane", format!("{{endpoint: 'https://{name}:6443'}}")),
+            ("network", "{serviceSubnets: [10.96.0.0/12]}".to_owned()),
+        ];
+        let members: String = members.iter().map(|(name, value)| format!("  {name}: {value}\n")).collect();
+        let talos = pair("tmp/talos.crt", "tmp/talos.key");
+        format!("version: v1alpha1\nmachine:\n  type: controlplane\n  ca: {talos}\ncluster:\n{members}")
+    };
+    for (name, finds) in
+        [("api.example.test", &known[..]), ("other.example.test", &[known[0], "pki.san.endpoint", known[1]])]
+    {
+        m.file("system/state/config.yaml", &config(name));
+        m.own("system/state/config.yaml", 0, 0o600);
+        m.is("Talos", &[Role::TalosCa], finds);
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::*;
 use crate::check::Judgement;
 use crate::conclusion::{Conclusion, Inconclusive};
-use crate::pki::discover::{Component, Role};
+use crate::pki::discover::{Component, Role, member};
+use crate::pki::talos::{Pair, Part};
 use crate::pki::x509::Fingerprint;
 
 const HA: &str =
@@ -188,8 +189,73 @@ pub(super) fn checks() -> Vec<Check> {
         .page("One node that is broken into is all nodes then. Keys of serving, peer and kubelet certificates are made on each node.", "Compares the public keys of certificates that each node has of its own.")
         .basis("PKI certificates and requirements", CERTIFICATES)
         .remedy(Remedy::new("Make them again on the copy.").command("kubeadm certs renew all")),
+        claim("pki.cluster.machine-configs", "machine configurations accept what is signed by each other's CAs and keys", Of::Certificates, "machine configurations with the same CA", |view, tally| {
+            for (part, what) in PARTS {
+                let mut all: Vec<_> = view.facts.discovery.talos.iter().collect();
+                // Those of the control plane first: they count.
+                all.sort_by_key(|(_, talos)| talos.kind);
+                let pairs = all.into_iter().flat_map(|(file, talos)| talos.pairs.iter().map(move |pair| (file, pair)));
+                let signers = pairs.filter(|(_, pair)| pair.part == part).map(|(file, pair)| signer(view.facts, file, pair));
+                let signers: Vec<_> = signers.filter(|signer| !signer.accepts.is_empty()).collect();
+                let Some((first, others)) = signers.split_first() else { continue };
+                for other in others {
+                    tally.look();
+                    let refused = |by: &Signer, of: &Signer| of.signs.is_some_and(|key| !by.accepts.contains(&key));
+                    if refused(first, other) || refused(other, first) {
+                        let list = |signer: &Signer| signer.accepts.iter().map(|key| format!("sha256:{key}")).collect::<Vec<_>>().join(", ");
+                        let message = format!("{} is not {what} of {}", other.place, first.place);
+                        tally.breach(Breach::new(&other.place, message).found(list(other)).wanted(list(first)).at(&other.place, None));
+                    }
+                }
+            }
+        })
+        .severity(Severity::Critical)
+        .label("cluster")
+        .alias("PKI-W01")
+        .alias("x509: certificate signed by unknown authority")
+        .alias("talosctl gen config")
+        .page(
+            "A node that is given a configuration of another cluster, or of the same one before its CA was rotated, cannot join, or is refused by all others. A secrets bundle that is old makes such configurations.",
+            "Compares, in all machine configurations, secrets bundles and talosconfigs of a folder, which is one cluster's, what each signs by with what the others accept: the CA and those in acceptedCAs, the key of service accounts and the public keys beside it.",
+        )
+        .basis("Talos: CA rotation", "https://docs.siderolabs.com/talos/v1.14/security/ca-rotation")
+        .remedy(Remedy::new("Generate the configuration again from the secrets that the cluster has now.").command("talosctl gen secrets --from-controlplane-config controlplane.yaml").command("talosctl gen config --with-secrets secrets.yaml NAME ENDPOINT")),
     ]);
     all
+}
+
+const PARTS: [(Part, &str); 5] = [
+    (Part::Talos, "the CA of Talos's API"),
+    (Part::Cluster, "the CA of the cluster"),
+    (Part::FrontProxy, "the CA of the front proxy"),
+    (Part::Etcd, "the CA of etcd"),
+    (Part::ServiceAccounts, "the key of service accounts"),
+];
+
+/// What a file of Talos signs by, and what it accepts.
+struct Signer {
+    place: String,
+    signs: Option<Fingerprint>,
+    accepts: Vec<Fingerprint>,
+}
+
+fn signer(facts: &Facts, file: &str, pair: &Pair<()>) -> Signer {
+    let contents = |name: &str| facts.store.contents(&member(file, name));
+    let (public, key) = (contents(&pair.name), contents(&pair.key_name).and_then(|contents| contents.key()));
+    let public = public.into_iter().flat_map(|contents| {
+        let certificates = contents.certificates.iter().map(|held| held.certificate.public_key.sha256);
+        certificates.chain(contents.public_keys.iter().map(|key| key.sha256))
+    });
+    let mut accepts: Vec<_> = public.collect();
+    // That a key is not that of its certificate is another finding.
+    let signs = key.map(|key| {
+        if pair.part == Part::ServiceAccounts { key.sha256 } else { accepts.first().copied().unwrap_or(key.sha256) }
+    });
+    if pair.part == Part::ServiceAccounts {
+        accepts.extend(signs);
+    }
+    let name = if pair.part == Part::ServiceAccounts { &pair.key_name } else { &pair.name };
+    Signer { place: member(file, name), signs, accepts }
 }
 
 /// Keys that a node has of its own: not those of CAs and service accounts, and not those that some distributions share.

@@ -3,9 +3,10 @@
 use super::*;
 use crate::fact::Fact;
 use crate::host::{FileKind, Form, Oddity};
-use crate::pki::discover::{Component, Kind, Role};
+use crate::pki::discover::{Component, Kind, Role, member};
 use crate::pki::facts::beside;
 use crate::pki::store::File;
+use crate::pki::talos::Kind as Talos;
 
 const CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 
@@ -45,6 +46,9 @@ fn needed(facts: &Facts) -> Vec<(&str, String, Need)> {
     for one in facts.discovery.kubeconfigs.iter().filter(|one| one.required) {
         all.push((one.file.as_str(), format!("the kubeconfig of {} ({})", one.holder, one.from), Need::Kubeconfig));
     }
+    for (path, _) in &facts.discovery.talos {
+        all.push((path.as_str(), "a file of Talos".to_owned(), Need::Talos));
+    }
     let mut seen = std::collections::BTreeSet::new();
     all.retain(|(path, _, need)| seen.insert((path.to_owned(), *need)));
     all
@@ -57,6 +61,7 @@ enum Need {
     Key,
     AnyKey,
     Kubeconfig,
+    Talos,
 }
 
 fn presence() -> Vec<Check> {
@@ -124,6 +129,7 @@ fn presence() -> Vec<Check> {
                     Need::Key => !contents.keys.is_empty() || !contents.encrypted.is_empty(),
                     Need::AnyKey => !contents.keys.is_empty() || !contents.public_keys.is_empty() || !contents.certificates.is_empty(),
                     Need::Kubeconfig => file.kubeconfig.is_some(),
+                    Need::Talos => file.talos.is_some(),
                 };
                 if !there {
                     let wanted = match need {
@@ -131,6 +137,7 @@ fn presence() -> Vec<Check> {
                         Need::Key => "a private key in PEM",
                         Need::AnyKey => "a key in PEM",
                         Need::Kubeconfig => "a kubeconfig",
+                        Need::Talos => "a machine configuration",
                     };
                     tally.breach(breach(format!("{path} does not hold {wanted}: {what}")).wanted(wanted).at(path, None));
                 } else if file.form == Form::Der {
@@ -207,11 +214,13 @@ fn read_once(facts: &Facts) -> impl Iterator<Item = (&str, Component)> {
 fn strays() -> Vec<Check> {
     vec![
         claim("pki.file.ca-key-on-worker", "no CA's private key lies on a node that signs nothing", Of::Other, "keys", |view, tally| {
-            if view.facts.is_control_plane() || view.facts.discovery.of_role(Role::EtcdServer).next().is_some() || view.facts.discovery.bare {
-                return;
-            }
+            let discovery = &view.facts.discovery;
+            let signs = view.facts.is_control_plane() || discovery.of_role(Role::EtcdServer).next().is_some() || discovery.bare;
+            // What is a worker's is said by its machine configuration, wherever that lies.
+            let workers: Vec<_> = discovery.talos.iter().filter(|(_, talos)| talos.kind == Talos::Worker).map(|(file, _)| member(file, "")).collect();
+            let on_worker = |file: &&File| !signs || workers.iter().any(|start| file.path.starts_with(start));
             let authorities: Vec<_> = view.facts.bundles.iter().flat_map(|bundle| &bundle.certificates).filter(|held| held.certificate.is_ca()).collect();
-            for file in view.facts.store.iter() {
+            for file in view.facts.store.iter().filter(on_worker) {
                 tally.look();
                 for key in file.contents.known().iter().flat_map(|contents| &contents.keys) {
                     if authorities.iter().any(|held| held.certificate.public_key.sha256 == key.public.sha256) {

@@ -17,15 +17,21 @@ struct Seen<'f> {
     file: &'f str,
     line: Option<u32>,
     what: String,
+    /// Is it of Talos's own API, rather than of Kubernetes?
+    talos: bool,
 }
 
 /// Every public key with a role, each once.
 fn keys(facts: &Facts) -> Vec<Seen<'_>> {
     let mut all = Vec::new();
+    let trusted = facts.bundles.iter().filter(|one| one.role == Role::TalosCa).flat_map(|one| &one.certificates);
+    let shown = facts.of_role(Role::TalosClient).flat_map(|one| &one.chain);
+    let talos: Vec<_> = trusted.chain(shown).map(|held| held.certificate.fingerprint).collect();
     for (file, held) in facts.certificates() {
         let what = format!("the key of {}", held.certificate.subject);
         let line = Some(held.line).filter(|line| *line > 0);
-        all.push(Seen { key: &held.certificate.public_key, file, line, what });
+        let talos = talos.contains(&held.certificate.fingerprint);
+        all.push(Seen { key: &held.certificate.public_key, file, line, what, talos });
     }
     for one in &facts.discovery.uses {
         let Some(contents) = facts.store.contents(&one.file) else { continue };
@@ -36,6 +42,7 @@ fn keys(facts: &Facts) -> Vec<Seen<'_>> {
                 file: &one.file,
                 line: None,
                 what: "a key of service accounts".to_owned(),
+                talos: false,
             }));
         }
     }
@@ -54,7 +61,10 @@ fn no(id: &str, title: &str, is: fn(&KeyLint) -> bool) -> Check {
     claim(id, title, Of::Certificates, "keys", move |view, tally| {
         for one in keys(view.facts) {
             tally.look();
-            for lint in lint_key(one.key).iter().filter(|lint| is(lint)) {
+            let mut lints = lint_key(one.key);
+            // Talos's own API is Ed25519 throughout.
+            lints.retain(|lint| *lint != KeyLint::Kind || !one.talos);
+            for lint in lints.iter().filter(|lint| is(lint)) {
                 tally.breach(breach(&one, &lint.to_string()));
             }
         }
@@ -255,7 +265,7 @@ fn strength() -> Vec<Check> {
         .severity(Severity::Medium)
         .alias("PKI-X13")
         .alias("neither in RSA nor ECDSA format")
-        .page("kubeadm loads keys of RSA and ECDSA alone, and refuses a CA of Ed25519; service accounts are signed with no other either.", "Looks at the algorithm of every key with a role.")
+        .page("kubeadm loads keys of RSA and ECDSA alone, and refuses a CA of Ed25519; service accounts are signed with no other either.", "Looks at the algorithm of every key with a role, but those of Talos's own API.")
         .basis("client-go: util/keyutil", "https://pkg.go.dev/k8s.io/client-go/util/keyutil")
         .remedy(again()),
         no("pki.key.small-factor", "no RSA key can be divided by a small prime", |lint| matches!(lint, KeyLint::Weak(Weakness::SmallFactor(_))))

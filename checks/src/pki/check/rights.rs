@@ -41,13 +41,15 @@ pub(super) fn checks() -> Vec<Check> {
     vec![
         claim("pki.file.key-mode", "no private key can be read or changed by others than its owner", Of::Other, "keys", |view, tally| {
             let group = if component_users(view.facts) { 0o040 } else { 0 };
-            for file in files(view.facts).filter(|file| file.has_key() && file.kubeconfig.is_none()) {
+            let secret = |file: &&File| file.has_key() || file.talos.as_ref().is_some_and(|talos| talos.has_secret);
+            for file in files(view.facts).filter(secret).filter(|file| file.kubeconfig.is_none()) {
                 tally.look();
                 let open = file.open_to() & 0o066 & !group;
                 if open != 0 {
                     let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
                     let whom = if open & 0o006 != 0 { "anyone" } else { "its group" };
-                    let message = format!("{} holds a private key and is open to {whom}", file.path);
+                    let what = if file.has_key() { "a private key" } else { "tokens" };
+                    let message = format!("{} holds {what} and is open to {whom}", file.path);
                     tally.breach(Breach::new(&file.path, message).found(found).wanted("0600").at(&file.path, None));
                 }
             }
@@ -59,7 +61,7 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("CIS 1.1.21")
         .page(
             "Whoever reads the key of a CA is the cluster's administrator, and whoever reads another key is who the certificate says.",
-            "Looks at the mode of every file with a private key, and at the modes of the folders above it: what nobody can get to is not open. An access list shows in the group's bits.",
+            "Looks at the mode of every file with a private key, of Talos's files with a token, too, and at the modes of the folders above it: what nobody can get to is not open. An access list shows in the group's bits. `talosctl gen config` writes machine configurations, with the keys of all CAs, for everybody to read.",
         )
         .basis("CIS Kubernetes Benchmark 1.1.21", CIS)
         .remedy(restrict("/etc/kubernetes/pki/*.key", "600")),

@@ -93,7 +93,7 @@ fn purposes() -> Vec<Check> {
         .page("Every client of the API server refuses it.", "Looks at the extended key usage of what the API server, the kubelet, the controller manager and the scheduler serve. One without any is good for all.")
         .basis(GUIDE, CERTIFICATES)
         .remedy(renew("apiserver")),
-        of("pki.usage.client", "what is shown to servers may be used by clients", &[Role::ApiserverKubeletClient, Role::ApiserverEtcdClient, Role::FrontProxyClient, Role::EtcdClient, Role::KubeletClient, Role::ControllerManagerClient, Role::SchedulerClient, Role::ProxyClient, Role::AdminClient, Role::SuperAdminClient, Role::OtherClient], |one, _| {
+        of("pki.usage.client", "what is shown to servers may be used by clients", &[Role::ApiserverKubeletClient, Role::ApiserverEtcdClient, Role::FrontProxyClient, Role::EtcdClient, Role::KubeletClient, Role::ControllerManagerClient, Role::SchedulerClient, Role::ProxyClient, Role::AdminClient, Role::SuperAdminClient, Role::OtherClient, Role::TalosClient], |one, _| {
             (!may(one.leaf(), known::CLIENT_AUTH)).then(|| breach(one, format!("{} lacks clientAuth", one.role)).wanted("clientAuth"))
         })
         .severity(Severity::Critical)

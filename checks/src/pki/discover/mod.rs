@@ -1,12 +1,13 @@
 //! Discovery: which file is for what, by role and not by path.
 //!
-//! Flags count first (static pods, processes, units, the kubelet's configuration), then the layouts of distributions,
-//! then a bounded walk through the folders of the PKI, which finds what has no role. Nothing is matched by common name.
+//! Flags count first (static pods, processes, units, the kubelet's configuration), then the layouts of distributions and
+//! Talos's machine configurations, then a bounded walk through the folders of the PKI, which finds what has no role. Nothing is matched by common name.
 
 mod command;
 mod flag;
 mod layout;
 mod role;
+mod talos;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -15,9 +16,11 @@ use std::fmt;
 pub use command::CommandLine;
 pub use layout::{LAYOUTS, Layout};
 pub use role::{Component, Kind, Role};
+pub use talos::member;
 
 use crate::fact::Fact;
 use crate::host::{FileKind, Host};
+use crate::pki::talos::Talos;
 use layout::Part;
 
 /// Who says that a file has a role.
@@ -84,6 +87,8 @@ pub struct Discovery {
     pub uses: Vec<Use>,
     /// Kubeconfigs with a role.
     pub kubeconfigs: Vec<KubeconfigUse>,
+    /// The files of Talos, with all but what they hold.
+    pub talos: Vec<(String, Talos<()>)>,
     /// The layouts that were recognised.
     pub layouts: Vec<&'static Layout>,
     /// Files in the PKI's folders that have no role.
@@ -118,6 +123,7 @@ impl Discovery {
             };
             found.layout(host, layout, base, &mut known);
         }
+        found.talos(host, talos::CONFIGURATION);
         if let Some(pki) = places.pki {
             found.folders.insert(pki);
         }
@@ -254,7 +260,9 @@ impl Discovery {
     /// A folder, or a file, that was given alone.
     fn bare_folder(&mut self, host: &dyn Host, place: &str) {
         if host.stat(place).known().is_some_and(|stat| stat.kind == FileKind::File) {
-            self.others.push(place.to_owned());
+            if !self.talos(host, place) {
+                self.others.push(place.to_owned());
+            }
             return;
         }
         self.folders.insert(place.to_owned());
@@ -283,14 +291,26 @@ impl Discovery {
             taken.extend(one.key.clone());
         }
         taken.extend(self.kubeconfigs.iter().map(|one| one.file.clone()));
+        let bare = self.bare;
         for folder in self.folders.clone() {
             let walk = walk::walk(host, &folder);
             self.folders.extend(walk.folders);
             self.unread.extend(walk.unread);
-            for file in walk.files {
+            // Beside the PKI of a node YAML is configuration.
+            for file in walk.yaml.into_iter().filter(|_| bare) {
                 if walk::is_backup(&file) {
                     self.backups.push(file);
-                } else if let (true, Some(role)) = (self.bare, conf_role(&file)) {
+                } else {
+                    self.talos(host, &file);
+                }
+            }
+            for file in walk.files {
+                if bare && file.ends_with("/config") && self.talos(host, &file) {
+                    continue;
+                }
+                if walk::is_backup(&file) {
+                    self.backups.push(file);
+                } else if let (true, Some(role)) = (bare, conf_role(&file)) {
                     if !taken.contains(&file) {
                         let (from, holder) = (From::Layout("kubeadm"), role.holder());
                         self.kubeconfigs.push(KubeconfigUse { file, holder, role, from, required: false });

@@ -20,6 +20,8 @@ pub enum Component {
     Kubelet,
     /// kube-proxy.
     Proxy,
+    /// Talos's own API.
+    Apid,
     /// Whoever uses kubectl.
     People,
 }
@@ -39,6 +41,7 @@ impl Component {
             Self::Etcd => "etcd",
             Self::Kubelet => "kubelet",
             Self::Proxy => "kube-proxy",
+            Self::Apid => "apid",
             Self::People => "kubectl",
         }
     }
@@ -115,6 +118,10 @@ pub enum Role {
     ServiceAccountKey,
     /// The keys that such tokens are verified by.
     ServiceAccountPublicKeys,
+    /// The CAs of Talos's own API, by which nodes and administrators verify each other.
+    TalosCa,
+    /// What administrators show to Talos's API.
+    TalosClient,
 }
 
 /// What kind of thing a role's file holds.
@@ -145,7 +152,8 @@ impl Role {
             | Self::EtcdPeerCa
             | Self::RootCa
             | Self::SigningCa
-            | Self::KubeletClientCa => Kind::Bundle,
+            | Self::KubeletClientCa
+            | Self::TalosCa => Kind::Bundle,
             Self::ApiserverServing | Self::KubeletServing | Self::ControllerManagerServing | Self::SchedulerServing => {
                 Kind::Server
             }
@@ -179,7 +187,8 @@ impl Role {
             }
             Self::KubeletClientCa | Self::KubeletServing | Self::KubeletClient => Component::Kubelet,
             Self::ProxyClient => Component::Proxy,
-            Self::AdminClient | Self::SuperAdminClient | Self::OtherClient => Component::People,
+            Self::TalosCa => Component::Apid,
+            Self::AdminClient | Self::SuperAdminClient | Self::OtherClient | Self::TalosClient => Component::People,
         }
     }
 
@@ -204,6 +213,7 @@ impl Role {
             | Self::AdminClient
             | Self::SuperAdminClient
             | Self::OtherClient => &[Self::ClientCa, Self::SigningCa],
+            Self::TalosClient => &[Self::TalosCa],
             _ => &[],
         }
     }
@@ -240,6 +250,8 @@ impl Role {
             Self::OtherClient => "a client certificate",
             Self::ServiceAccountKey => "the key that signs service-account tokens",
             Self::ServiceAccountPublicKeys => "the keys that service-account tokens are verified by",
+            Self::TalosCa => "the CA of Talos's API",
+            Self::TalosClient => "the certificate of an administrator of Talos",
         }
     }
 }

@@ -13,6 +13,8 @@ const FILES: usize = 2_000;
 pub(super) struct Walk {
     /// Files that may hold a certificate, a key or a kubeconfig.
     pub(super) files: Vec<String>,
+    /// Files that may be Talos's.
+    pub(super) yaml: Vec<String>,
     /// The folders that were looked into.
     pub(super) folders: Vec<String>,
     /// What could not be looked at, with the reason.
@@ -41,11 +43,12 @@ pub(super) fn walk(host: &dyn Host, folder: &str) -> Walk {
                     walk.unread.push(format!("{path} lies deeper than {DEPTH} folders: it was not looked into"));
                 }
                 Some(FileKind::Directory) => open.push((path, depth + 1)),
-                Some(FileKind::File) if walk.files.len() == FILES => {
+                Some(FileKind::File) if walk.files.len() + walk.yaml.len() == FILES => {
                     walk.unread.push(format!("{folder} has more than {FILES} files: the rest was not looked at"));
                     return walk;
                 }
                 Some(FileKind::File) if may_hold_credentials(&name) => walk.files.push(path),
+                Some(FileKind::File) if is_yaml(&name) => walk.yaml.push(path),
                 Some(FileKind::File) | None => {}
                 Some(FileKind::Fifo) => walk.unread.push(format!("{path} is a FIFO, which is not read")),
                 Some(FileKind::Socket) => walk.unread.push(format!("{path} is a socket, which is not read")),
@@ -57,6 +60,7 @@ pub(super) fn walk(host: &dyn Host, folder: &str) -> Walk {
         }
     }
     walk.files.sort();
+    walk.yaml.sort();
     walk
 }
 
@@ -83,7 +87,13 @@ fn may_hold_credentials(name: &str) -> bool {
         ".bak",
     ];
     let name = name.to_lowercase();
-    name == "config" || ENDINGS.iter().any(|ending| name.ends_with(ending)) || is_backup(&name)
+    matches!(&*name, "config" | "kubeconfig") || ENDINGS.iter().any(|ending| name.ends_with(ending)) || is_backup(&name)
+}
+
+/// By its name, is it YAML?
+fn is_yaml(name: &str) -> bool {
+    let name = name.to_lowercase();
+    name == "talosconfig" || name.ends_with(".yaml") || name.ends_with(".yml")
 }
 
 /// Is it, by its path, a copy that somebody put aside?

@@ -86,6 +86,11 @@ impl Name {
         self.attributes.is_empty()
     }
 
+    /// What to call it in a sentence: as it is displayed, or that there is none, as in Talos's CA of the front proxy.
+    pub fn called(&self) -> String {
+        if self.is_empty() { "without a name".to_owned() } else { self.to_string() }
+    }
+
     /// A form in which names that RFC 5280 section 7.1 calls equal are equal: case and needless space do not count.
     pub(super) fn canonical(&self) -> Vec<u8> {
         let mut form = Vec::with_capacity(self.der.len());

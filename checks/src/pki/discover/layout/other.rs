@@ -190,10 +190,11 @@ pub(super) const RKE1: Part = Part {
     ],
 };
 
+/// What Talos writes where it runs: siderolabs/talos, render_secrets_static_pod.go and etcd/pki.go.
 pub(super) const TALOS: Part = Part {
     anchors: &["kubernetes/kube-apiserver", "etcd/ca.crt"],
     rows: &[
-        pair(ClientCa, "kubernetes/kube-apiserver/ca").maybe(),
+        alone(ClientCa, "kubernetes/kube-apiserver/ca.crt").maybe(),
         pair(ApiserverServing, "kubernetes/kube-apiserver/apiserver").maybe(),
         pair(ApiserverKubeletClient, "kubernetes/kube-apiserver/apiserver-kubelet-client").maybe(),
         alone(FrontProxyCa, "kubernetes/kube-apiserver/aggregator-ca.crt").maybe(),
@@ -202,8 +203,11 @@ pub(super) const TALOS: Part = Part {
         pair(ApiserverEtcdClient, "kubernetes/kube-apiserver/etcd-client").maybe(),
         alone(ServiceAccountPublicKeys, "kubernetes/kube-apiserver/service-account.pub").maybe(),
         alone(ServiceAccountKey, "kubernetes/kube-controller-manager/service-account.key").maybe(),
+        pair(RootCa, "kubernetes/kube-controller-manager/ca").maybe(),
         pair(SigningCa, "kubernetes/kube-controller-manager/ca").maybe(),
+        alone(KubeletClientCa, "/etc/kubernetes/pki/ca.crt").maybe(),
         pair(EtcdClientCa, "etcd/ca").maybe(),
+        pair(EtcdPeerCa, "etcd/ca").maybe(),
         pair(EtcdServer, "etcd/server").maybe(),
         pair(EtcdPeer, "etcd/peer").maybe(),
         pair(EtcdClient, "etcd/admin").maybe(),
