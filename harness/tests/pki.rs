@@ -44,6 +44,71 @@ fn a_run_judges_the_pki_and_says_so_by_its_exit_code() {
     assert!(!listed.contains("pki."));
 }
 
+/// A machine configuration of Talos with CAs of ours, and what of it nobody may see.
+fn machine_configuration(folder: &Path) -> (PathBuf, Vec<String>) {
+    use base64::Engine as _;
+    let (node, other) = (node(), node());
+    let pki = |of: &tempfile::TempDir, name: &str| {
+        std::fs::read_to_string(of.path().join("etc/kubernetes/pki").join(name)).unwrap()
+    };
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let mut secrets: Vec<_> = ["tokena.0123456789abcdef", "tokenb.0123456789abcdef", "c2VjcmV0IG9mIHRoZSBjbHVzdGVy"]
+        .map(str::to_owned)
+        .into();
+    let mut key = |of: &tempfile::TempDir, name: &str| {
+        let pem = pki(of, name);
+        let encoded = encode(&pem);
+        secrets.extend([pem.lines().nth(1).unwrap()[10..50].to_owned(), encoded[50..100].to_owned()]);
+        encoded
+    };
+    let mut pair = |of: &tempfile::TempDir, stem: &str| {
+        format!("{{crt: {}, key: {}}}", encode(&pki(of, &format!("{stem}.crt"))), key(of, &format!("{stem}.key")))
+    };
+    let (talos, cluster, proxy, etcd) =
+        (pair(&other, "ca"), pair(&node, "ca"), pair(&node, "front-proxy-ca"), pair(&node, "etcd/ca"));
+    let accounts = key(&node, "sa.key");
+    let text = format!(
+        "version: v1alpha1 # Indicates the schema used to decode the contents.\nmachine:\n  type: controlplane\n  token: {}\n  ca: {talos}\ncluster:\n  \
+         secret: {}\n  token: {}\n  ca: {cluster}\n  aggregatorCA: {proxy}\n  etcd: {{ca: {etcd}}}\n  serviceAccount: {{key: {accounts}}}\n",
+        secrets[0], secrets[2], secrets[1]
+    );
+    let path = folder.join("controlplane.yaml");
+    std::fs::write(&path, text).unwrap();
+    (path, secrets)
+}
+
+#[test]
+fn a_machine_configuration_is_a_pki_and_nothing_secret_of_it_is_said() {
+    let (folder, results) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (config, secrets) = machine_configuration(folder.path());
+    let recording = folder.path().join("n1.tar.zst");
+    let record = ["record", "--passive", "-O", recording.to_str().unwrap()];
+    let run = ["run", "--suite", "pki", "-O", results.path().to_str().unwrap()];
+    let mut said = Vec::new();
+    // What talosctl writes anybody may read; the folder is the owner's alone at first, and so the file is.
+    for (mode, code) in [(0o700, 0), (0o755, 1)] {
+        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        let (found, text) = seaworthy(&run, &config);
+        assert_eq!(found, Some(code), "{text}");
+        assert_eq!(text.contains("pki.file.key-mode"), code == 1, "{text}");
+        said.push(text);
+        for entry in std::fs::read_dir(results.path()).unwrap() {
+            said.push(std::fs::read_to_string(entry.unwrap().path()).unwrap());
+        }
+    }
+    for command in ["expiry", "graph", "plan"] {
+        let (code, text) = seaworthy(&["pki", command], &config);
+        assert_eq!(code, Some(0), "{command}: {text}");
+        said.push(text);
+    }
+    assert!(said[said.len() - 3].contains("controlplane.yaml#cluster.etcd.ca"), "{}", said[said.len() - 3]);
+    assert_eq!(seaworthy(&record, &config).0, Some(0));
+    assert_eq!(seaworthy(&run, &recording).0, Some(1), "a recording is judged as what was recorded");
+    for secret in &secrets {
+        assert!(!said.iter().any(|text| text.contains(secret.as_str())), "{secret}");
+    }
+}
+
 #[test]
 fn a_server_is_judged_alone() {
     let results = tempfile::tempdir().unwrap();
