@@ -6,7 +6,7 @@ use crate::host::{FileKind, Form, Oddity};
 use crate::pki::discover::{Component, Kind, Role, member};
 use crate::pki::facts::beside;
 use crate::pki::store::File;
-use crate::pki::talos::Kind as Talos;
+use crate::pki::talos;
 
 const CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 
@@ -217,7 +217,7 @@ fn strays() -> Vec<Check> {
             let discovery = &view.facts.discovery;
             let signs = view.facts.is_control_plane() || discovery.of_role(Role::EtcdServer).next().is_some() || discovery.bare;
             // What is a worker's is said by its machine configuration, wherever that lies.
-            let workers: Vec<_> = discovery.talos.iter().filter(|(_, talos)| talos.kind == Talos::Worker).map(|(file, _)| member(file, "")).collect();
+            let workers: Vec<_> = discovery.talos.iter().filter(|(_, talos)| talos.kind == talos::Kind::Worker).map(|(file, _)| member(file, "")).collect();
             let on_worker = |file: &&File| !signs || workers.iter().any(|start| file.path.starts_with(start));
             let authorities: Vec<_> = view.facts.bundles.iter().flat_map(|bundle| &bundle.certificates).filter(|held| held.certificate.is_ca()).collect();
             for file in view.facts.store.iter().filter(on_worker) {
