@@ -132,6 +132,9 @@ pub(crate) struct UpOptions {
     /// Do not wait for the disk: faster, and not safe when the power goes
     #[arg(long)]
     fast: bool,
+    /// A folder like /etc/kubernetes, with what of its PKI and kubeconfigs is not to be issued
+    #[arg(long, value_name = "FOLDER")]
+    credentials: Option<PathBuf>,
     /// kubeadm's configuration file
     #[arg(long, value_name = "FILE")]
     kubeadm_config: Option<PathBuf>,
@@ -186,6 +189,10 @@ impl UpOptions {
         }
         if self.fast {
             spec.durability = Durability::Fast;
+        }
+        if let Some(folder) = &self.credentials {
+            let error = |error| Fault::usage(format!("--credentials {}: {error}", folder.display()));
+            spec.credentials = Some(folder.canonicalize().map_err(error)?);
         }
         if let Some(path) = &self.kubeadm_config {
             spec.kubeadm = Some(read(path)?);

@@ -41,12 +41,13 @@ fn main() -> ExitCode {
     if boxed.is_some() || ignored || arguments.list {
         let prefix = boxed.unwrap_or_default();
         type Test = fn(&lab::Lab);
-        let tests: [(&str, Test); 20] = [
+        let tests: [(&str, Test); 21] = [
             ("one_control_plane_and_the_real_kubeadm", topologies::one),
             ("three_control_planes_lose_one_and_then_all", topologies::three),
             ("etcd_on_hosts_of_its_own", topologies::external_etcd),
             ("ipv6_only_in_zones_behind_haproxy", topologies::ipv6),
             ("two_clusters_at_once", topologies::two),
+            ("an_external_ca_signs_nothing", topologies::external_ca),
             (GUIDE, topologies::guide),
             (OLDER, topologies::older),
             ("static_pods_of_one_control_plane", static_pods::one),

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use seaworthy_provision::assets::Release;
 use serde_json::Value;
 
-use super::lab::{Lab, until};
+use super::lab::{Lab, ran, until};
 
 /// A server on every worker, and a Service before it; `FAMILIES` stands for the policy and families of its addresses.
 const WEB: &str = "\
@@ -304,6 +306,40 @@ pub(super) fn older(lab: &Lab) {
     let nodes: BTreeSet<_> = running.iter().map(|(_, node)| &**node).collect();
     assert_eq!(nodes, BTreeSet::from(["worker1", "worker2"]));
     services_answer(lab, name, "cp1", &running, &["A"]);
+}
+
+/// What whoever keeps the CA has issued is what the cluster has, and nothing in it signs.
+pub(super) fn external_ca(lab: &Lab) {
+    let (name, spec) = ("own", "network: {hosts: [10.222.0.0/24]}\ndurability: fast\n");
+    lab.up(name, spec);
+    let given = Path::new("/mnt/given");
+    let copied = ran(Command::new("cp").arg("-r").arg(lab.host(name, "cp1").kubernetes()).arg(given));
+    assert_eq!(copied.code, Some(0), "{}", copied.err);
+    lab.down(name);
+    for name in ["ca.key", "front-proxy-ca.key"] {
+        std::fs::remove_file(given.join("pki").join(name)).unwrap();
+    }
+    let spec = format!("{spec}credentials: {}\n", given.display());
+    let up = lab.try_up(name, &format!("{spec}workers: 1\n"));
+    assert!(up.code == Some(3) && up.err.contains("pki/ca.crt has no key"), "{}", up.err);
+    lab.down(name);
+    lab.up(name, &spec);
+    assert_eq!(lab.status(name).0, Some(0));
+    let kubernetes = lab.host(name, "cp1").kubernetes();
+    assert!(!kubernetes.join("pki/ca.key").exists());
+    for file in ["pki/apiserver.crt", "pki/etcd/server.key", "pki/sa.pub", "admin.conf"] {
+        assert_eq!(std::fs::read(kubernetes.join(file)).unwrap(), std::fs::read(given.join(file)).unwrap(), "{file}");
+    }
+    let units = lab.host(name, "cp1").client().status().unwrap();
+    let manager = units.iter().find(|one| one.unit.name == "kube-controller-manager").unwrap();
+    for flag in ["--cluster-signing-cert-file=", "--cluster-signing-key-file="] {
+        assert!(manager.unit.argv.iter().any(|word| word == flag), "{:?}", manager.unit.argv);
+    }
+    let expiration = lab.said(name, "cp1", &["kubeadm", "certs", "check-expiration", "-o", "json"]);
+    let expiration: Value = serde_json::from_str(&expiration).unwrap();
+    let external: Vec<_> = expiration["certificateAuthorities"].as_array().unwrap().iter().collect();
+    let external: Vec<_> = external.iter().filter(|ca| ca["externallyManaged"] == true).map(|ca| &ca["name"]).collect();
+    assert_eq!(external, ["ca", "front-proxy-ca"]);
 }
 
 pub(super) fn two(lab: &Lab) {

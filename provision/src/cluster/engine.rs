@@ -369,6 +369,7 @@ impl<'a> Engine<'a> {
     /// What a control plane's PKI and components are made from.
     pub(super) fn control_plane(&self, host: &PlannedHost) -> Result<(Spec, ControlPlane), EngineError> {
         let (spec, mut plane) = self.configuration.control_plane(&host.name, host.address(), Timestamp::now())?;
+        plane.external_ca = self.host(host).is_ok_and(|host| is_external(&self.outside(&host, &plane.pki)));
         if self.plan().spec.durability == Durability::Fast {
             plane.extra.etcd.push(("unsafe-no-fsync".to_owned(), "true".to_owned()));
         }
@@ -461,6 +462,11 @@ impl<'a> Engine<'a> {
             ended(hosts.iter().map(|host| scope.spawn(move || work(host))).collect())
         })
     }
+}
+
+/// Is the cluster's CA in this folder external: has it no key there?
+pub(super) fn is_external(pki: &Path) -> bool {
+    pki.join("ca.crt").exists() && !pki.join("ca.key").exists()
 }
 
 /// Waits until all are through, and tells the first error.

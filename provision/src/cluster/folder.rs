@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::plan::{Plan, networks_of};
+use super::plan::{Plan, networks_of, uplink};
 use super::rootless::{Keeper, RootlessError};
 use super::spec::{BadSpec, ClusterSpec};
 use crate::host::{Host, HostError, remove_cgroups, remove_empty_cgroup, remove_folder};
@@ -70,6 +70,9 @@ pub enum ClusterError {
     /// A host of it.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// Its link to the machine.
+    #[error(transparent)]
+    Network(#[from] network::NetworkError),
     /// Its namespaces, where it is an ordinary user's.
     #[error(transparent)]
     Rootless(#[from] RootlessError),
@@ -183,7 +186,7 @@ impl Clusters {
                 by: format!("this machine has a route to {other}"),
             });
         }
-        let link = |slot: &u8| Path::new(&format!("/sys/class/net/sw{slot}")).exists();
+        let link = |slot: &u8| Path::new("/sys/class/net").join(uplink(*slot)).exists();
         let free = |slot: &u8| {
             let named = !spec.network.hosts.is_empty();
             !used.contains(slot)
@@ -231,7 +234,12 @@ impl Clusters {
             ends.into_iter().try_for_each(|end| end.join().unwrap_or(Ok(())))
         })?;
         match Keeper::of(&folder) {
-            None => remove_cgroups(&format!("{CGROUP}/{name}")).map_err(|(path, source)| file(&path)(source))?,
+            None => {
+                if let Some(slot) = slot(&folder) {
+                    network::detach(&uplink(slot))?;
+                }
+                remove_cgroups(&format!("{CGROUP}/{name}")).map_err(|(path, source)| file(&path)(source))?;
+            }
             Some(keeper) => keeper.end()?,
         }
         remove_folder(&folder)?;

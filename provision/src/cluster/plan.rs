@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::spec::{BadSpec, ClusterSpec, Family, LoadBalancer, bad};
 use crate::assets::{PROGRAMS, Program, Release};
 
+/// The machine's link to the cluster of a slot.
+pub(super) fn uplink(slot: u8) -> String {
+    format!("sw{slot}")
+}
+
 /// What a host is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -209,7 +214,7 @@ impl Plan {
     /// The machine's end of its link.
     #[must_use]
     pub fn uplink(&self) -> String {
-        format!("sw{}", self.slot)
+        uplink(self.slot)
     }
 
     /// Where clients find the API servers, if not at one of them.

@@ -1,7 +1,7 @@
 //! What a cluster is to be: a YAML document, or the flags of `seaworthy cluster up`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -45,6 +45,9 @@ pub struct ClusterSpec {
     pub zones: Vec<String>,
     /// What is particular to a host, by its name: `cp1`, `worker2`, `etcd1`.
     pub nodes: BTreeMap<String, NodeSpec>,
+    /// A folder like kubeadm's `/etc/kubernetes`: its pki and kubeconfigs are what the first control plane begins with, and what
+    /// it lacks is issued. A CA without its key there is external, as kubeadm has it: whoever keeps it has issued everything.
+    pub credentials: Option<PathBuf>,
     /// kubeadm's documents (`ClusterConfiguration`, `KubeletConfiguration`, …), as text. What the rest of this specification
     /// says stands above them.
     pub kubeadm: Option<String>,
@@ -224,6 +227,7 @@ impl Default for ClusterSpec {
             proxy: ProxyMode::default(),
             zones: Vec::new(),
             nodes: BTreeMap::new(),
+            credentials: None,
             kubeadm: None,
         }
     }
@@ -326,6 +330,9 @@ impl ClusterSpec {
         }
         if self.load_balancer == Some(LoadBalancer::None) && self.control_planes > 1 {
             return Err(bad("loadBalancer", "several control planes need one: seaworthy or haproxy"));
+        }
+        if let Some(folder) = self.credentials.as_ref().filter(|folder| !folder.is_absolute()) {
+            return Err(bad("credentials", format!("{} is no absolute path", folder.display())));
         }
         self.check_networks()?;
         for zone in &self.zones {

@@ -277,6 +277,7 @@ impl Configuration {
             cluster: cluster.cluster_name.clone(),
             pki: PathBuf::from(&cluster.certificates_dir),
             kubeconfigs: "/etc/kubernetes".into(),
+            // Whoever knows the folder says otherwise.
             external_ca: false,
             etcd,
             extra: ExtraFlags {

@@ -215,16 +215,9 @@ pub fn uplink(switch: Process, link: &str, addresses: &[IpNet]) -> Result<(), Ne
         Process::of(std::process::id().cast_signed()).ok_or_else(|| step("looking for this process", "gone"))?;
     let ours = Namespace::of(switch).within(async |_| Ok(index(UPLINK).is_ok()))?;
     if !ours || index(link).is_err() {
-        // One whose other end has gone, or is about to: the kernel takes links away a little after their namespace.
-        let stale = async |handle: Handle, name: &str| match index(name) {
-            Ok(there) => match handle.link().del(there).execute().await {
-                Err(error) if index(name).is_ok() => Err(step(format!("removing {name}, which leads nowhere"), error)),
-                _ => Ok(()),
-            },
-            Err(_) => Ok(()),
-        };
-        Namespace::machine().within(async |handle| stale(handle, link).await)?;
-        Namespace::of(switch).within(async |handle| stale(handle, UPLINK).await)?;
+        // One whose other end has gone, or is about to.
+        detach(link)?;
+        Namespace::of(switch).within(async |handle| remove(&handle, UPLINK).await)?;
         pair(switch, UPLINK, link, machine)?;
     }
     Namespace::machine().within(async |handle| {
@@ -236,6 +229,23 @@ pub fn uplink(switch: Process, link: &str, addresses: &[IpNet]) -> Result<(), Ne
         }
         Ok(())
     })
+}
+
+/// Removes a link of the machine's, if it is there. The kernel does so by itself, but only a little after the namespace of the other
+/// end.
+///
+/// # Errors
+/// [`NetworkError`] names the link.
+pub fn detach(link: &str) -> Result<(), NetworkError> {
+    Namespace::machine().within(async |handle| remove(&handle, link).await)
+}
+
+async fn remove(handle: &Handle, name: &str) -> Result<(), NetworkError> {
+    let Ok(there) = index(name) else { return Ok(()) };
+    match handle.link().del(there).execute().await {
+        Err(error) if index(name).is_ok() => Err(step(format!("removing the link {name}"), error)),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a veth pair at the switch, one end a port of the bridge, and hands the other end on. One that is there was half made,

@@ -54,9 +54,8 @@ pub const KUBECONFIGS: [Kubeconfig; 5] = [
 /// Writes the kubeconfigs that `folder` (kubeadm's `/etc/kubernetes`) lacks, signed by the CA in `pki`.
 ///
 /// # Errors
-/// [`PkiError`] if the CA or its key is not there, or a file cannot be written.
+/// [`PkiError`] if one is missing and the CA or its key is not there, or a file cannot be written.
 pub fn kubeconfigs(spec: &Spec, pki: &Path, folder: &Path) -> Result<Vec<Step>, PkiError> {
-    let (ca, signer) = cluster_ca(spec, pki)?;
     let (host, port) = (spec.advertise.to_string(), spec.port);
     let endpoint = spec.endpoint()?.unwrap_or_else(|| (host.clone(), port));
     let mut missing = Vec::new();
@@ -65,6 +64,10 @@ pub fn kubeconfigs(spec: &Spec, pki: &Path, folder: &Path) -> Result<Vec<Step>, 
             missing.push(one.file);
         }
     }
+    if missing.is_empty() {
+        return Ok(KUBECONFIGS.iter().map(|one| Step { name: one.file, did: Did::Kept }).collect());
+    }
+    let (ca, signer) = cluster_ca(spec, pki)?;
     let mut keys = generate(missing.len(), spec.algorithm)?;
     let mut steps = Vec::new();
     for one in &KUBECONFIGS {

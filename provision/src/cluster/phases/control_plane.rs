@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::cluster::api::Api;
-use crate::cluster::engine::{Engine, EngineError, PATIENCE, await_unit, file};
+use crate::cluster::engine::{Engine, EngineError, PATIENCE, await_unit, file, is_external};
 use crate::cluster::plan::{PlannedHost, Role};
 use crate::control_plane::{Component, ControlPlane, EtcdServers};
 use crate::host::Host;
@@ -32,7 +32,42 @@ pub(super) fn certs(engine: &Engine<'_>) -> Result<(), EngineError> {
     external_etcd_certs(engine)?;
     let first = engine.plan().first();
     let (spec, plane) = engine.control_plane(first)?;
-    issue(&spec, &engine.outside(&engine.host(first)?, &plane.pki))?;
+    let host = engine.host(first)?;
+    let pki = engine.outside(&host, &plane.pki);
+    let given = &engine.plan().spec.credentials;
+    if let Some(given) = given {
+        for (from, to) in [("pki/etcd", &*pki.join("etcd")), ("pki", &*pki), ("", &*host.kubernetes())] {
+            copy_all(&given.join(from), to)?;
+        }
+    }
+    issue(&spec, &pki)?;
+    let others = engine.plan().of(Role::ControlPlane).count() > 1 || engine.plan().nodes().next().is_some();
+    if given.is_some() && is_external(&pki) && others {
+        return Err(EngineError::Preflight(format!(
+            "{} has no key, so nobody here issues what nodes and other control planes need: with an external CA there is one \
+             control plane, which is no node",
+            pki.join("ca.crt").display()
+        )));
+    }
+    Ok(())
+}
+
+/// Copies certificates, keys and kubeconfigs of a folder, if it is there, that another lacks.
+fn copy_all(from: &Path, to: &Path) -> Result<(), EngineError> {
+    let entries = match std::fs::read_dir(from) {
+        Ok(entries) => entries.collect::<Result<Vec<_>, _>>().map_err(file(from))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(file(from)(error)),
+    };
+    for path in entries.into_iter().map(|entry| entry.path()) {
+        let kind = path.extension().and_then(|kind| kind.to_str());
+        let (Some(name), Some("crt" | "key" | "pub" | "conf")) = (path.file_name(), kind) else { continue };
+        let target = to.join(name);
+        if !target.exists() {
+            let content = std::fs::read(&path).map_err(file(&path))?;
+            whole::write(&target, content, if kind == Some("crt") { 0o644 } else { 0o600 }).map_err(file(&target))?;
+        }
+    }
     Ok(())
 }
 
