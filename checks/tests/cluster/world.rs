@@ -264,7 +264,6 @@ impl World {
             (ApiCall::Nodes, json!([{ "name": "cp1", "addresses": [{ "type": "InternalIP", "address": "10.0.0.11" }, { "type": "Hostname", "address": "cp1" }] }])),
             (ApiCall::ApiServers, json!([{ "host": "cp1" }, { "host": "cp2" }])),
             (ApiCall::ApiServerAddresses, json!([{ "endpoints": [{ "addresses": ["10.0.0.11"] }, { "addresses": ["10.0.0.12"] }] }])),
-            (ApiCall::ControlPlane, json!([])),
             (ApiCall::Metrics, json!({})),
             (ApiCall::Version, json!({ "gitVersion": "v1.37.2" })),
         ]

@@ -52,8 +52,6 @@ pub enum ApiCall {
     ApiServers,
     /// The addresses that API servers advertise.
     ApiServerAddresses,
-    /// Command lines of the control plane's pods.
-    ControlPlane,
     /// Counters of weakened settings of Go, from the server's metrics.
     Metrics,
 }
@@ -66,7 +64,7 @@ const WEBHOOKS: &[Column] = &[("name", "/metadata/name"), ("webhooks", "/webhook
 
 impl ApiCall {
     /// All calls, in the order in which they are made.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 21] = [
         Self::Version,
         Self::Namespaces,
         Self::RootCas,
@@ -87,7 +85,6 @@ impl ApiCall {
         Self::Nodes,
         Self::ApiServers,
         Self::ApiServerAddresses,
-        Self::ControlPlane,
         Self::Metrics,
     ];
 
@@ -121,7 +118,6 @@ impl ApiCall {
             Self::ApiServerAddresses => {
                 "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes"
             }
-            Self::ControlPlane => "/api/v1/namespaces/kube-system/pods?labelSelector=tier%3Dcontrol-plane",
             Self::Metrics => "/metrics",
         }
     }
@@ -170,12 +166,6 @@ impl ApiCall {
             Self::Nodes => &[("name", "/metadata/name"), ("addresses", "/status/addresses")],
             Self::ApiServers => &[("host", "/metadata/labels/kubernetes.io~1hostname")],
             Self::ApiServerAddresses => &[("endpoints", "/endpoints")],
-            Self::ControlPlane => &[
-                ("name", "/metadata/name"),
-                ("component", "/metadata/labels/component"),
-                ("node", "/spec/nodeName"),
-                ("containers", "/spec/containers"),
-            ],
             Self::Version | Self::Tokens | Self::SharedCerts | Self::TlsSecrets | Self::Jwks | Self::Metrics => &[],
         }
     }
@@ -189,27 +179,13 @@ impl ApiCall {
         }
         let pick = |(name, at): &Column| Some(((*name).to_owned(), object.pointer(at)?.clone()));
         let mut row: Map<_, _> = columns.iter().filter_map(pick).collect();
-        match self {
+        if self == Self::ClusterInfo
+            && let Some(Value::Object(data)) = row.get_mut("data")
+        {
             // The signatures themselves are of no use to a judge: whether they are good is said by the tokens.
-            Self::ClusterInfo => {
-                if let Some(Value::Object(data)) = row.get_mut("data") {
-                    for (key, value) in data.iter_mut() {
-                        if key.starts_with(super::jws::KEY_PREFIX) {
-                            *value = Value::Bool(true);
-                        }
-                    }
-                }
-            }
-            Self::ControlPlane => {
-                if let Some(Value::Array(containers)) = row.get_mut("containers") {
-                    for container in containers {
-                        let words =
-                            ["command", "args"].map(|part| container[part].as_array().cloned().unwrap_or_default());
-                        *container = Value::Array(words.concat());
-                    }
-                }
-            }
-            _ => {}
+            data.iter_mut()
+                .filter(|(key, _)| key.starts_with(super::jws::KEY_PREFIX))
+                .for_each(|(_, value)| *value = Value::Bool(true));
         }
         Value::Object(row)
     }
@@ -248,12 +224,8 @@ mod tests {
 
     #[test]
     fn only_the_columns_are_kept() {
-        let pod = json!({
-            "metadata": { "name": "kube-apiserver-cp1", "labels": { "component": "kube-apiserver" }, "annotations": { "a": "b" } },
-            "spec": { "nodeName": "cp1", "containers": [{ "command": ["kube-apiserver"], "args": ["--v=2"], "env": [{ "name": "SECRET", "value": "s" }] }] },
-        });
-        let row = json!({ "name": "kube-apiserver-cp1", "component": "kube-apiserver", "node": "cp1", "containers": [["kube-apiserver", "--v=2"]] });
-        assert_eq!(ApiCall::ControlPlane.reduce(&pod), row);
+        let lease = json!({ "metadata": { "name": "l", "labels": { "kubernetes.io/hostname": "cp1" } }, "spec": { "holderIdentity": "i" } });
+        assert_eq!(ApiCall::ApiServers.reduce(&lease), json!({ "host": "cp1" }));
         let info = json!({ "data": { "kubeconfig": "k", "jws-kubeconfig-abcdef": "a..b" } });
         let row = json!({ "data": { "kubeconfig": "k", "jws-kubeconfig-abcdef": true } });
         assert_eq!(ApiCall::ClusterInfo.reduce(&info), row);

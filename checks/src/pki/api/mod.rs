@@ -209,29 +209,6 @@ struct ServiceEndpoint {
     addresses: Vec<String>,
 }
 
-/// A pod of the control plane.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct ControlPlanePod {
-    /// Its name.
-    pub name: String,
-    /// The component that it runs.
-    pub component: String,
-    /// The node that it runs on.
-    pub node: String,
-    /// The words of each container's command line.
-    pub containers: Vec<Vec<String>>,
-}
-
-impl ControlPlanePod {
-    /// The value of a flag, the last one counts.
-    #[must_use]
-    pub fn flag(&self, name: &str) -> Option<&str> {
-        let words = self.containers.iter().flatten();
-        words.filter_map(|word| word.strip_prefix("--")?.strip_prefix(name)?.strip_prefix('=')).next_back()
-    }
-}
-
 /// A public key that service-account tokens are verified by.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -311,8 +288,6 @@ pub struct Facts {
     pub api_servers: Fact<Vec<String>>,
     /// The addresses that API servers advertise.
     pub api_server_addresses: Fact<Vec<String>>,
-    /// Pods of the control plane.
-    pub control_plane: Fact<Vec<ControlPlanePod>>,
     /// Weakened settings of Go that were used, with how often.
     pub weakened: Fact<BTreeMap<String, f64>>,
 }
@@ -367,7 +342,6 @@ impl Facts {
                 .map(|all| all.into_iter().map(|lease| lease.host).collect()),
             api_server_addresses: ask::<Vec<EndpointSlice>>(host, ApiCall::ApiServerAddresses)
                 .map(|all| all.into_iter().flat_map(|slice| slice.endpoints).flat_map(|one| one.addresses).collect()),
-            control_plane: ask(host, ApiCall::ControlPlane),
             weakened: ask(host, ApiCall::Metrics),
         }
     }
