@@ -127,7 +127,8 @@ fn promote(engine: &Engine<'_>, etcd: &Api, planned: &PlannedHost) -> Result<(),
         if !seen && folders.iter().any(|folder| has_snapshot(folder)) {
             seen = true;
             if !own.has("/version", ANNOUNCED) {
-                host.client().signal(Some("etcd"), Signal::SIGTERM)?;
+                // One that has just ended is started again anyway.
+                host.client().signal(Some("etcd"), Signal::SIGTERM).ok();
             }
         }
         match etcd.etcd_promote(&learner.id) {
