@@ -7,7 +7,7 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 use seaworthy_checks::pki::x509::pem::{Content, Document, RemarkKind};
-use seaworthy_checks::pki::x509::{Certificate, Curve, Flaw, GoVersion, KeyForm, KeyKind, Part};
+use seaworthy_checks::pki::x509::{Certificate, Curve, Flaw, GoVersion, Key, KeyForm, KeyKind, Part};
 use x509_parser::prelude::FromDer as _;
 
 fn params() -> CertificateParams {
@@ -226,6 +226,21 @@ fn rsa_keys_in_their_forms_and_under_false_labels() {
         let document = Document::read(encrypted.as_bytes());
         assert!(kinds(&document).contains(&&RemarkKind::EncryptedKey), "{document:?}");
         assert!(matches!(document.blocks[0].content, Content::BrokenKey(_)));
+    }
+}
+
+#[test]
+fn what_is_left_of_a_damaged_rsa_key_is_taken_where_aws_lc_takes_it() {
+    let sound = pair(&rcgen::PKCS_RSA_SHA256).serialize_der();
+    // PKCS#8 is a version, an algorithm and the key of PKCS#1 as an OCTET STRING with four bytes of header.
+    let sound = &sound[26..];
+    let ours = |der: &[u8]| Key::parse(KeyForm::Pkcs1Private, der).is_ok();
+    let theirs = |der: &[u8]| aws_lc_rs::signature::RsaKeyPair::from_der(der).is_ok();
+    assert!(ours(sound) && theirs(sound));
+    for place in (0..sound.len()).step_by(5) {
+        let mut damaged = sound.to_vec();
+        damaged[place] ^= 1 << (place % 8);
+        assert_eq!(ours(&damaged), theirs(&damaged), "bit {} of byte {place}", place % 8);
     }
 }
 

@@ -5,7 +5,8 @@
 use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 
 use super::defect::{Defects, Part};
-use super::der::{Reader, tag};
+use super::der::{Reader, minimal, tag};
+use super::number::RsaNumbers;
 use super::oid::known;
 use super::public_key::{Curve, KeyKind, PublicKey, RsaKey};
 
@@ -112,13 +113,14 @@ fn wrap(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     der
 }
 
-fn spki(algorithm: &[&[u8]], key: &[u8]) -> Result<PublicKey, BrokenKey> {
+/// A SubjectPublicKeyInfo.
+fn spki(algorithm: &[&[u8]], key: &[u8]) -> Vec<u8> {
     let algorithm = wrap(tag::SEQUENCE, algorithm);
-    public(&wrap(tag::SEQUENCE, &[&algorithm, &wrap(tag::BIT_STRING, &[&[0], key])]))
+    wrap(tag::SEQUENCE, &[&algorithm, &wrap(tag::BIT_STRING, &[&[0], key])])
 }
 
 fn rsa_spki(key: &[u8]) -> Result<PublicKey, BrokenKey> {
-    spki(&[&wrap(tag::OID, &[known::RSA_ENCRYPTION]), &[tag::NULL, 0]], key)
+    public(&spki(&[&wrap(tag::OID, &[known::RSA_ENCRYPTION]), &[tag::NULL, 0]], key))
 }
 
 fn rsa_public(der: &[u8]) -> Result<PublicKey, BrokenKey> {
@@ -127,17 +129,29 @@ fn rsa_public(der: &[u8]) -> Result<PublicKey, BrokenKey> {
 
 fn pkcs1(der: &[u8]) -> Result<PublicKey, BrokenKey> {
     let mut inner = Reader::new(der).enter(tag::SEQUENCE).ok_or(BrokenKey::Malformed)?;
-    let mut numbers = Vec::with_capacity(9);
-    while numbers.len() < 9 {
-        numbers.push(inner.element(tag::INTEGER).ok_or(BrokenKey::Malformed)?.whole);
+    let mut next = || inner.element(tag::INTEGER).ok_or(BrokenKey::Malformed);
+    let (version, modulus, public_exponent) = (next()?, next()?, next()?);
+    let (private_exponent, primes) = (next()?, [next()?, next()?]);
+    let (exponents, coefficient) = ([next()?, next()?], next()?);
+    let key = rsa_spki(&wrap(tag::SEQUENCE, &[modulus.whole, public_exponent.whole]))?;
+    // Larger ones nobody has, and they would take long.
+    if !matches!(&key.kind, KeyKind::Rsa(rsa) if rsa.bits() <= 16_384) {
+        return Ok(key);
     }
-    let key = rsa_spki(&wrap(tag::SEQUENCE, &numbers[1..3]))?;
-    // AWS-LC knows no RSA keys of other sizes; what is odd about those is a lint of their certificate.
-    let checkable = matches!(&key.kind, KeyKind::Rsa(rsa) if (2048..=8192).contains(&rsa.bits()));
-    if checkable && signature::RsaKeyPair::from_der(der).is_err() {
-        return Err(BrokenKey::Inconsistent);
-    }
-    Ok(key)
+    let positive = [private_exponent, primes[0], primes[1], exponents[0], exponents[1], coefficient]
+        .iter()
+        .all(|number| minimal(number.content) && number.content[0] & 0x80 == 0);
+    let numbers = RsaNumbers {
+        modulus: modulus.content,
+        public_exponent: public_exponent.content,
+        private_exponent: private_exponent.content,
+        primes: primes.map(|prime| prime.content),
+        exponents: exponents.map(|exponent| exponent.content),
+        coefficient: coefficient.content,
+    };
+    // Of a later version are keys with more than two primes, which Kubernetes does not load.
+    let consistent = version.content == [0] && inner.is_empty() && positive && numbers.fit();
+    if consistent { Ok(key) } else { Err(BrokenKey::Inconsistent) }
 }
 
 /// Reads an ECPrivateKey; its curve may be named outside of it.
@@ -148,25 +162,26 @@ fn sec1(der: &[u8], curve: Option<&[u8]>) -> Result<PublicKey, BrokenKey> {
     let named = inner.enter(tag::constructed(0)).and_then(|mut parameters| parameters.oid());
     let written = inner.enter(tag::constructed(1)).and_then(|mut bits| bits.bits()).map(|(_, point)| point);
     let oid = curve.or(named).ok_or(BrokenKey::Malformed)?;
-    let algorithm = match Curve::of(oid) {
+    let curve = Curve::of(oid);
+    let algorithm = match curve {
         Curve::P256 => &signature::ECDSA_P256_SHA256_ASN1_SIGNING,
         Curve::P384 => &signature::ECDSA_P384_SHA384_ASN1_SIGNING,
         Curve::P521 => &signature::ECDSA_P521_SHA512_ASN1_SIGNING,
         other => return Err(BrokenKey::Unsupported(other.to_string())),
     };
-    // In the form that AWS-LC reads whatever stands in the original: without the point, which it then computes.
+    // In the form that AWS-LC reads whatever stands in the original. It compares a point that stands there, and computes one that does not.
     let secret = zeroize::Zeroizing::new(wrap(tag::OCTET_STRING, &[secret]));
     let oid = wrap(tag::OID, &[oid]);
+    let written = written.filter(|point| point.first() == Some(&4));
+    let point =
+        written.map(|point| wrap(tag::constructed(1), &[&wrap(tag::BIT_STRING, &[&[0], point])])).unwrap_or_default();
     let plain = zeroize::Zeroizing::new(wrap(
         tag::SEQUENCE,
-        &[&[tag::INTEGER, 1, 1], &secret, &wrap(tag::constructed(0), &[&oid])],
+        &[&[tag::INTEGER, 1, 1], &secret, &wrap(tag::constructed(0), &[&oid]), &point],
     ));
     let pair = EcdsaKeyPair::from_private_key_der(algorithm, &plain).map_err(|_| BrokenKey::Inconsistent)?;
     let point = pair.public_key().as_ref();
-    if written.is_some_and(|written| written.first() == Some(&4) && written != point) {
-        return Err(BrokenKey::Inconsistent);
-    }
-    spki(&[&wrap(tag::OID, &[known::EC_PUBLIC_KEY]), &oid], point)
+    Ok(PublicKey::new(KeyKind::Ec(curve), &spki(&[&wrap(tag::OID, &[known::EC_PUBLIC_KEY]), &oid], point), point.len()))
 }
 
 fn pkcs8(der: &[u8]) -> Result<PublicKey, BrokenKey> {
@@ -181,7 +196,7 @@ fn pkcs8(der: &[u8]) -> Result<PublicKey, BrokenKey> {
         known::ED25519 => {
             let seed = Reader::new(key).content(tag::OCTET_STRING).ok_or(BrokenKey::Malformed)?;
             let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| BrokenKey::Malformed)?;
-            spki(&[&wrap(tag::OID, &[known::ED25519])], pair.public_key().as_ref())
+            public(&spki(&[&wrap(tag::OID, &[known::ED25519])], pair.public_key().as_ref()))
         }
         other => Err(BrokenKey::Unsupported(super::oid::Oid::new(other).to_string())),
     }

@@ -22,6 +22,7 @@ mod go_version;
 mod key;
 pub mod lint;
 mod name;
+mod number;
 mod oid;
 pub mod path;
 pub mod pem;

@@ -155,6 +155,12 @@ impl PublicKey {
         &self.spki[self.bits.0..self.bits.1]
     }
 
+    /// A key of this kind that is known to be sound: its SubjectPublicKeyInfo, which ends with the key itself in so many bytes.
+    pub(super) fn new(kind: KeyKind, spki: &[u8], length: usize) -> Self {
+        let bits = (spki.len() - length, spki.len());
+        Self { kind, spki: spki.into(), sha256: Fingerprint::of(spki), bits }
+    }
+
     /// Reads a SubjectPublicKeyInfo; `None` if it is none.
     pub(super) fn parse(spki: &[u8], flaws: &mut Flaws<'_>) -> Option<Self> {
         let mut reader = Reader::new(spki).enter(tag::SEQUENCE)?;
