@@ -20,7 +20,8 @@ mod tls;
 mod transcript;
 
 pub use cluster::{
-    ApiCall, Cluster, Leaf, NoPair, Pairing, Reducer, SecretObject, Signature, TlsSecret, TlsSecrets, jws, kubeconfig,
+    ApiCall, Cluster, Disorder, Leaf, NoPair, Pairing, Reducer, SecretObject, Signature, TlsSecret, TlsSecrets, jws,
+    kubeconfig,
 };
 pub use credentials::{Block, Credentials, Form, Holds, Oddity, WrongLabel};
 pub use live::LiveHost;

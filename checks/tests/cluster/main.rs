@@ -11,14 +11,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{KeyPair, PublicKeyData as _};
 use seaworthy_checks::host::hello::Version;
-use seaworthy_checks::host::{ApiCall, Layout, LiveHost, Query, RefusalKind, Reply, TlsCall, Transcript, Welcome};
+use seaworthy_checks::host::{
+    ApiCall, Disorder, Layout, LiveHost, NoPair, Pairing, Query, RefusalKind, Reply, TlsCall, TlsSecrets, Transcript,
+    Welcome,
+};
 use seaworthy_checks::pki::discover::{Component, From, Role};
 use seaworthy_checks::pki::store::Held;
 use seaworthy_checks::pki::x509::{Certificate, Fingerprint};
 use seaworthy_checks::pki::{Bundle, Check, Credential, Facts, View, checks};
 use seaworthy_checks::{Breach, Profile, Verdict};
 use serde_json::json;
-use world::{NOW, World, base64, cluster_info, modulus, request, self_made, served, stamp};
+use world::{NOW, World, at, base64, cluster_info, modulus, request, self_made, served, stamp};
 
 /// Claims that hold files against servers or the API, each with a test of its own.
 const OF_FILES: [&str; 3] = ["pki.live.served-is-file", "pki.live.trusted", "pki.api.token-files"];
@@ -404,22 +407,24 @@ const DEFECTS: &[Defect] = &[
         world.api.get_mut(&ApiCall::SharedCerts).unwrap()["owners"] = json!([])
     }),
     (&["pki.api.tls-pair"], "not that of its certificate", |world| {
-        secrets(world, |all| all["secrets"][0]["pairing"] = "mismatch".into())
+        secrets(world, |all| all.secrets[0].pairing = Pairing::Mismatch)
     }),
     (&["pki.api.tls-pair"], "tls.key", |world| {
-        secrets(world, |all| all["secrets"][0]["pairing"] = json!({ "broken": { "key": "there is no key in it" } }))
+        secrets(world, |all| all.secrets[0].pairing = Pairing::Broken(NoPair::Key("there is no key in it".to_owned())))
     }),
-    (&["pki.api.tls-order"], "out of order", |world| secrets(world, |all| all["leaves"][0]["out-of-order"] = 2.into())),
-    (&["pki.api.tls-expired"], "has expired", |world| {
-        secrets(world, |all| all["leaves"][0]["not-after"] = stamp(-1).into())
-    }),
-    (&["pki.api.tls-lasts"], "expires in 20 days", |world| {
+    (&["pki.api.tls-order"], "out of order", |world| {
         secrets(world, |all| {
-            all["leaves"][0]["not-before"] = stamp(-300).into();
-            all["leaves"][0]["not-after"] = stamp(20).into();
+            all.leaves[0].disorder = Some(Disorder { place: 2, subject: "CN=a".into(), issuer: "CN=b".into() })
         })
     }),
-    (&["pki.api.tls-hosts"], "not for it", |world| secrets(world, |all| all["leaves"][0]["dns"] = json!(["www.test"]))),
+    (&["pki.api.tls-expired"], "has expired", |world| secrets(world, |all| all.leaves[0].not_after = at(-1))),
+    (&["pki.api.tls-lasts"], "expires in 20 days", |world| {
+        secrets(world, |all| {
+            all.leaves[0].not_before = at(-300);
+            all.leaves[0].not_after = at(20);
+        })
+    }),
+    (&["pki.api.tls-hosts"], "not for it", |world| secrets(world, |all| all.leaves[0].dns.truncate(1))),
     (&["pki.api.tls-hosts"], "not there", |world| {
         world.api.get_mut(&ApiCall::Ingresses).unwrap()[0]["tls"][0]["secretName"] = "gone".into()
     }),
@@ -463,8 +468,11 @@ fn token(world: &mut World, field: &str, value: serde_json::Value) {
     world.api.get_mut(&ApiCall::Tokens).unwrap()[0][field] = value;
 }
 
-fn secrets(world: &mut World, edit: impl FnOnce(&mut serde_json::Value)) {
-    edit(world.api.get_mut(&ApiCall::TlsSecrets).unwrap());
+fn secrets(world: &mut World, edit: impl FnOnce(&mut TlsSecrets)) {
+    let recorded = world.api.get_mut(&ApiCall::TlsSecrets).unwrap();
+    let mut all = serde_json::from_value(recorded.take()).unwrap();
+    edit(&mut all);
+    *recorded = json!(all);
 }
 
 fn csr(world: &mut World, edit: impl FnOnce(&mut serde_json::Value)) {

@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PublicKeyData as _, SanType};
 use seaworthy_checks::host::hello::{CertificateRequest, Version};
 use seaworthy_checks::host::{
-    ApiCall, Layout, Query, Refusal, RefusalKind, Reply, Served, Survey, TlsCall, Transcript, Welcome,
+    ApiCall, Layout, Leaf as TlsLeaf, Pairing, Query, Refusal, RefusalKind, Reply, Served, Survey, TlsCall, TlsSecret,
+    TlsSecrets, Transcript, Welcome,
 };
 use seaworthy_checks::pki::live::Target;
 use serde_json::{Value, json};
@@ -214,12 +215,15 @@ impl World {
         let bundle = base64(&other.pem);
         let service = |name: &str, namespace: &str| json!({ "name": name, "namespace": namespace, "port": 443 });
         let node = ca.sign("system:node:cp1", Some("system:nodes"), &[], YEAR);
-        let leaf = |days: i64| {
-            json!({
-                "sha256": "00", "subject": "CN=www", "issuer": "CN=other", "not-before": stamp(-30), "not-after": stamp(days),
-                "dns": ["www.test", "*.apps.test"], "ips": [], "out-of-order": null,
-            })
+        let leaf = TlsLeaf {
+            not_before: at(-30),
+            not_after: at(300),
+            dns: ["www.test", "*.apps.test"].map(str::to_owned).into(),
+            disorder: None,
         };
+        let secret =
+            TlsSecret { namespace: "default".into(), name: "www".into(), leaf: Some(0), pairing: Pairing::Pair };
+        let tls_secrets = TlsSecrets { leaves: vec![leaf], secrets: vec![secret] };
         [
             (ApiCall::Namespaces, json!([{ "name": "default", "phase": "Active" }, { "name": "gone", "phase": "Terminating" }])),
             (ApiCall::RootCas, json!([{ "namespace": "default", "ca": ca.pem }])),
@@ -251,10 +255,7 @@ impl World {
                 { "namespace": "default", "name": "policy", "addresses": ["10.96.7.7"] },
                 { "namespace": "kube-system", "name": "metrics", "addresses": ["10.96.8.8"] },
             ])),
-            (ApiCall::TlsSecrets, json!({
-                "leaves": [leaf(300)],
-                "secrets": [{ "namespace": "default", "name": "www", "leaf": 0, "pairing": "pair" }],
-            })),
+            (ApiCall::TlsSecrets, json!(tls_secrets)),
             (ApiCall::Ingresses, json!([{ "namespace": "default", "name": "www", "tls": [{ "hosts": ["www.test", "a.apps.test"], "secretName": "www" }] }])),
             (ApiCall::SigningRequests, json!([{
                 "name": "csr-1", "created": stamp(0), "signer": "kubernetes.io/kube-apiserver-client-kubelet", "user": "system:bootstrap:abcdef",
@@ -307,8 +308,12 @@ impl World {
 }
 
 /// A day from now, as the API writes times.
+pub(crate) fn at(days: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(NOW + days * DAY).unwrap()
+}
+
 pub(crate) fn stamp(days: i64) -> String {
-    jiff::Timestamp::from_second(NOW + days * DAY).unwrap().to_string()
+    at(days).to_string()
 }
 
 pub(crate) fn cluster_info(ca: &str) -> String {

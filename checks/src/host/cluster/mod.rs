@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use call::ApiCall;
-pub use secrets::{Leaf, NoPair, Pairing, Reducer, SecretObject, Signature, TlsSecret, TlsSecrets};
+pub use secrets::{Disorder, Leaf, NoPair, Pairing, Reducer, SecretObject, Signature, TlsSecret, TlsSecrets};
 
 use super::{Answer, Query, Refusal, RefusalKind, Reply};
 

@@ -2,7 +2,6 @@
 //! it is said whether it signed, of shared certificates their names.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -25,30 +24,51 @@ pub struct TlsSecrets {
 }
 
 /// What is known of the first certificate in a `tls.crt`, and of those behind it.
+///
+/// It and the Secrets are rows without the names of their members where they are recorded: there may be a hundred thousand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(from = "LeafRow", into = "LeafRow")]
 pub struct Leaf {
-    /// The SHA-256 of its DER, in hexadecimal.
-    pub sha256: String,
-    /// Its subject.
-    pub subject: String,
-    /// Its issuer.
-    pub issuer: String,
     /// The first second in which it is valid.
     pub not_before: Timestamp,
     /// The last one.
     pub not_after: Timestamp,
     /// The DNS names that it is for.
     pub dns: Vec<String>,
-    /// The addresses that it is for.
-    pub ips: Vec<IpAddr>,
-    /// Which certificate of the chain, counted from 1, is not signed by the one behind it, by their names.
-    pub out_of_order: Option<usize>,
+    /// The first certificate of the chain that is not signed by the one behind it, by their names.
+    pub disorder: Option<Disorder>,
+}
+
+/// A certificate that does not stand before the one that signed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Disorder {
+    /// Its place in the chain, counted from 1.
+    pub place: usize,
+    /// Its subject.
+    pub subject: String,
+    /// Its issuer, which should stand behind it.
+    pub issuer: String,
+}
+
+/// The members of a [`Leaf`] in their order.
+type LeafRow = (Timestamp, Timestamp, Vec<String>, Option<Disorder>);
+
+impl From<LeafRow> for Leaf {
+    fn from((not_before, not_after, dns, disorder): LeafRow) -> Self {
+        Self { not_before, not_after, dns, disorder }
+    }
+}
+
+impl From<Leaf> for LeafRow {
+    fn from(leaf: Leaf) -> Self {
+        (leaf.not_before, leaf.not_after, leaf.dns, leaf.disorder)
+    }
 }
 
 /// A TLS Secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(from = "SecretRow", into = "SecretRow")]
 pub struct TlsSecret {
     /// Its namespace.
     pub namespace: String,
@@ -58,6 +78,21 @@ pub struct TlsSecret {
     pub leaf: Option<usize>,
     /// Do certificate and key belong together?
     pub pairing: Pairing,
+}
+
+/// The members of a [`TlsSecret`] in their order.
+type SecretRow = (String, String, Option<usize>, Pairing);
+
+impl From<SecretRow> for TlsSecret {
+    fn from((namespace, name, leaf, pairing): SecretRow) -> Self {
+        Self { namespace, name, leaf, pairing }
+    }
+}
+
+impl From<TlsSecret> for SecretRow {
+    fn from(secret: TlsSecret) -> Self {
+        (secret.namespace, secret.name, secret.leaf, secret.pairing)
+    }
 }
 
 /// Do a certificate and a key belong together?
@@ -168,16 +203,16 @@ fn leaf(encoded: &str) -> Result<(Leaf, Sum), String> {
     let document = Document::read(&pem);
     let chain: Vec<_> = document.certificates().collect();
     let first = chain.first().ok_or_else(|| nothing(&document, "certificate"))?;
-    let signed_by_next = |pair: &[&crate::pki::x509::Certificate]| pair[0].issuer.der == pair[1].subject.der;
+    let disorder = chain.windows(2).position(|pair| pair[0].issuer.der != pair[1].subject.der).map(|index| Disorder {
+        place: index + 1,
+        subject: chain[index].subject.to_string(),
+        issuer: chain[index].issuer.to_string(),
+    });
     let leaf = Leaf {
-        sha256: first.fingerprint.to_string(),
-        subject: first.subject.to_string(),
-        issuer: first.issuer.to_string(),
         not_before: first.not_before,
         not_after: first.not_after,
         dns: first.extensions.subject_alt_names.as_ref().map(|names| names.dns.clone()).unwrap_or_default(),
-        ips: first.extensions.subject_alt_names.as_ref().map(|names| names.ips.clone()).unwrap_or_default(),
-        out_of_order: chain.windows(2).position(|pair| !signed_by_next(pair)).map(|at| at + 1),
+        disorder,
     };
     Ok((leaf, first.public_key.sha256.0))
 }
@@ -248,4 +283,81 @@ pub(super) fn shared_certs(secret: &Value) -> Value {
     let owners = secret.pointer("/metadata/ownerReferences").and_then(Value::as_array);
     let owners: Vec<_> = owners.into_iter().flatten().map(|owner| owner["name"].clone()).collect();
     json!({ "created": secret.pointer("/metadata/creationTimestamp"), "owners": owners, "files": files })
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
+
+    use super::*;
+
+    /// A root, a certificate under it, and the key of that.
+    fn chain(names: &[&str]) -> (String, String, String) {
+        let root = CertifiedIssuer::self_signed(CertificateParams::default(), KeyPair::generate().unwrap()).unwrap();
+        let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "leaf");
+        let key = KeyPair::generate().unwrap();
+        (root.pem(), params.signed_by(&key, &root).unwrap().pem(), key.serialize_pem())
+    }
+
+    fn reduced(secrets: &[(&str, &str, &str)]) -> TlsSecrets {
+        let mut reducer = Reducer::default();
+        for (name, certificate, key) in secrets {
+            let data = json!({ "tls.crt": STANDARD.encode(certificate), "tls.key": STANDARD.encode(key) });
+            let secret = json!({ "metadata": { "namespace": "default", "name": name }, "data": data });
+            reducer.add(&serde_json::from_value(secret).unwrap());
+        }
+        reducer.finish()
+    }
+
+    #[test]
+    fn what_does_not_belong_together_is_told_of_each_secret() {
+        let ((_, one, one_key), (_, other, other_key)) = (chain(&["one.test"]), chain(&["other.test"]));
+        let all = reduced(&[
+            ("one", &one, &one_key),
+            ("copy", &one, &one_key),
+            ("other", &other, &other_key),
+            ("swapped", &one, &other_key),
+            ("no-key", &one, "nothing"),
+            ("no-certificate", &other_key, &other_key),
+        ]);
+        let pairings: Vec<_> = all.secrets.iter().map(|secret| (secret.leaf, &secret.pairing)).collect();
+        let broken = |why| Pairing::Broken(why);
+        let no_key = broken(NoPair::Key("there is no key in it".to_owned()));
+        let no_certificate = broken(NoPair::Certificate("there is no certificate in it".to_owned()));
+        let wanted = [
+            (Some(0), &Pairing::Pair),
+            (Some(0), &Pairing::Pair),
+            (Some(1), &Pairing::Pair),
+            (Some(0), &Pairing::Mismatch),
+            (Some(0), &no_key),
+            (None, &no_certificate),
+        ];
+        assert_eq!(pairings, wanted);
+        let names: Vec<_> = all.leaves.iter().flat_map(|leaf| &leaf.dns).collect();
+        assert_eq!(names, ["one.test", "other.test"], "a certificate is kept once");
+    }
+
+    #[test]
+    fn a_chain_is_in_order_up_to_a_certificate() {
+        let (root, leaf, key) = chain(&["one.test"]);
+        let all = reduced(&[
+            ("good", &(leaf.clone() + &root), &key),
+            ("turned", &(root.clone() + &leaf), &key),
+            ("between", &(leaf + &root + &chain(&["other.test"]).1), &key),
+        ]);
+        let place = |leaf: &Leaf| leaf.disorder.as_ref().map(|disorder| (disorder.place, disorder.subject.clone()));
+        let root = "CN=rcgen self signed cert".to_owned();
+        let wanted = [None, Some((1, root.clone())), Some((2, root))];
+        assert_eq!(all.leaves.iter().map(place).collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn what_is_recorded_is_read_again() {
+        let (root, leaf, key) = chain(&["one.test", "*.one.test"]);
+        let all = reduced(&[("good", &leaf, &key), ("turned", &(root + &leaf), &key), ("none", "", "")]);
+        let recorded = serde_json::to_value(&all).unwrap();
+        assert_eq!(serde_json::from_value::<TlsSecrets>(recorded).unwrap(), all);
+    }
 }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{claim, need};
 use crate::check::{Remedy, Severity};
 use crate::conclusion::Breach;
-use crate::host::{Leaf, NoPair, Pairing, TlsSecret, TlsSecrets};
+use crate::host::{Disorder, Leaf, NoPair, Pairing, TlsSecret, TlsSecrets};
 use crate::pki::live::{day, matches};
 use crate::pki::tally::Tally;
 use crate::pki::{Check, View};
@@ -46,33 +46,35 @@ fn each(view: &View<'_>, tally: &mut Tally, fault: impl Fn(&TlsSecret, Option<&L
 
 fn pair(view: &View<'_>, tally: &mut Tally) {
     each(view, tally, |secret, _| {
+        let fault = match &secret.pairing {
+            Pairing::Pair => return None,
+            Pairing::Mismatch => None,
+            Pairing::Broken(why @ (NoPair::Certificate(_) | NoPair::Key(_))) => Some(why),
+        };
         let subject = subject(secret);
-        match &secret.pairing {
-            Pairing::Pair => None,
-            Pairing::Mismatch => {
-                Some(Breach::new(&subject, format!("the key in {subject} is not that of its certificate")))
-            }
-            Pairing::Broken(why @ (NoPair::Certificate(_) | NoPair::Key(_))) => {
-                Some(Breach::new(&subject, format!("{subject} cannot be served: {why}")))
-            }
-        }
+        let message = match fault {
+            None => format!("the key in {subject} is not that of its certificate"),
+            Some(why) => format!("{subject} cannot be served: {why}"),
+        };
+        Some(Breach::new(&subject, message))
     });
 }
 
 fn order(view: &View<'_>, tally: &mut Tally) {
     each(view, tally, |secret, leaf| {
-        let (leaf, subject) = (leaf?, subject(secret));
-        let place = leaf.out_of_order?;
+        let Disorder { place, subject: found, issuer } = leaf?.disorder.as_ref()?;
+        let subject = subject(secret);
         let message =
             format!("the chain in {subject} is out of order: certificate {place} is not issued by the one behind it");
-        Some(Breach::new(&subject, message).found(&leaf.subject).wanted(format!("{} behind it", leaf.issuer)))
+        Some(Breach::new(&subject, message).found(found).wanted(format!("{issuer} behind it")))
     });
 }
 
 fn expired(view: &View<'_>, tally: &mut Tally) {
     let now = view.profile.now;
     each(view, tally, |secret, leaf| {
-        let (leaf, subject) = (leaf.filter(|leaf| leaf.not_after < now)?, subject(secret));
+        let leaf = leaf.filter(|leaf| leaf.not_after < now)?;
+        let subject = subject(secret);
         Some(Breach::new(&subject, format!("the certificate in {subject} has expired")).found(day(leaf.not_after)))
     });
 }
@@ -80,12 +82,13 @@ fn expired(view: &View<'_>, tally: &mut Tally) {
 fn lasts(view: &View<'_>, tally: &mut Tally) {
     let now: Timestamp = view.profile.now;
     each(view, tally, |secret, leaf| {
-        let (leaf, subject) = (leaf?, subject(secret));
+        let leaf = leaf?;
         let left = leaf.not_after.duration_since(now);
         // Short-lived ones are renewed late: a third of the whole is what cert-manager leaves.
         let third = leaf.not_after.duration_since(leaf.not_before) / 3;
         let soon = left.is_positive() && left < SOON.min(third);
         soon.then(|| {
+            let subject = subject(secret);
             let message = format!("the certificate in {subject} expires in {} days", left.as_hours() / 24);
             Breach::new(&subject, message)
                 .found(day(leaf.not_after))
