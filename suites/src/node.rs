@@ -113,10 +113,7 @@ impl Source {
                     None => return Err(NodeError::Root(refusal)),
                 },
             };
-            let name = match host.ask(&Query::System) {
-                Ok(Reply::System(system)) => system.nodename,
-                _ => "unknown".to_owned(),
-            };
+            let name = host.nodename().unwrap_or_else(|| "unknown".to_owned());
             return Ok(Self::Live { name, host });
         }
         let open = |source| NodeError::Open { path: path.to_owned(), source };

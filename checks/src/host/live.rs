@@ -95,6 +95,12 @@ impl LiveHost {
         &self.root_path
     }
 
+    /// The name of the machine that we run on; `None` if it is not told.
+    #[must_use]
+    pub fn nodename(&self) -> Option<String> {
+        Some(nix::sys::utsname::uname().ok()?.nodename().to_string_lossy().into_owned())
+    }
+
     /// Is this the machine that we run on, rather than a tree mounted somewhere?
     #[must_use]
     pub fn is_own_root(&self) -> bool {
@@ -135,7 +141,8 @@ impl LiveHost {
             let what = if metadata.is_dir() { "a directory" } else { "no regular file" };
             return Err(Refusal::new(RefusalKind::WrongKind, format!("{path} is {what}")));
         }
-        let mut bytes = Vec::new();
+        // All at once; what has no size, as in /proc, is mostly shorter than this.
+        let mut bytes = Vec::with_capacity(metadata.len().clamp(1 << 10, READ_LIMIT) as usize + 1);
         file.take(READ_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
         let truncated = bytes.len() as u64 > READ_LIMIT;
         bytes.truncate(READ_LIMIT as usize);

@@ -148,7 +148,7 @@ impl Document {
             self.remark(1, RemarkKind::ByteOrderMark);
             (text, damaged) = (rest, true);
         }
-        if let Some(at) = text.windows(2).position(|pair| pair == b"\r\n") {
+        if let Some(at) = find(text, b"\r\n") {
             let line = 1 + text[..at].iter().filter(|byte| **byte == b'\n').count();
             self.remark(line, RemarkKind::CrLf);
         }
@@ -230,7 +230,7 @@ impl Document {
                 // OpenSSL's own encryption, of old, is named in headers.
                 encrypted |= find(line, b"ENCRYPTED").is_some();
             } else {
-                text.extend(line.iter().filter(|byte| !byte.is_ascii_whitespace()));
+                line.split(u8::is_ascii_whitespace).for_each(|word| text.extend_from_slice(word));
             }
         }
         let mut der = Zeroizing::new(vec![0; length]);
@@ -369,7 +369,8 @@ struct Open<'a> {
 }
 
 fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).position(|window| window == what)
+    // Most lines have no such byte, which is told at once.
+    text.contains(what.first()?).then(|| text.windows(what.len()).position(|window| window == what)).flatten()
 }
 
 /// The label of a marker at the beginning of a line, and how long the marker is.
