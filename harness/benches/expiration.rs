@@ -1,6 +1,6 @@
 //! What an audit of one node's PKI costs beside `kubeadm certs check-expiration`, on a PKI that the same kubeadm made, in the same run.
 //!
-//! `SEAWORTHY_KUBEADM=$(target/x86_64-unknown-linux-gnu/release/seaworthy assets fetch -o path kubeadm) cargo bench -p seaworthy-harness --bench expiration`; the
+//! `SEAWORTHY_KUBEADM=$(target/x86_64-unknown-linux-gnu/release/seaworthy assets fetch -o path kubeadm) cargo bench --workspace --bench expiration`; the
 //! figures of a run are in docs/benchmarks.md. All run in turn, so that what slows the machine slows all of them.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints its figures")]
