@@ -94,7 +94,7 @@ fn run(title: &str, mut pair: impl FnMut(usize) -> (String, String)) {
     assert_eq!(held, 4);
     let judging = cpu() - before;
     println!(
-        "{title}: {:.2} s of CPU (reading {} MB {spent:.2}, redacting and recording {recording:.2}, judging {judging:.2}); peak of the process {} MiB",
+        "{title}: {:.2} s of CPU (reading {} MB {spent:.2}, recording {recording:.2}, judging {judging:.2}); peak of the process {} MiB",
         spent + recording + judging,
         bytes / 1_000_000,
         peak()
