@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::algorithm::SignatureAlgorithm;
 use super::defect::{Defect, Defects, Flaw, Flaws, Part};
-use super::der::{Reader, minimal, tag, unsigned};
+use super::der::{Reader, minimal, right_aligned, tag, unsigned};
 use super::extension::{Extension, Extensions};
 use super::go_version::GoVersion;
 use super::name::Name;
@@ -325,11 +325,7 @@ fn version(reader: &mut Reader<'_>, flaws: &mut Flaws<'_>) -> u64 {
 /// The bytes of a signature, moved to the right if some bits of its last byte are unused.
 fn signature_bits(element: &[u8]) -> Option<Box<[u8]>> {
     let (unused, bytes) = Reader::new(element).bits()?;
-    if unused == 0 {
-        return Some(bytes.into());
-    }
-    let before = std::iter::once(&0).chain(bytes);
-    Some(before.zip(bytes).map(|(before, byte)| before << (8 - unused) | byte >> unused).collect())
+    Some(if unused == 0 { bytes.into() } else { right_aligned(unused, bytes) })
 }
 
 /// Collects all that can be read; false if something cannot.

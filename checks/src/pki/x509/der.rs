@@ -135,6 +135,13 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The bits of a BIT STRING moved to the right, so that the unused ones, of which there are some, are the first: what Go makes of
+/// keys and signatures.
+pub(super) fn right_aligned(unused: u8, bytes: &[u8]) -> Box<[u8]> {
+    let before = std::iter::once(&0).chain(bytes);
+    before.zip(bytes).map(|(before, byte)| before << (8 - unused) | byte >> unused).collect()
+}
+
 /// Whether an INTEGER is encoded in the fewest bytes.
 pub(super) fn minimal(bytes: &[u8]) -> bool {
     match bytes {

@@ -5,7 +5,7 @@ use std::fmt;
 use aws_lc_rs::{digest, signature};
 
 use super::defect::{Flaw, Flaws};
-use super::der::{Reader, tag};
+use super::der::{Reader, right_aligned, tag};
 use super::oid::{Oid, known};
 
 /// The SHA-256 of some DER.
@@ -45,6 +45,8 @@ pub struct PublicKey {
     pub sha256: Fingerprint,
     /// Where in `spki` the key itself begins and ends, without its algorithm.
     bits: (usize, usize),
+    /// The key itself, where some bits of its last byte are unused: Go moves it to the right.
+    aligned: Option<Box<[u8]>>,
 }
 
 /// What a public key is.
@@ -152,13 +154,13 @@ impl PublicKey {
 
     /// The key itself, without its algorithm: what verifies signatures.
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.spki[self.bits.0..self.bits.1]
+        self.aligned.as_deref().unwrap_or(&self.spki[self.bits.0..self.bits.1])
     }
 
     /// A key of this kind that is known to be sound: its SubjectPublicKeyInfo, which ends with the key itself in so many bytes.
     pub(super) fn new(kind: KeyKind, spki: &[u8], length: usize) -> Self {
         let bits = (spki.len() - length, spki.len());
-        Self { kind, spki: spki.into(), sha256: Fingerprint::of(spki), bits }
+        Self { kind, spki: spki.into(), sha256: Fingerprint::of(spki), bits, aligned: None }
     }
 
     /// Reads a SubjectPublicKeyInfo; `None` if it is none.
@@ -175,17 +177,13 @@ impl PublicKey {
         if !reader.is_empty() {
             flaws.add(Flaw::TrailingData(reader.rest().len()));
         }
-        let read = kind(oid, algorithm, bits).and_then(|kind| match kind {
-            KeyKind::Other(_) => Ok(kind),
-            kind if unused == 0 => Ok(kind),
-            _ => Err(Flaw::Malformed),
-        });
-        let kind = read.unwrap_or_else(|flaw| {
+        let aligned = (unused != 0).then(|| right_aligned(unused, bits));
+        let kind = kind(oid, algorithm, aligned.as_deref().unwrap_or(bits)).unwrap_or_else(|flaw| {
             flaws.add(flaw);
             KeyKind::Unreadable(Oid::new(oid))
         });
         let end = spki.len() - reader.rest().len();
-        Some(Self { kind, spki: spki.into(), sha256: Fingerprint::of(spki), bits: (end - bits.len(), end) })
+        Some(Self { kind, spki: spki.into(), sha256: Fingerprint::of(spki), bits: (end - bits.len(), end), aligned })
     }
 }
 
@@ -247,5 +245,26 @@ pub(super) fn rsa(der: &[u8]) -> Result<RsaKey, Flaw> {
     match exponent {
         Some(exponent) if !modulus.is_empty() => Ok(RsaKey { modulus: modulus.into(), exponent }),
         _ => Err(Flaw::RsaNumbers),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::defect::{Defects, Part};
+    use super::*;
+
+    #[test]
+    fn unused_bits_are_moved_away_as_go_does() {
+        let mut spki = vec![0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+        spki.extend([0x80; 32]);
+        let mut parsed = |unused: u8| {
+            spki[11] = unused;
+            let mut defects = Defects::default();
+            let key = PublicKey::parse(&spki, &mut defects.of(Part::PublicKey))?;
+            Some((key.kind.clone(), key.bytes().to_vec()))
+        };
+        assert_eq!(parsed(0), Some((KeyKind::Ed25519, vec![0x80; 32])));
+        assert_eq!(parsed(6), Some((KeyKind::Ed25519, vec![2; 32])));
+        assert_eq!(parsed(8), None, "there are no eight bits to spare");
     }
 }
