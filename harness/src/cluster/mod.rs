@@ -139,9 +139,7 @@ fn enter(cluster: &Cluster) -> Result<Option<Keeper>, Fault> {
     if nix::unistd::geteuid().is_root() {
         return Ok(None);
     }
-    let keeper = Keeper::start(cluster).map_err(fault)?;
-    keeper.enter().map_err(|error| Fault::ours(error.to_string()))?;
-    Ok(Some(keeper))
+    Keeper::enter(cluster).map(Some).map_err(fault)
 }
 
 /// Works on a cluster. Programs that are missing are fetched first.

@@ -85,10 +85,7 @@ impl Keeper {
     }
 
     /// That of a cluster, brought to life if it is not alive.
-    ///
-    /// # Errors
-    /// [`RootlessError::Birth`] with what keeps it from living; [`ClusterError::Busy`] if somebody is at work on the cluster.
-    pub fn start(cluster: &Cluster) -> Result<Self, ClusterError> {
+    fn start(cluster: &Cluster) -> Result<Self, ClusterError> {
         let _lock = cluster.lock()?;
         let alive = || Self::of(&cluster.folder).filter(|keeper| keeper.process.is_alive());
         if let Some(keeper) = alive() {
@@ -111,12 +108,22 @@ impl Keeper {
         self.address
     }
 
-    /// Makes this process root in the cluster's user namespace. No thread may have been started yet (setns(2)).
+    /// Makes this process root in the user namespace of a cluster, whose keeper is brought to life if it is not alive. No thread
+    /// may have been started yet (setns(2)).
     ///
     /// # Errors
-    /// [`RootlessError::Enter`] with what the system said.
-    pub fn enter(&self) -> Result<(), RootlessError> {
-        self.join("user", CloneFlags::CLONE_NEWUSER)
+    /// [`RootlessError`] with what keeps it from living, or from being entered; [`ClusterError::Busy`] if somebody is at work on the
+    /// cluster.
+    pub fn enter(cluster: &Cluster) -> Result<Self, ClusterError> {
+        loop {
+            let keeper = Self::start(cluster)?;
+            match keeper.join("user", CloneFlags::CLONE_NEWUSER) {
+                Ok(()) => return Ok(keeper),
+                // One that was killed is there for a moment without its namespaces.
+                Err(RootlessError::Enter { source, .. }) if source.kind() == io::ErrorKind::NotFound => keeper.end()?,
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Has this thread, and those that it starts from now on, see the cluster's network. Comes after [`enter`](Self::enter).
@@ -179,7 +186,7 @@ impl Cluster {
 fn join(process: Process, name: &str, kind: CloneFlags) -> io::Result<()> {
     let namespace = File::open(format!("/proc/{}/ns/{name}", process.pid))?;
     if !process.is_alive() {
-        return Err(io::Error::other("it has ended"));
+        return Err(io::Error::new(io::ErrorKind::NotFound, "it has ended"));
     }
     Ok(setns(namespace, kind)?)
 }
