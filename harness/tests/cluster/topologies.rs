@@ -319,6 +319,8 @@ pub(super) fn external_ca(lab: &Lab) {
     for name in ["ca.key", "front-proxy-ca.key"] {
         std::fs::remove_file(given.join("pki").join(name)).unwrap();
     }
+    let up = lab.try_up(name, &format!("{spec}credentials: {}\n", given.join("pki").display()));
+    assert!(up.code == Some(3) && up.err.contains("/mnt/given/pki has no folder pki"), "{}", up.err);
     let spec = format!("{spec}credentials: {}\n", given.display());
     let up = lab.try_up(name, &format!("{spec}workers: 1\n"));
     assert!(up.code == Some(3) && up.err.contains("pki/ca.crt has no key"), "{}", up.err);

@@ -36,9 +36,10 @@ pub(super) fn certs(engine: &Engine<'_>) -> Result<(), EngineError> {
     let pki = engine.outside(&host, &plane.pki);
     let given = &engine.plan().spec.credentials;
     if let Some(given) = given {
-        for (from, to) in [("pki/etcd", &*pki.join("etcd")), ("pki", &*pki), ("", &*host.kubernetes())] {
-            copy_all(&given.join(from), to)?;
-        }
+        let credentials = &["crt", "key", "pub"][..];
+        copy_all(&given.join("pki/etcd"), &pki.join("etcd"), credentials)?;
+        copy_all(&given.join("pki"), &pki, credentials)?;
+        copy_all(given, &host.kubernetes(), &["conf"])?;
     }
     issue(&spec, &pki)?;
     let others = engine.plan().of(Role::ControlPlane).count() > 1 || engine.plan().nodes().next().is_some();
@@ -52,20 +53,20 @@ pub(super) fn certs(engine: &Engine<'_>) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Copies certificates, keys and kubeconfigs of a folder, if it is there, that another lacks.
-fn copy_all(from: &Path, to: &Path) -> Result<(), EngineError> {
+/// Copies the files with these endings of a folder, if it is there, that another lacks.
+fn copy_all(from: &Path, to: &Path, endings: &[&str]) -> Result<(), EngineError> {
     let entries = match std::fs::read_dir(from) {
         Ok(entries) => entries.collect::<Result<Vec<_>, _>>().map_err(file(from))?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(file(from)(error)),
     };
     for path in entries.into_iter().map(|entry| entry.path()) {
-        let kind = path.extension().and_then(|kind| kind.to_str());
-        let (Some(name), Some("crt" | "key" | "pub" | "conf")) = (path.file_name(), kind) else { continue };
+        let ending = path.extension().and_then(|ending| ending.to_str()).filter(|ending| endings.contains(ending));
+        let (Some(name), Some(ending)) = (path.file_name(), ending) else { continue };
         let target = to.join(name);
         if !target.exists() {
             let content = std::fs::read(&path).map_err(file(&path))?;
-            whole::write(&target, content, if kind == Some("crt") { 0o644 } else { 0o600 }).map_err(file(&target))?;
+            whole::write(&target, content, if ending == "crt" { 0o644 } else { 0o600 }).map_err(file(&target))?;
         }
     }
     Ok(())

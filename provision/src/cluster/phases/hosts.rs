@@ -24,6 +24,10 @@ pub(super) fn preflight(engine: &Engine<'_>) -> Result<(), EngineError> {
         let text = format!("{} has {} MiB free: {} MiB are needed", folder.display(), free >> 20, ROOM >> 20);
         return Err(EngineError::Preflight(text));
     }
+    if let Some(given) = plan.spec.credentials.as_ref().filter(|given| !given.join("pki").is_dir()) {
+        let text = format!("credentials: {} has no folder pki: it is to be like /etc/kubernetes", given.display());
+        return Err(EngineError::Preflight(text));
+    }
     if plan.spec.durability == Durability::Fast {
         engine.note("durability is fast: etcd does not wait for the disk, and a power cut loses what it acknowledged");
     }
