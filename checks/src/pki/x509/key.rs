@@ -2,12 +2,13 @@
 //!
 //! Nothing of a private key stays: its bytes are read in place and the public half is all that a [`Key`] holds, so that printing one is safe.
 
-use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 
 use super::defect::{Defects, Part};
 use super::der::{Reader, minimal, tag};
 use super::number::RsaNumbers;
 use super::oid::known;
+use super::point::Group;
 use super::public_key::{Curve, KeyKind, PublicKey, RsaKey};
 
 /// What is known of a key.
@@ -163,25 +164,12 @@ fn sec1(der: &[u8], curve: Option<&[u8]>) -> Result<PublicKey, BrokenKey> {
     let written = inner.enter(tag::constructed(1)).and_then(|mut bits| bits.bits()).map(|(_, point)| point);
     let oid = curve.or(named).ok_or(BrokenKey::Malformed)?;
     let curve = Curve::of(oid);
-    let algorithm = match curve {
-        Curve::P256 => &signature::ECDSA_P256_SHA256_ASN1_SIGNING,
-        Curve::P384 => &signature::ECDSA_P384_SHA384_ASN1_SIGNING,
-        Curve::P521 => &signature::ECDSA_P521_SHA512_ASN1_SIGNING,
-        other => return Err(BrokenKey::Unsupported(other.to_string())),
-    };
-    // In the form that AWS-LC reads whatever stands in the original. It compares a point that stands there, and computes one that does not.
-    let secret = zeroize::Zeroizing::new(wrap(tag::OCTET_STRING, &[secret]));
-    let oid = wrap(tag::OID, &[oid]);
+    let group = Group::of(&curve).ok_or_else(|| BrokenKey::Unsupported(curve.to_string()))?;
+    // A point that is compressed is none to Go, which computes it whatever stands there.
     let written = written.filter(|point| point.first() == Some(&4));
-    let point =
-        written.map(|point| wrap(tag::constructed(1), &[&wrap(tag::BIT_STRING, &[&[0], point])])).unwrap_or_default();
-    let plain = zeroize::Zeroizing::new(wrap(
-        tag::SEQUENCE,
-        &[&[tag::INTEGER, 1, 1], &secret, &wrap(tag::constructed(0), &[&oid]), &point],
-    ));
-    let pair = EcdsaKeyPair::from_private_key_der(algorithm, &plain).map_err(|_| BrokenKey::Inconsistent)?;
-    let point = pair.public_key().as_ref();
-    Ok(PublicKey::new(KeyKind::Ec(curve), &spki(&[&wrap(tag::OID, &[known::EC_PUBLIC_KEY]), &oid], point), point.len()))
+    let point = group.public_half(secret, written).ok_or(BrokenKey::Inconsistent)?;
+    let algorithm: [&[u8]; 2] = [&wrap(tag::OID, &[known::EC_PUBLIC_KEY]), &wrap(tag::OID, &[oid])];
+    Ok(PublicKey::new(KeyKind::Ec(curve), &spki(&algorithm, &point), point.len()))
 }
 
 fn pkcs8(der: &[u8]) -> Result<PublicKey, BrokenKey> {

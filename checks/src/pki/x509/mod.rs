@@ -26,6 +26,7 @@ mod number;
 mod oid;
 pub mod path;
 pub mod pem;
+mod point;
 mod public_key;
 mod time;
 mod uri;

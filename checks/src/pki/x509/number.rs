@@ -1,7 +1,7 @@
 //! Whether the numbers of a private RSA key belong together, computed with AWS-LC's `BIGNUM`.
 //!
 //! AWS-LC asks the same when it imports a key, and takes thirty times as long: its divisions take equal time whatever they divide,
-//! and here nobody can measure them. All `unsafe` code of the PKI stands in this file. A value owns what it points to and
+//! and here nobody can measure them. All `unsafe` code of the PKI stands here and in `point`. A value owns what it points to and
 //! wipes it when it is dropped. The functions are those of `openssl/bn.h`; none of those that are called here fails but for want of memory.
 
 use std::alloc::{Layout, handle_alloc_error};
@@ -16,7 +16,7 @@ fn there<T>(pointer: *mut T) -> NonNull<T> {
 }
 
 /// A number that is not negative.
-struct Number(NonNull<c::BIGNUM>);
+pub(super) struct Number(NonNull<c::BIGNUM>);
 
 impl Drop for Number {
     fn drop(&mut self) {
@@ -49,7 +49,7 @@ impl Scratch {
 // In all that follows the pointers are to live numbers, since a reference to their owner is held during the call. Results are
 // numbers of their own, so nothing that is read is written.
 impl Number {
-    fn raw(&self) -> *const c::BIGNUM {
+    pub(super) fn raw(&self) -> *const c::BIGNUM {
         self.0.as_ptr()
     }
 
@@ -64,7 +64,7 @@ impl Number {
     }
 
     /// The most significant byte comes first.
-    fn new(bytes: &[u8]) -> Self {
+    pub(super) fn new(bytes: &[u8]) -> Self {
         // SAFETY: the function reads `bytes.len()` bytes there.
         Self::made(|to| unsafe { c_int::from(!c::BN_bin2bn(bytes.as_ptr(), bytes.len(), to).is_null()) })
     }
@@ -77,6 +77,11 @@ impl Number {
     fn exceeds_one(&self) -> bool {
         // SAFETY: see above; the constant one lives for ever.
         unsafe { c::BN_cmp(self.raw(), c::BN_value_one()) > 0 }
+    }
+
+    pub(super) fn is_zero(&self) -> bool {
+        // SAFETY: see above.
+        unsafe { c::BN_is_zero(self.raw()) == 1 }
     }
 
     fn is_one(&self) -> bool {

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use aws_lc_rs::{digest, signature};
+use aws_lc_rs::digest;
 
 use super::defect::{Flaw, Flaws};
 use super::der::{Reader, right_aligned, tag};
 use super::oid::{Oid, known};
+use super::point::Group;
 
 /// The SHA-256 of some DER.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -200,21 +201,8 @@ fn kind(oid: &[u8], mut parameters: Reader<'_>, bits: &[u8]) -> Result<KeyKind, 
         known::EC_PUBLIC_KEY => {
             let named = first.filter(|curve| curve.tag == tag::OID).ok_or(Flaw::UnsupportedCurve)?;
             let curve = Curve::of(named.content);
-            let algorithm = match curve {
-                Curve::P256 => Some(&signature::ECDSA_P256_SHA256_ASN1),
-                Curve::P384 => Some(&signature::ECDSA_P384_SHA384_ASN1),
-                Curve::P521 => Some(&signature::ECDSA_P521_SHA512_ASN1),
-                Curve::P224 => None,
-                Curve::Other(_) => return Err(Flaw::UnsupportedCurve),
-            };
-            let coordinate = usize::try_from(curve.bits().div_ceil(8)).unwrap_or_default();
-            if bits.first() != Some(&4) || bits.len() != 1 + 2 * coordinate {
-                return Err(Flaw::NotOnCurve);
-            }
-            if algorithm.is_some_and(|algorithm| signature::ParsedPublicKey::new(algorithm, bits).is_err()) {
-                return Err(Flaw::NotOnCurve);
-            }
-            Ok(KeyKind::Ec(curve))
+            let group = Group::of(&curve).ok_or(Flaw::UnsupportedCurve)?;
+            if group.has(bits) { Ok(KeyKind::Ec(curve)) } else { Err(Flaw::NotOnCurve) }
         }
         known::ED25519 if first.is_some() => Err(Flaw::KeyParameters),
         known::ED25519 if bits.len() != 32 => Err(Flaw::Malformed),
