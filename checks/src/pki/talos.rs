@@ -2,9 +2,11 @@
 //!
 //! A node of Talos has no shell and no PKI that anybody writes: its CAs and their keys are members of its machine
 //! configuration, and what they sign is made when it runs. Up to Talos 1.13 they are base64 of PEM in the document
-//! `version: v1alpha1`; later those of Kubernetes are PEM in documents of their own (`kind: KubeAPIServerCAConfig`). Of what is
-//! no certificate and no key only what certificates must agree with is taken, and of tokens that they are there.
+//! `version: v1alpha1`; later those of Kubernetes are PEM in documents of their own (`kind: KubeAPIServerCAConfig`). Of a node
+//! that runs, `talosctl get` prints it as the spec of a resource. Of what is no certificate and no key only what certificates must
+//! agree with is taken, and of tokens that they are there.
 
+mod resource;
 mod tree;
 
 use serde::{Deserialize, Serialize};
@@ -107,6 +109,11 @@ impl<Bytes> Talos<Bytes> {
         let pairs = pairs.collect();
         let Self { kind, has_secret, broken, cluster, .. } = self;
         Talos { kind, pairs, has_secret, broken, cluster }
+    }
+
+    /// One that cannot be understood: whatever it may hold must be taken for there.
+    fn broken(kind: Kind, broken: (u32, String)) -> Self {
+        Self { kind, pairs: Vec::new(), has_secret: true, broken: Some(broken), cluster: Cluster::default() }
     }
 
     /// Has it a private key in it?
@@ -278,7 +285,7 @@ impl Pem {
 /// By its first members, is it a file of Talos? What is so and cannot be read is worth a word.
 #[must_use]
 pub fn is_one(text: &str) -> bool {
-    kind(text).is_some()
+    resource::unwrapped(text).map_or(true, |text| kind(&text).is_some())
 }
 
 /// The kinds of file that have members of these names at their outermost level; machine configurations are one here.
@@ -296,16 +303,16 @@ fn kind(text: &str) -> Option<Kind> {
 
 /// Reads a file of Talos; `None` if it is none.
 pub(crate) fn parse(text: &str) -> Option<Talos<Pem>> {
-    let kind = kind(text)?;
-    let mut talos = Talos { kind, pairs: Vec::new(), has_secret: false, broken: None, cluster: Cluster::default() };
-    let documents = match tree::documents(text) {
-        Ok(documents) => documents,
-        Err((line, why)) => {
-            // Whatever it holds must be taken for there.
-            (talos.has_secret, talos.broken) = (true, Some((line, why)));
-            return Some(talos);
-        }
+    let text = match resource::unwrapped(text) {
+        Ok(text) => text,
+        Err(broken) => return Some(Talos::broken(Kind::ControlPlane, broken)),
     };
+    let kind = kind(&text)?;
+    let documents = match tree::documents(&text) {
+        Ok(documents) => documents,
+        Err(broken) => return Some(Talos::broken(kind, broken)),
+    };
+    let mut talos = Talos { kind, pairs: Vec::new(), has_secret: false, broken: None, cluster: Cluster::default() };
     let secret = |document: &Tree| SECRETS.iter().any(|path| document.text(path).is_some());
     talos.has_secret = documents.iter().any(|document| secret(document) || document.is("KubeEtcdEncryptionConfig"));
     if kind == Kind::Client {

@@ -37,10 +37,28 @@ fn facts(path: &Path) -> Facts {
     Source::open(path, &Layout::default()).unwrap().pki()
 }
 
+/// A configuration as `talosctl get machineconfig v1alpha1 -o yaml` prints that of a node that runs.
+fn resource(text: String) -> String {
+    const HEAD: &str = "node: 192.0.2.10\nmetadata:\n    namespace: config\n    type: MachineConfigs.config.talos.dev\n    \
+        id: v1alpha1\n    version: 1\n    owner: config.AcquireController\n    phase: running\nspec: |\n";
+    text.lines().fold(HEAD.to_owned(), |all, line| all + "    " + line + "\n")
+}
+
+/// Folders in which each way of writing a configuration is used.
+fn folders() -> impl Iterator<Item = (Version, Folder)> {
+    let edits: [fn(String) -> String; 2] = [|text| text, resource];
+    edits.into_iter().flat_map(|edit| {
+        [Version::V1_13, Version::V1_14].map(|version| {
+            let mut folder = Folder::new(version);
+            folder.edit = edit;
+            (version, folder)
+        })
+    })
+}
+
 #[test]
 fn what_talosctl_writes_audits_clean() {
-    for version in [Version::V1_13, Version::V1_14] {
-        let folder = Folder::new(version);
+    for (version, folder) in folders() {
         let found = folder.audit();
         assert!(found.breached.is_empty() && found.undetermined.is_empty(), "{version:?}: {found:#?}");
         for claim in [
@@ -74,8 +92,7 @@ fn each_role_is_found_in_its_place() {
         (Role::ServiceAccountKey, "cluster.serviceAccount.key", "KubeServiceAccountConfig.issuer.privateKey"),
         (Role::ServiceAccountPublicKeys, "cluster.serviceAccount.key", "KubeServiceAccountConfig.issuer.privateKey"),
     ];
-    for version in [Version::V1_13, Version::V1_14] {
-        let folder = Folder::new(version);
+    for (version, folder) in folders() {
         folder.write();
         let facts = facts(&folder.root().join("controlplane.yaml"));
         for (role, old, new) in PLACES {
@@ -101,19 +118,20 @@ fn each_role_is_found_in_its_place() {
 
 #[test]
 fn a_place_has_the_line_in_the_file() {
-    let folder = Folder::new(Version::V1_14);
-    folder.write();
-    let path = folder.root().join("controlplane.yaml");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let facts = facts(&path);
-    let mut spread = 0;
-    for bundle in &facts.bundles {
-        let line = text.lines().nth(bundle.certificates[0].line as usize - 1).unwrap();
-        let found = line.contains("-----BEGIN CERTIFICATE-----") || line.contains("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS");
-        assert!(found, "{}: {}: {line}", bundle.file, bundle.certificates[0].line);
-        spread += usize::from(line.contains("-----BEGIN CERTIFICATE-----"));
+    for (_, folder) in folders().filter(|(version, _)| *version == Version::V1_14) {
+        folder.write();
+        let path = folder.root().join("controlplane.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let facts = facts(&path);
+        let mut spread = 0;
+        for bundle in &facts.bundles {
+            let line = text.lines().nth(bundle.certificates[0].line as usize - 1).unwrap();
+            let found = line.contains("-----BEGIN CERTIFICATE-----") || line.contains("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS");
+            assert!(found, "{}: {}: {line}", bundle.file, bundle.certificates[0].line);
+            spread += usize::from(line.contains("-----BEGIN CERTIFICATE-----"));
+        }
+        assert!(spread >= 2 && spread < facts.bundles.len(), "{spread}");
     }
-    assert!(spread >= 2 && spread < facts.bundles.len(), "{spread}");
 }
 
 type Row = (&'static str, Version, &'static [&'static str], fn(&mut Folder));
@@ -311,6 +329,11 @@ fn what_is_broken_has_its_place_and_the_rest_is_judged() {
     let messages = &found.breached["pki.file.parses"];
     assert!(messages[0].starts_with("/controlplane.yaml cannot be understood: it is no YAML"), "{messages:?}");
     assert!(!format!("{found:?}").contains("eyvpi0xwxyarbfid"), "{found:#?}");
+    // A resource whose spec is quoted.
+    folder.edit = |_| "metadata:\n    type: MachineConfigs.config.talos.dev\nspec: \"machine: {}\"\n".to_owned();
+    let found = folder.audit();
+    let messages = &found.breached["pki.file.parses"];
+    assert!(messages[0].contains("its spec is not in lines of its own: `talosctl get"), "{messages:?}");
     // A machine that runs no Kubernetes has a CA of its own and that is all.
     let mut folder = Folder::new(Version::V1_14);
     folder.control_plane.truncate(2);
@@ -379,8 +402,7 @@ fn a_configuration_that_is_cut_off_anywhere_is_survived() {
 
 #[test]
 fn no_key_and_no_token_of_a_configuration_is_recorded() {
-    for version in [Version::V1_13, Version::V1_14] {
-        let folder = Folder::new(version);
+    for (version, folder) in folders() {
         folder.write();
         let Source::Live { host, .. } = Source::open(folder.root(), &Layout::default()).unwrap() else {
             unreachable!()
