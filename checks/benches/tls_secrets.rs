@@ -5,14 +5,14 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-use std::sync::Mutex;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use nix::sys::resource::{UsageWho, getrusage};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm};
 use seaworthy_checks::host::{
-    Answer, ApiCall, Host, Query, Recorder, Reducer, Refusal, RefusalKind, Reply, SecretObject,
+    Answer, ApiCall, Host, Query, Recorder, Reducer, Refusal, RefusalKind, Reply, SecretObject, TlsSecrets,
 };
 use seaworthy_checks::pki::{Facts, View, checks};
 use seaworthy_checks::{Profile, Verdict};
@@ -22,18 +22,19 @@ const SECRETS: usize = 100_000;
 const PAGE: usize = 500;
 
 #[derive(Deserialize)]
-struct Page {
-    items: Vec<SecretObject>,
+struct Page<'a> {
+    #[serde(borrow)]
+    items: Vec<SecretObject<'a>>,
 }
 
-/// A cluster of which nothing is known but its TLS Secrets, as they are reduced; it says so once.
-struct Reduced(Mutex<serde_json::Value>);
+/// A cluster of which nothing is known but its TLS Secrets, as they are reduced.
+struct Reduced(Arc<TlsSecrets>);
 
 impl Host for Reduced {
     fn ask(&self, query: &Query) -> Answer {
         match query {
-            Query::Api { call: ApiCall::TlsSecrets } => Ok(Reply::Value(self.0.lock().unwrap().take())),
-            Query::Kubeconfig => Ok(Reply::Value(serde_json::json!({ "context": "bench" }))),
+            Query::Api { call: ApiCall::TlsSecrets } => Ok(Reply::TlsSecrets(self.0.clone())),
+            Query::Kubeconfig => Ok(serde_json::json!({ "context": "bench" }).into()),
             _ => Err(Refusal::new(RefusalKind::NotAsked, "not in this benchmark")),
         }
     }
@@ -74,12 +75,12 @@ fn run(title: &str, mut pair: impl FnMut(usize) -> (String, String)) {
         let text = format!(r#"{{"kind":"SecretList","metadata":{{"continue":"x"}},"items":[{}]}}"#, items.join(","));
         bytes += text.len();
         let before = cpu();
-        let page: Page = serde_json::from_str(&text).unwrap();
+        let page: Page<'_> = serde_json::from_str(&text).unwrap();
         page.items.iter().for_each(|secret| reducer.add(secret));
         spent += cpu() - before;
     }
     let before = cpu();
-    let cluster = Reduced(Mutex::new(serde_json::to_value(reducer.finish()).unwrap()));
+    let cluster = Reduced(Arc::new(reducer.finish()));
     let recorder = Recorder::new(&cluster, false);
     drop(Facts::read(&recorder));
     let transcript = recorder.finish();

@@ -65,7 +65,7 @@ pub fn no_stat(path: &str) -> Edit {
 
 /// A structured answer.
 pub fn value(query: Query, value: serde_json::Value) -> Edit {
-    Edit::Answer(query, Ok(Reply::Value(value)))
+    Edit::Answer(query, Ok(value.into()))
 }
 
 /// An answer in text: a link's target, a program's output.

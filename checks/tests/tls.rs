@@ -24,7 +24,7 @@ fn ask(address: SocketAddr, call: TlsCall) -> Result<Reply, RefusalKind> {
 
 fn said<T: DeserializeOwned>(address: SocketAddr, call: TlsCall) -> T {
     match ask(address, call).unwrap() {
-        Reply::Value(value) => serde_json::from_value(value).unwrap(),
+        Reply::Value(value) => T::deserialize(&*value).unwrap(),
         other => panic!("{other:?}"),
     }
 }

@@ -131,12 +131,13 @@ pub(super) fn read(host: &LiveHost, path: &str) -> Answer {
         );
         return Err(Refusal::new(RefusalKind::Failed, message));
     }
-    let value = serde_json::to_value(parse(&bytes));
-    value.map(Reply::Value).map_err(|error| Refusal::new(RefusalKind::Failed, format!("{path}: {error}")))
+    let value = serde_json::to_value(credentials(&bytes));
+    value.map(Reply::from).map_err(|error| Refusal::new(RefusalKind::Failed, format!("{path}: {error}")))
 }
 
 /// What bytes hold. Total: whatever they are, there is an answer.
-pub(crate) fn parse(bytes: &[u8]) -> Credentials {
+#[must_use]
+pub fn credentials(bytes: &[u8]) -> Credentials {
     let text = std::str::from_utf8(bytes).ok();
     if let Some(talos) = text.and_then(talos::parse) {
         let talos = Some(talos.map(|pem| embedded(&pem)));

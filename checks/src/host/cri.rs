@@ -125,7 +125,7 @@ pub(super) fn call(host: &LiveHost, socket: &str, call: CriCall) -> Answer {
         });
         let patience =
             |_| fail(RefusalKind::TimedOut, format!("no answer to {call:?} within {PATIENCE:?}: the runtime hangs"));
-        begun.await.map_err(patience)?.map(Reply::Value)
+        begun.await.map_err(patience)?.map(Reply::from)
     })
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Answer, Refusal, RefusalKind, Reply};
+use super::{Answer, Refusal, RefusalKind};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 const BODY_LIMIT: usize = 64 << 10;
@@ -45,6 +45,6 @@ pub(super) fn get(url: &str) -> Answer {
             }
         }
         let body = String::from_utf8_lossy(&body).into_owned();
-        Ok(Reply::Value(serde_json::json!({ "status": status, "body": body })))
+        Ok(serde_json::json!({ "status": status, "body": body }).into())
     })
 }

@@ -294,7 +294,7 @@ impl Host for LiveHost {
             Query::StatFs { path } => self.file_system(path),
             Query::System => self.system(),
             Query::Layout => serde_json::to_value(&self.layout)
-                .map(Reply::Value)
+                .map(Reply::from)
                 .map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string())),
             Query::Credentials { path } => super::credentials::read(self, path),
             Query::Processes => super::process::processes(self),

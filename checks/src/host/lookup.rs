@@ -10,7 +10,7 @@ use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
 use super::live::LiveHost;
-use super::{Answer, Host, Refusal, RefusalKind, Reply};
+use super::{Answer, Host, Refusal, RefusalKind};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -27,7 +27,7 @@ pub(super) fn lookup(host: &LiveHost, name: &str) -> Answer {
             })
             .collect();
         if !addresses.is_empty() {
-            return Ok(Reply::Value(addresses.into()));
+            return Ok(serde_json::Value::from(addresses).into());
         }
     }
     let servers: Vec<IpAddr> = host
@@ -59,7 +59,7 @@ pub(super) fn lookup(host: &LiveHost, name: &str) -> Answer {
                 RefusalKind::TimedOut,
                 format!("{name}: no name server answered within {:?}", PATIENCE * 2),
             )),
-            Ok(Ok(found)) => Ok(Reply::Value(found.iter().map(|address| address.to_string()).collect())),
+            Ok(Ok(found)) => Ok(found.iter().map(|address| address.to_string()).collect::<serde_json::Value>().into()),
             Ok(Err(error)) if error.is_no_records_found() => {
                 Err(Refusal::new(RefusalKind::Absent, format!("{name} has no address in /etc/hosts or DNS")))
             }

@@ -23,7 +23,7 @@ pub use cluster::{
     ApiCall, Cluster, Disorder, Leaf, NoPair, Pairing, Reducer, SecretObject, Signature, TlsSecret, TlsSecrets, jws,
     kubeconfig,
 };
-pub use credentials::{Block, Credentials, Form, Holds, Oddity, WrongLabel};
+pub use credentials::{Block, Credentials, Form, Holds, Oddity, WrongLabel, credentials};
 pub use live::LiveHost;
 pub use probe::probe_main;
 pub use process::Process;
@@ -36,6 +36,10 @@ pub use redact::redact;
 pub use remote::Remote;
 pub use tls::{Served, Survey, Welcome, hello, suites};
 pub use transcript::{Meta, Recorder, Transcript};
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
 
 use crate::fact::Fact;
 
@@ -104,8 +108,7 @@ impl dyn Host + '_ {
 
     /// Where the user says that things are; nowhere special, if nobody said so.
     pub fn layout(&self) -> Layout {
-        let value = self.value(&Query::Layout);
-        value.known().and_then(|value| serde_json::from_value(value.clone()).ok()).unwrap_or_default()
+        self.parsed(&Query::Layout).known().cloned().unwrap_or_default()
     }
 
     /// The machine, and what we may do on it.
@@ -117,9 +120,23 @@ impl dyn Host + '_ {
     }
 
     /// A structured answer (CRI, probes, HTTP, …).
-    pub fn value(&self, query: &Query) -> Fact<serde_json::Value> {
+    pub fn value(&self, query: &Query) -> Fact<Arc<serde_json::Value>> {
         match self.ask(query) {
             Ok(Reply::Value(value)) => Fact::Known(value),
+            other => refused(&query.to_string(), other),
+        }
+    }
+
+    /// A structured answer as what it stands for.
+    pub fn parsed<T: DeserializeOwned>(&self, query: &Query) -> Fact<T> {
+        self.value(query).parse(|value| T::deserialize(&*value).map_err(|error| format!("{query}: {error}")))
+    }
+
+    /// The TLS Secrets of the cluster.
+    pub fn tls_secrets(&self) -> Fact<Arc<TlsSecrets>> {
+        let query = Query::Api { call: ApiCall::TlsSecrets };
+        match self.ask(&query) {
+            Ok(Reply::TlsSecrets(all)) => Fact::Known(all),
             other => refused(&query.to_string(), other),
         }
     }

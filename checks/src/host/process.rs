@@ -64,7 +64,7 @@ pub(super) fn processes(host: &LiveHost) -> Answer {
     }
     found.sort_by_key(|process| process.pid);
     let value = serde_json::to_value(found);
-    value.map(Reply::Value).map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))
+    value.map(Reply::from).map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))
 }
 
 /// The 22nd field of /proc/PID/stat, counted behind the name, which may hold blanks and brackets (proc_pid_stat(5)).

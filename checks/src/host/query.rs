@@ -1,10 +1,11 @@
 //! What may be asked of a host, and what it may answer. There is no query that writes.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::cluster::ApiCall;
+use super::cluster::{ApiCall, TlsSecrets};
 use crate::pki::live::Target;
 
 /// One question to a host.
@@ -372,8 +373,16 @@ pub enum Reply {
     System(System),
     /// A text: a link's target, a program's output.
     Text(String),
-    /// Anything structured.
-    Value(serde_json::Value),
+    /// Anything structured; shared, since it may be long and is kept where it is recorded.
+    Value(Arc<serde_json::Value>),
+    /// All TLS Secrets of a cluster, without what is secret of them.
+    TlsSecrets(Arc<TlsSecrets>),
+}
+
+impl From<serde_json::Value> for Reply {
+    fn from(value: serde_json::Value) -> Self {
+        Self::Value(Arc::new(value))
+    }
 }
 
 /// Why a host did not answer.

@@ -5,13 +5,13 @@
 //! not be.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use regex::Regex;
 
-use super::{ApiCall, Query, Reply};
+use super::Reply;
 
 /// What stands in place of a secret.
 const MARK: &str = "[redacted]";
@@ -65,18 +65,16 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
 
 /// Removes secrets from a reply.
 #[must_use]
-pub fn redact(query: &Query, reply: Reply) -> Reply {
-    // Names and dates alone, made where Secrets arrive and are forgotten; and maybe a hundred thousand of them.
-    if matches!(query, Query::Api { call: ApiCall::TlsSecrets }) {
-        return reply;
-    }
+pub fn redact(reply: Reply) -> Reply {
     match reply {
         Reply::Bytes { bytes, truncated } => match redact_bytes(&bytes) {
             Some(clean) => Reply::Bytes { bytes: clean, truncated },
             None => Reply::Bytes { bytes, truncated },
         },
         Reply::Text(text) => Reply::Text(redact_text(&text)),
-        Reply::Value(value) => Reply::Value(redact_value(value)),
+        Reply::Value(value) => redact_value(Arc::unwrap_or_clone(value)).into(),
+        // Names and dates alone, made where Secrets arrive and are forgotten; and maybe a hundred thousand of them.
+        Reply::TlsSecrets(all) => Reply::TlsSecrets(all),
         other => other,
     }
 }

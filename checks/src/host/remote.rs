@@ -31,7 +31,7 @@ impl Host for Remote {
             (Query::Tls { address, call }, _) => tls::call(address, call),
             (Query::Lookup { name }, _) => lookup::lookup(&self.own, name),
             (Query::Layout, _) => serde_json::to_value(&self.layout)
-                .map(Reply::Value)
+                .map(Reply::from)
                 .map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string())),
             _ => Err(Refusal::new(RefusalKind::NotAsked, format!("{query}: no node was named"))),
         }

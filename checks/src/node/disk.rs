@@ -1,6 +1,7 @@
 //! Disks: room, file systems and how they are mounted, and how long they take to keep what etcd writes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -47,7 +48,7 @@ pub struct Facts {
     /// The file system of each directory that Kubernetes fills, or of its nearest parent that is there: with that path.
     rooms: BTreeMap<&'static str, Fact<(String, FileSystem)>>,
     /// fsync latency, tried.
-    fsync: Fact<Value>,
+    fsync: Fact<Arc<Value>>,
 }
 
 impl Facts {

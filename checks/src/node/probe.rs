@@ -4,6 +4,7 @@
 //! no has failed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -27,7 +28,7 @@ const CGROUP: &str = "https://docs.kernel.org/admin-guide/cgroup-v2.html";
 /// What trying each feature showed.
 #[derive(Debug)]
 pub struct Facts {
-    tried: BTreeMap<Probe, Fact<Value>>,
+    tried: BTreeMap<Probe, Fact<Arc<Value>>>,
 }
 
 impl Facts {

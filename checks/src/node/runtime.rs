@@ -1,6 +1,7 @@
 //! The container runtime: which one, whether it answers, and how it is set up. The first cause is named.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -38,13 +39,13 @@ pub struct Socket {
     /// The runtime that it is of.
     pub runtime: Runtime,
     /// Name, version and API version of the runtime, over CRI v1.
-    pub version: Fact<Value>,
+    pub version: Fact<Arc<Value>>,
     /// The same over v1alpha2, asked only where v1 is not implemented.
-    pub alpha: Fact<Value>,
+    pub alpha: Fact<Arc<Value>>,
     /// Conditions and verbose information.
-    pub status: Fact<Value>,
+    pub status: Fact<Arc<Value>>,
     /// The cgroup driver that it tells the kubelet.
-    pub config: Fact<Value>,
+    pub config: Fact<Arc<Value>>,
 }
 
 /// What is known of the runtime.

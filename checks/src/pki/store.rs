@@ -191,8 +191,7 @@ impl Store {
             above.extend(stat.known());
             folder = parent;
         }
-        let answer = host.value(&Query::Credentials { path: path.to_owned() });
-        let said = answer.parse(serde_json::from_value::<Credentials>);
+        let said: Fact<Credentials> = host.parsed(&Query::Credentials { path: path.to_owned() });
         let (mut form, mut kubeconfig, mut talos, mut oddities) = (Form::Nothing, None, None, Vec::new());
         let pool = &mut self.pool;
         let mut contents = said.map(|said| {

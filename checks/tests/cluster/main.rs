@@ -77,7 +77,7 @@ fn node(world: &World, file: &[u8], ca: &[u8]) -> Facts {
     let presented = world.servers["apiserver"].presented.as_ref().unwrap();
     for name in [None, Some("apiserver-loopback-client"), Some("kubernetes.default.svc")] {
         let call = TlsCall::Served { name: name.map(str::to_owned) };
-        let answer = Ok(Reply::Value(serde_json::to_value(presented).unwrap()));
+        let answer = Ok(serde_json::to_value(presented).unwrap().into());
         transcript.insert(Query::Tls { address: "127.0.0.1:6443".to_owned(), call }, answer);
     }
     let mut facts = Facts::read(&transcript);
@@ -149,7 +149,7 @@ fn a_worker_alone_has_no_api_server_to_compare_with() {
     world.servers.retain(|name, _| *name == "kubelet");
     let mut transcript = world.transcript();
     let layout = Layout { endpoints: vec!["10.0.0.11:10250".parse().unwrap()], ..Layout::default() };
-    transcript.insert(Query::Layout, Ok(Reply::Value(serde_json::to_value(layout).unwrap())));
+    transcript.insert(Query::Layout, Ok(serde_json::to_value(layout).unwrap().into()));
     let verdict = &verdicts(&transcript)["pki.live.kubelet-ca"];
     assert!(matches!(verdict, Verdict::NotApplicable(_)), "{verdict:?}");
 }
@@ -414,7 +414,7 @@ const DEFECTS: &[Defect] = &[
     }),
     (&["pki.api.tls-order"], "out of order", |world| {
         secrets(world, |all| {
-            all.leaves[0].disorder = Some(Disorder { place: 2, subject: "CN=a".into(), issuer: "CN=b".into() })
+            all.leaves[0].disorder = Some(Disorder { place: 2, subject: "CN=a".into(), issuer: "CN=b".into() }.into())
         })
     }),
     (&["pki.api.tls-expired"], "has expired", |world| secrets(world, |all| all.leaves[0].not_after = at(-1))),

@@ -277,17 +277,20 @@ impl World {
         let user = ["apiserver", "apiserver2", "etcd", "etcd-peer", "controller-manager"];
         let endpoints = user.iter().filter_map(|name| Some(self.servers.get(name)?.target.clone())).collect();
         let layout = Layout { endpoints, ..Layout::default() };
-        transcript.insert(Query::Layout, Ok(Reply::Value(serde_json::to_value(layout).unwrap())));
-        transcript.insert(Query::Kubeconfig, Ok(Reply::Value(self.kubeconfig.clone())));
+        transcript.insert(Query::Layout, Ok(serde_json::to_value(layout).unwrap().into()));
+        transcript.insert(Query::Kubeconfig, Ok(self.kubeconfig.clone().into()));
         for call in ApiCall::ALL {
-            let answer = self.api.get(&call).cloned().map(Reply::Value);
+            let answer = self.api.get(&call).cloned().map(|answer| match call {
+                ApiCall::TlsSecrets => Reply::TlsSecrets(serde_json::from_value(answer).unwrap()),
+                _ => answer.into(),
+            });
             let absent = || Refusal::new(RefusalKind::Absent, format!("{call} is not there"));
             transcript.insert(Query::Api { call }, answer.ok_or_else(absent));
         }
         for server in self.servers.values() {
             let address = format!("{}:{}", server.target.host, server.target.port);
             let mut say = |call: TlsCall, answer: Value| {
-                transcript.insert(Query::Tls { address: address.clone(), call }, Ok(Reply::Value(answer)));
+                transcript.insert(Query::Tls { address: address.clone(), call }, Ok(answer.into()));
             };
             let value = |served: &Served| serde_json::to_value(served).unwrap();
             for (name, served) in &server.named {
@@ -298,7 +301,7 @@ impl World {
                 say(TlsCall::Welcome { path: path.to_owned() }, serde_json::to_value(&server.welcome).unwrap());
             }
             let presented = match &server.presented {
-                Ok(served) => Ok(Reply::Value(value(served))),
+                Ok(served) => Ok(value(served).into()),
                 Err(kind) => Err(Refusal::new(*kind, format!("{address}: nothing listens there"))),
             };
             transcript.insert(Query::Tls { address, call: TlsCall::Served { name: None } }, presented);

@@ -8,11 +8,11 @@ pub mod kubeconfig;
 mod secrets;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use call::ApiCall;
@@ -78,8 +78,12 @@ impl Cluster {
     /// Answers the two queries that are for a cluster.
     pub(super) fn ask(&self, query: &Query) -> Answer {
         match query {
-            Query::Kubeconfig => Ok(Reply::Value(self.kubeconfig.clone())),
-            Query::Api { call } => super::block_on(&self.runtime, self.answer(*call)).map(Reply::Value),
+            Query::Kubeconfig => Ok(self.kubeconfig.clone().into()),
+            Query::Api { call: ApiCall::TlsSecrets } => {
+                let all = super::block_on(&self.runtime, self.tls_secrets())?;
+                Ok(Reply::TlsSecrets(Arc::new(all)))
+            }
+            Query::Api { call } => super::block_on(&self.runtime, self.answer(*call)).map(Reply::from),
             _ => Err(Refusal::new(RefusalKind::NotAsked, format!("{query}: a cluster cannot be asked that"))),
         }
     }
@@ -89,23 +93,29 @@ impl Cluster {
             ApiCall::Tokens => {
                 let info = self.object(ApiCall::ClusterInfo).await.unwrap_or_default();
                 let mut tokens = Vec::new();
-                self.list(call, |secret: Value| tokens.push(secrets::token(&secret, &info))).await?;
+                self.list(call, |secret| tokens.push(secrets::token(&secret, &info))).await?;
                 Ok(tokens.into())
-            }
-            ApiCall::TlsSecrets => {
-                let mut reducer = secrets::Reducer::default();
-                self.list(call, |secret| reducer.add(&secret)).await?;
-                serde_json::to_value(reducer.finish()).map_err(|error| odd(call, &error))
             }
             ApiCall::SharedCerts => Ok(secrets::shared_certs(&self.object(call).await?)),
             ApiCall::Metrics => Ok(call::weakened(&self.text(call, call.path()).await?)),
             _ if call.is_list() => {
                 let mut rows = Vec::new();
-                self.list(call, |object: Value| rows.push(call.reduce(&object))).await?;
+                self.list(call, |object| rows.push(call.reduce(&object))).await?;
                 Ok(rows.into())
             }
             _ => Ok(call.reduce(&self.object(call).await?)),
         }
+    }
+
+    async fn tls_secrets(&self) -> Result<TlsSecrets, Refusal> {
+        let mut reducer = Reducer::default();
+        let take = |text: &str| {
+            let page: Page<SecretObject<'_>> = serde_json::from_str(text)?;
+            page.items.iter().for_each(|secret| reducer.add(secret));
+            Ok((page.items.len(), page.metadata))
+        };
+        self.pages(ApiCall::TlsSecrets, take).await?;
+        Ok(reducer.finish())
     }
 
     async fn object(&self, call: ApiCall) -> Result<Value, Refusal> {
@@ -113,22 +123,36 @@ impl Cluster {
         serde_json::from_str(&text).map_err(|error| odd(call, &error))
     }
 
-    /// Hands over the objects of a list, page by page.
-    async fn list<T: DeserializeOwned>(&self, call: ApiCall, mut each: impl FnMut(T)) -> Result<(), Refusal> {
+    /// Hands over the objects of a list.
+    async fn list(&self, call: ApiCall, mut each: impl FnMut(Value)) -> Result<(), Refusal> {
+        let take = |text: &str| {
+            let page: Page<Value> = serde_json::from_str(text)?;
+            let count = page.items.len();
+            page.items.into_iter().for_each(&mut each);
+            Ok((count, page.metadata))
+        };
+        self.pages(call, take).await
+    }
+
+    /// Hands over the pages of a list to `take`, which says how many objects were in one, and what came with them.
+    async fn pages(
+        &self,
+        call: ApiCall,
+        mut take: impl FnMut(&str) -> serde_json::Result<(usize, PageMetadata)>,
+    ) -> Result<(), Refusal> {
         let joint = if call.path().contains('?') { '&' } else { '?' };
         let (mut next, mut count) = (String::new(), 0);
         loop {
             let text = self.text(call, &format!("{}{joint}limit={PAGE}{next}", call.path())).await?;
-            let page: Page<T> = serde_json::from_str(&text).map_err(|error| odd(call, &error))?;
-            count += page.items.len();
-            page.items.into_iter().for_each(&mut each);
-            if page.metadata.next.is_empty() {
+            let (taken, metadata) = take(&text).map_err(|error| odd(call, &error))?;
+            count += taken;
+            if metadata.next.is_empty() {
                 return Ok(());
             }
             if count >= LIST_LIMIT {
                 return Err(Refusal::new(RefusalKind::Failed, format!("{call}: more than {LIST_LIMIT} objects")));
             }
-            next = format!("&continue={}", escaped(&page.metadata.next));
+            next = format!("&continue={}", escaped(&metadata.next));
         }
     }
 

@@ -1,9 +1,11 @@
 //! Secrets, reduced to what is no secret as soon as they arrive: of a key its public half is compared and forgotten, of a token
 //! it is said whether it signed, of shared certificates their names.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -14,7 +16,7 @@ use super::jws;
 use crate::pki::x509::PublicKey;
 use crate::pki::x509::pem::{Content, Document};
 
-/// All TLS Secrets of a cluster. A certificate that many of them hold is kept once.
+/// All TLS Secrets of a cluster. A certificate that many of them hold with its key is kept once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsSecrets {
     /// The certificates, in the order in which they were met.
@@ -36,7 +38,7 @@ pub struct Leaf {
     /// The DNS names that it is for.
     pub dns: Vec<String>,
     /// The first certificate of the chain that is not signed by the one behind it, by their names.
-    pub disorder: Option<Disorder>,
+    pub disorder: Option<Box<Disorder>>,
 }
 
 /// A certificate that does not stand before the one that signed it.
@@ -52,7 +54,7 @@ pub struct Disorder {
 }
 
 /// The members of a [`Leaf`] in their order.
-type LeafRow = (Timestamp, Timestamp, Vec<String>, Option<Disorder>);
+type LeafRow = (Timestamp, Timestamp, Vec<String>, Option<Box<Disorder>>);
 
 impl From<LeafRow> for Leaf {
     fn from((not_before, not_after, dns, disorder): LeafRow) -> Self {
@@ -119,30 +121,44 @@ pub enum NoPair {
     Key(String),
 }
 
-/// A Secret as the API has it; only what is needed is read.
+/// A Secret in the text of an answer of the API; only what is needed is read, and it is read in place.
 #[derive(Debug, Deserialize)]
-pub struct SecretObject {
-    metadata: SecretMetadata,
-    #[serde(default)]
-    data: SecretData,
+pub struct SecretObject<'a> {
+    #[serde(borrow)]
+    metadata: SecretMetadata<'a>,
+    #[serde(borrow, default)]
+    data: SecretData<'a>,
 }
 
 #[derive(Debug, Deserialize)]
-struct SecretMetadata {
-    #[serde(default)]
-    namespace: String,
-    name: String,
+struct SecretMetadata<'a> {
+    #[serde(borrow, default)]
+    namespace: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
 }
 
 #[derive(Default, Deserialize)]
-struct SecretData {
-    #[serde(default, rename = "tls.crt")]
-    certificate: String,
-    #[serde(default, rename = "tls.key")]
-    key: String,
+struct SecretData<'a> {
+    #[serde(borrow, default, rename = "tls.crt")]
+    certificate: Cow<'a, str>,
+    #[serde(borrow, default, rename = "tls.key")]
+    key: Cow<'a, str>,
 }
 
-impl std::fmt::Debug for SecretData {
+impl SecretData<'_> {
+    /// The SHA-256 of both.
+    fn sum(&self) -> Sum {
+        let mut both = Context::new(&SHA256);
+        // Neither is the beginning of the other: a zero is in no base64.
+        [self.certificate.as_bytes(), &[0], self.key.as_bytes()].iter().for_each(|part| both.update(part));
+        let mut sum = [0; 32];
+        sum.copy_from_slice(both.finish().as_ref());
+        sum
+    }
+}
+
+impl std::fmt::Debug for SecretData<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SecretData(not shown)")
     }
@@ -150,44 +166,36 @@ impl std::fmt::Debug for SecretData {
 
 type Sum = [u8; 32];
 
-fn sum(text: &str) -> Sum {
-    let mut sum = [0; 32];
-    sum.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-    sum
-}
-
-/// Turns Secrets into [`TlsSecrets`], one at a time: memory grows with the certificates that differ, not with their copies.
+/// Turns Secrets into [`TlsSecrets`], one at a time: memory grows with the pairs that differ, not with their copies.
 #[derive(Debug, Default)]
 pub struct Reducer {
     all: TlsSecrets,
-    certificates: HashMap<Sum, Result<(usize, Sum), NoPair>>,
-    keys: HashMap<Sum, Result<Sum, NoPair>>,
+    /// Where the first Secret with this `tls.crt` and `tls.key` is, by the SHA-256 of both.
+    first: HashMap<Sum, usize>,
 }
 
 impl Reducer {
     /// Takes in a Secret.
-    pub fn add(&mut self, secret: &SecretObject) {
-        let SecretObject { metadata, data } = secret;
-        let leaves = &mut self.all.leaves;
-        let certificate = self
-            .certificates
-            .entry(sum(&data.certificate))
-            .or_insert_with(|| {
-                let (leaf, key) = leaf(&data.certificate).map_err(NoPair::Certificate)?;
-                leaves.push(leaf);
-                Ok((leaves.len() - 1, key))
-            })
-            .clone();
-        let key = self.keys.entry(sum(&data.key)).or_insert_with(|| public_half(&data.key).map_err(NoPair::Key));
-        let leaf = certificate.as_ref().ok().map(|(leaf, _)| *leaf);
-        let pairing = match (certificate, key) {
-            (Err(why), _) => Pairing::Broken(why),
-            (_, Err(why)) => Pairing::Broken(why.clone()),
-            (Ok((_, wanted)), Ok(found)) if wanted == *found => Pairing::Pair,
-            _ => Pairing::Mismatch,
+    pub fn add(&mut self, SecretObject { metadata, data }: &SecretObject<'_>) {
+        let TlsSecrets { leaves, secrets } = &mut self.all;
+        let (leaf, pairing) = match self.first.entry(data.sum()) {
+            Entry::Occupied(first) => {
+                let first = &secrets[*first.get()];
+                (first.leaf, first.pairing.clone())
+            }
+            Entry::Vacant(place) => {
+                place.insert(secrets.len());
+                let certificate = leaf(&data.certificate);
+                let pairing = fit(&certificate, &data.key);
+                let leaf = certificate.ok().map(|(leaf, _)| {
+                    leaves.push(leaf);
+                    leaves.len() - 1
+                });
+                (leaf, pairing)
+            }
         };
-        let (namespace, name) = (metadata.namespace.clone(), metadata.name.clone());
-        self.all.secrets.push(TlsSecret { namespace, name, leaf, pairing });
+        let (namespace, name) = (metadata.namespace.to_string(), metadata.name.to_string());
+        secrets.push(TlsSecret { namespace, name, leaf, pairing });
     }
 
     /// All that were taken in.
@@ -197,16 +205,25 @@ impl Reducer {
     }
 }
 
+/// How what was read of a `tls.crt` and a `tls.key` fit.
+fn fit(certificate: &Result<(Leaf, Sum), String>, key: &str) -> Pairing {
+    match (certificate, public_half(key)) {
+        (Err(why), _) => Pairing::Broken(NoPair::Certificate(why.clone())),
+        (_, Err(why)) => Pairing::Broken(NoPair::Key(why)),
+        (Ok((_, wanted)), Ok(found)) if *wanted == found => Pairing::Pair,
+        _ => Pairing::Mismatch,
+    }
+}
+
 /// Reads a `tls.crt`: what is kept of it, and the SHA-256 of its public key.
 fn leaf(encoded: &str) -> Result<(Leaf, Sum), String> {
     let pem = STANDARD.decode(encoded).map_err(|_| "it is no base64".to_owned())?;
     let document = Document::read(&pem);
     let chain: Vec<_> = document.certificates().collect();
     let first = chain.first().ok_or_else(|| nothing(&document, "certificate"))?;
-    let disorder = chain.windows(2).position(|pair| pair[0].issuer.der != pair[1].subject.der).map(|index| Disorder {
-        place: index + 1,
-        subject: chain[index].subject.to_string(),
-        issuer: chain[index].issuer.to_string(),
+    let disorder = chain.windows(2).position(|pair| pair[0].issuer.der != pair[1].subject.der).map(|index| {
+        let (subject, issuer) = (chain[index].subject.to_string(), chain[index].issuer.to_string());
+        Box::new(Disorder { place: index + 1, subject, issuer })
     });
     let leaf = Leaf {
         not_before: first.not_before,
@@ -306,7 +323,7 @@ mod tests {
         for (name, certificate, key) in secrets {
             let data = json!({ "tls.crt": STANDARD.encode(certificate), "tls.key": STANDARD.encode(key) });
             let secret = json!({ "metadata": { "namespace": "default", "name": name }, "data": data });
-            reducer.add(&serde_json::from_value(secret).unwrap());
+            reducer.add(&serde_json::from_str(&secret.to_string()).unwrap());
         }
         reducer.finish()
     }
@@ -330,13 +347,13 @@ mod tests {
             (Some(0), &Pairing::Pair),
             (Some(0), &Pairing::Pair),
             (Some(1), &Pairing::Pair),
-            (Some(0), &Pairing::Mismatch),
-            (Some(0), &no_key),
+            (Some(2), &Pairing::Mismatch),
+            (Some(3), &no_key),
             (None, &no_certificate),
         ];
         assert_eq!(pairings, wanted);
         let names: Vec<_> = all.leaves.iter().flat_map(|leaf| &leaf.dns).collect();
-        assert_eq!(names, ["one.test", "other.test"], "a certificate is kept once");
+        assert_eq!(names, ["one.test", "other.test", "one.test", "one.test"], "once with its key");
     }
 
     #[test]

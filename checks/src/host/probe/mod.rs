@@ -23,7 +23,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Answer, Probe, Refusal, RefusalKind, Reply};
+use super::{Answer, Probe, Refusal, RefusalKind};
 
 /// The first argument that makes this program a probe.
 const ARGUMENT: &str = "__probe";
@@ -123,7 +123,7 @@ pub(super) fn ask(program: &Path, root: &Path, probe: Probe) -> Answer {
         return Err(fail(RefusalKind::Denied, why));
     }
     match serde_json::to_value(&seen) {
-        Ok(value) => Ok(Reply::Value(value)),
+        Ok(value) => Ok(value.into()),
         Err(error) => Err(fail(RefusalKind::Failed, error.to_string())),
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn call(address: &str, call: &TlsCall) -> Answer {
 
 fn value(said: &impl Serialize) -> Answer {
     let said = serde_json::to_value(said);
-    said.map(Reply::Value).map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))
+    said.map(Reply::from).map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))
 }
 
 /// What a server presents that rustls could not talk to: up to TLS 1.2 it is there to be read.

@@ -41,8 +41,8 @@ pub(super) fn checks() -> Vec<Check> {
         Check::new("node.network.hostname-resolves", "the host name has an address", |view| {
             let name = view.facts.network.hostname.need("host name")?;
             Ok(match view.facts.network.addresses.present("the host name's addresses")? {
-                Some(addresses) if addresses.as_array().is_some_and(|all| !all.is_empty()) => {
-                    Conclusion::holds().because(name, addresses.to_string())
+                Some(addresses) if !addresses.is_empty() => {
+                    Conclusion::holds().because(name, addresses.join(", "))
                 }
                 _ => Conclusion::breach(Breach::new("hostname", format!("{name} is neither in /etc/hosts nor known to a name server")).at("/etc/hosts", None)),
             })

@@ -6,8 +6,6 @@ mod ports;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use serde_json::Value;
-
 use crate::fact::Fact;
 use crate::host::{Host, Query};
 
@@ -19,7 +17,7 @@ pub struct Facts {
     /// The kernel's host name.
     pub hostname: Fact<String>,
     /// The addresses that the host name has for the node.
-    pub addresses: Fact<Value>,
+    pub addresses: Fact<Vec<String>>,
     /// Names and addresses of /etc/hosts.
     pub hosts: Fact<Vec<(IpAddr, Vec<String>)>>,
     /// The resolver's configuration.
@@ -60,8 +58,8 @@ impl Facts {
         let routes = net("route").map(|text| parse_routes(&text));
         Self {
             addresses: match hostname.known() {
-                Some(name) => host.value(&Query::Lookup { name: name.clone() }),
-                None => hostname.clone().map(|_| Value::Null),
+                Some(name) => host.parsed(&Query::Lookup { name: name.clone() }),
+                None => hostname.clone().map(|_| Vec::new()),
             },
             hostname,
             hosts: host.text("/etc/hosts").map(|text| parse_hosts(&text)),

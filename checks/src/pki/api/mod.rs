@@ -275,7 +275,7 @@ pub struct Facts {
     /// Who verifies servers by a bundle in an object.
     pub consumers: Consumers,
     /// TLS Secrets.
-    pub tls_secrets: Fact<TlsSecrets>,
+    pub tls_secrets: Fact<Arc<TlsSecrets>>,
     /// Ingresses.
     pub ingresses: Fact<Vec<Ingress>>,
     /// Certificate requests.
@@ -293,16 +293,7 @@ pub struct Facts {
 }
 
 fn ask<T: DeserializeOwned>(host: &dyn Host, call: ApiCall) -> Fact<T> {
-    let query = Query::Api { call };
-    match host.value(&query) {
-        Fact::Known(value) => {
-            serde_json::from_value(value).map_or_else(|error| Fact::Malformed(format!("{query}: {error}")), Fact::Known)
-        }
-        Fact::Absent(why) => Fact::Absent(why),
-        Fact::Unreadable(why) => Fact::Unreadable(why),
-        Fact::Malformed(why) => Fact::Malformed(why),
-        Fact::NotGathered(why) => Fact::NotGathered(why),
-    }
+    host.parsed(&Query::Api { call })
 }
 
 impl Facts {
@@ -315,13 +306,8 @@ impl Facts {
             phase: Option<String>,
         }
         let namespaces: Fact<Vec<Namespace>> = ask(host, ApiCall::Namespaces);
-        let kubeconfig = match host.value(&Query::Kubeconfig) {
-            Fact::Known(value) => serde_json::from_value(value)
-                .map_or_else(|error| Fact::Malformed(format!("kubeconfig: {error}")), Fact::Known),
-            other => other.map(|_| config::Facts::default()),
-        };
         Self {
-            kubeconfig,
+            kubeconfig: host.parsed(&Query::Kubeconfig),
             namespaces: namespaces.map(|all| {
                 let living = all.into_iter().filter(|one| one.phase.as_deref() != Some("Terminating"));
                 living.map(|one| one.name).collect()
@@ -333,7 +319,7 @@ impl Facts {
             authentication: ask(host, ApiCall::Authentication),
             kubeadm: ask(host, ApiCall::KubeadmConfig),
             consumers: bundle::consumers(host),
-            tls_secrets: ask(host, ApiCall::TlsSecrets),
+            tls_secrets: host.tls_secrets(),
             ingresses: ask(host, ApiCall::Ingresses),
             requests: ask(host, ApiCall::SigningRequests),
             jwks: ask::<Jwks>(host, ApiCall::Jwks).map(|jwks| jwks.keys),

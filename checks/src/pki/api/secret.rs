@@ -2,6 +2,7 @@
 //! Ingresses serve by it. A cluster may have a hundred thousand of them: each claim goes through them once.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -26,7 +27,9 @@ fn subject(secret: &TlsSecret) -> String {
 
 /// Goes through all TLS Secrets; `fault` says what does not hold of one.
 fn each(view: &View<'_>, tally: &mut Tally, fault: impl Fn(&TlsSecret, Option<&Leaf>) -> Option<Breach>) {
-    let Some(TlsSecrets { leaves, secrets }) = need(&view.facts.api.tls_secrets, tally) else { return };
+    let Some(TlsSecrets { leaves, secrets }) = need(&view.facts.api.tls_secrets, tally).map(Arc::as_ref) else {
+        return;
+    };
     let mut more = 0_usize;
     let mut told = 0;
     for secret in secrets {
@@ -62,7 +65,7 @@ fn pair(view: &View<'_>, tally: &mut Tally) {
 
 fn order(view: &View<'_>, tally: &mut Tally) {
     each(view, tally, |secret, leaf| {
-        let Disorder { place, subject: found, issuer } = leaf?.disorder.as_ref()?;
+        let Disorder { place, subject: found, issuer } = leaf?.disorder.as_deref()?;
         let subject = subject(secret);
         let message =
             format!("the chain in {subject} is out of order: certificate {place} is not issued by the one behind it");
@@ -99,7 +102,9 @@ fn lasts(view: &View<'_>, tally: &mut Tally) {
 
 fn hosts(view: &View<'_>, tally: &mut Tally) {
     let Some(ingresses) = need(&view.facts.api.ingresses, tally) else { return };
-    let Some(TlsSecrets { leaves, secrets }) = need(&view.facts.api.tls_secrets, tally) else { return };
+    let Some(TlsSecrets { leaves, secrets }) = need(&view.facts.api.tls_secrets, tally).map(Arc::as_ref) else {
+        return;
+    };
     let by_name: HashMap<_, _> = secrets.iter().map(|secret| ((&*secret.namespace, &*secret.name), secret)).collect();
     for ingress in ingresses {
         // Without a name the controller's own certificate is served.

@@ -137,8 +137,7 @@ pub(super) fn command_lines(host: &dyn Host) -> (Vec<CommandLine>, Vec<String>) 
 }
 
 fn processes(host: &dyn Host) -> Vec<Process> {
-    let value = host.value(&Query::Processes);
-    value.known().and_then(|value| serde_json::from_value(value.clone()).ok()).unwrap_or_default()
+    host.parsed(&Query::Processes).known().cloned().unwrap_or_default()
 }
 
 /// The kubelet's flags, and the members of its configuration that stand for flags.

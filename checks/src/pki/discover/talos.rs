@@ -32,8 +32,7 @@ fn roles(part: Part, kind: Kind) -> &'static [Role] {
 impl Discovery {
     /// Adds what a file of Talos holds, if it is one; says whether it is.
     pub(super) fn talos(&mut self, host: &dyn Host, file: &str) -> bool {
-        let said = host.value(&Query::Credentials { path: file.to_owned() });
-        let said = said.parse(serde_json::from_value::<Credentials>);
+        let said: Fact<Credentials> = host.parsed(&Query::Credentials { path: file.to_owned() });
         if let Fact::Unreadable(why) = &said {
             self.unread.push(why.clone());
         }

@@ -427,13 +427,7 @@ fn ask_all(host: &dyn Host, places: Vec<Place>) -> Vec<Endpoint> {
 }
 
 fn said<T: DeserializeOwned>(host: &dyn Host, address: SocketAddr, call: TlsCall) -> Fact<T> {
-    let query = Query::Tls { address: address.to_string(), call };
-    match host.value(&query) {
-        Fact::Known(value) => {
-            serde_json::from_value(value).map_or_else(|error| Fact::Malformed(format!("{query}: {error}")), Fact::Known)
-        }
-        other => other.map(|_| unreachable!("a known value was taken")),
-    }
+    host.parsed(&Query::Tls { address: address.to_string(), call })
 }
 
 /// The addresses of a host.
@@ -441,11 +435,8 @@ fn resolve(host: &dyn Host, name: &str) -> Result<Vec<IpAddr>, String> {
     if let Ok(address) = name.parse() {
         return Ok(vec![address]);
     }
-    match host.value(&Query::Lookup { name: name.to_owned() }) {
-        Fact::Known(value) => {
-            let all = value.as_array().into_iter().flatten();
-            Ok(all.filter_map(|address| address.as_str()?.parse().ok()).collect())
-        }
+    match host.parsed::<Vec<String>>(&Query::Lookup { name: name.to_owned() }) {
+        Fact::Known(all) => Ok(all.iter().filter_map(|address| address.parse().ok()).collect()),
         Fact::Absent(why) | Fact::Unreadable(why) | Fact::Malformed(why) | Fact::NotGathered(why) => Err(why),
     }
 }

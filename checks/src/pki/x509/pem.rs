@@ -223,18 +223,21 @@ impl Document {
         let label = String::from_utf8_lossy(block.label).into_owned();
         // Neither grows, so that no copy of a private key stays behind unwiped.
         let length = block.lines.iter().map(|line| line.len()).sum();
-        let mut text = Zeroizing::new(Vec::with_capacity(length));
-        let mut encrypted = false;
+        let room = |length| Zeroizing::new(vec![0_u8; length].into_boxed_slice());
+        let (mut text, mut der) = (room(length), room(base64::decoded_len_estimate(length)));
+        let (mut filled, mut encrypted) = (0, false);
         for line in &block.lines {
             if line.contains(&b':') {
                 // OpenSSL's own encryption, of old, is named in headers.
                 encrypted |= find(line, b"ENCRYPTED").is_some();
             } else {
-                line.split(u8::is_ascii_whitespace).for_each(|word| text.extend_from_slice(word));
+                for word in line.split(u8::is_ascii_whitespace) {
+                    text[filled..filled + word.len()].copy_from_slice(word);
+                    filled += word.len();
+                }
             }
         }
-        let mut der = Zeroizing::new(vec![0; length]);
-        let (content, skipped_by_go) = match BASE64.decode_slice(&*text, &mut der) {
+        let (content, skipped_by_go) = match BASE64.decode_slice(&text[..filled], &mut der) {
             Ok(_) if encrypted => {
                 self.remark(block.line, RemarkKind::EncryptedKey);
                 (Content::BrokenKey(BrokenKey::Encrypted), !block.fine)
@@ -300,6 +303,9 @@ impl Document {
     }
 
     fn find_duplicates(&mut self) {
+        if self.blocks.len() < 2 {
+            return;
+        }
         let mut seen: HashMap<(bool, Fingerprint), usize> = HashMap::new();
         for block in &self.blocks {
             let identity = match &block.content {
