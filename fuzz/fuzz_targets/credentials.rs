@@ -1,0 +1,23 @@
+//! Any file is read as credentials - PEM, a kubeconfig, a file of Talos - without a panic, and twice the same; what it says of
+//! itself is within it.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use seaworthy_checks::host::credentials;
+
+fuzz_target!(|bytes: &[u8]| {
+    let found = credentials(bytes);
+    let lines = u32::try_from(bytes.iter().filter(|byte| **byte == b'\n').count()).unwrap() + 1;
+    assert!(found.blocks.iter().all(|block| block.line <= lines));
+    if let Some(talos) = &found.talos {
+        let blocks = talos.pairs.iter().flat_map(|pair| pair.public.iter().chain(&pair.key)).flatten();
+        assert!(
+            blocks
+                .map(|block| block.line)
+                .chain(talos.broken.as_ref().map(|broken| broken.0))
+                .all(|line| line <= lines)
+        );
+    }
+    assert_eq!(found, credentials(bytes));
+});
