@@ -233,6 +233,29 @@ fn api_service(lab: &Lab, ca: &str) {
     );
 }
 
+/// TLS Secrets that share a certificate, the last of them without its key, and an Ingress that serves by one.
+fn tls_secrets(lab: &Lab) {
+    let [certificate, key, other] =
+        ["apiserver.crt", "apiserver.key", "front-proxy-client.key"].map(|file| base64(&read(lab, "cp1", file)));
+    let secret = |name: String, key: &str| {
+        serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": { "name": name },
+            "data": { "tls.crt": certificate, "tls.key": key },
+        })
+    };
+    let good = (0..500).map(|number| secret(format!("www-{number}"), &key));
+    let items: Vec<_> = good.chain([secret("www-swapped".to_owned(), &other)]).collect();
+    let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": items });
+    fs::write(lab.host(NAME, "cp1").kubernetes().join("secrets.json"), list.to_string()).unwrap();
+    lab.kubectl(NAME, "cp1", &["create", "-f", "/etc/kubernetes/secrets.json"]);
+    lab.apply(
+        NAME,
+        "cp1",
+        "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: www}\nspec:\n  defaultBackend: {service: {name: kubernetes, port: {number: 443}}}\n\
+         \x20 tls: [{hosts: [kubernetes.default.svc, elsewhere.test], secretName: www-0}]\n",
+    );
+}
+
 const DEFECTS: &[Defect] = &[
     Defect {
         what: "the API server's certificate is renewed: it loads the new one by itself",
@@ -355,6 +378,21 @@ const DEFECTS: &[Defect] = &[
             ),
         ],
         mend: |lab| drop(lab.kubectl(NAME, "cp1", &["delete", "apiservice", "v1.sea.test"])),
+    },
+    Defect {
+        what: "of so many TLS Secrets that they take two pages the last has another's key, and an Ingress serves a host by one that is not for it",
+        spoil: tls_secrets,
+        seen: &[(
+            From::Machine,
+            &[
+                ("pki.api.tls-pair", "the key in Secret default/www-swapped is not that of its certificate"),
+                ("pki.api.tls-hosts", "elsewhere.test"),
+            ],
+        )],
+        mend: |lab| {
+            lab.kubectl(NAME, "cp1", &["delete", "ingress", "www"]);
+            lab.kubectl(NAME, "cp1", &["delete", "--raw", "/api/v1/namespaces/default/secrets"]);
+        },
     },
     Defect {
         what: "cluster-info has a CA that is not the cluster's",
