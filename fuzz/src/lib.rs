@@ -24,7 +24,7 @@ pub fn files(paths: &[&str], bytes: &[u8]) {
     let mut transcript = transcript.clone();
     for path in paths {
         let query = Query::Read { path: (*path).to_owned() };
-        let reply = redact(&query, Reply::Bytes { bytes: bytes.to_vec(), truncated: false });
+        let reply = redact(Reply::Bytes { bytes: bytes.to_vec(), truncated: false });
         transcript.insert(query, Ok(reply));
     }
     judge(&transcript, checks);
