@@ -260,6 +260,24 @@ impl Facts {
         for file in discovery.others.iter().chain(&discovery.backups) {
             known(file, Of::Other);
         }
+        if discovery.is_nameless() {
+            let files = || discovery.others.iter().filter_map(|path| Some((path, store.contents(path)?)));
+            for (file, contents) in files() {
+                let Some(first) = contents.certificates.first() else { continue };
+                let public = &first.certificate.public_key;
+                let key = files().find(|(_, other)| other.keys.iter().any(|key| key.public == *public));
+                let (key_file, key) = (key.map(|(file, _)| file.clone()), key.map(|_| public.clone()));
+                let (file, certificates) = (file.clone(), contents.certificates.clone());
+                if certificates.iter().all(|one| one.certificate.is_ca()) {
+                    let (role, holder) = (Role::GivenCa, Role::GivenCa.holder());
+                    bundles.push(Bundle { role, holder, file, certificates, key, key_file });
+                } else {
+                    let (role, holder, from) = (Role::Given, Role::Given.holder(), From::Layout("what was given"));
+                    let chain = certificates;
+                    credentials.push(Credential { role, holder, file, kubeconfig: None, chain, key_file, key, from });
+                }
+            }
+        }
         unread.extend(discovery.unread.iter().map(|why| Unread { why: why.clone(), of: Of::Other }));
     }
 

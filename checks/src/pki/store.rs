@@ -52,6 +52,13 @@ impl Contents {
         self.keys.first().map(|key| &key.public)
     }
 
+    /// Is there neither a certificate nor a key in it?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { certificates, keys, public_keys, encrypted, .. } = self;
+        certificates.is_empty() && keys.is_empty() && public_keys.is_empty() && encrypted.is_empty()
+    }
+
     fn of(blocks: &[Block], pool: &mut Pool) -> Self {
         let mut contents = Self::default();
         for block in blocks {

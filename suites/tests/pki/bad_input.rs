@@ -1,13 +1,16 @@
 //! Bad input: what cannot be read is undetermined, the rest is judged, and no secret leaves the host.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use nix::sys::stat::Mode;
 use seaworthy_checks::host::{Layout, LiveHost, Meta, Recorder, read_recording, write_recording};
 use seaworthy_checks::pki::Facts;
+use seaworthy_checks::pki::x509::pem::Document;
+use seaworthy_provision::pki::Usage;
 use seaworthy_suites::Source;
 
+use crate::forge;
 use crate::tree::{Base, PKI, Tree};
 use crate::{audit, audit_tree, profile};
 
@@ -151,4 +154,51 @@ fn a_kubeconfig_alone_is_audited() {
     assert_eq!(found.keys().collect::<Vec<_>>(), ["pki.kubeconfig.verifies"]);
     let empty = tempfile::tempdir().unwrap();
     assert!(Source::open(empty.path(), &Layout::default()).is_err(), "a folder without anything is nothing to audit");
+}
+
+#[test]
+fn what_has_no_known_name_is_judged_for_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let mut params = forge::leaf("an authority", None, None);
+    params.not_after = forge::days(3000);
+    let (authority, _) = forge::Authority::new(&params);
+    let certificate = |from, until| {
+        let (key, mut params) = (forge::key(), forge::leaf("www.test", None, Some(Usage::Server)));
+        params.subject_alt_names = vec![rcgen::SanType::DnsName("www.test".try_into().unwrap())];
+        (params.not_before, params.not_after) = (forge::days(from), forge::days(until));
+        (authority.sign(&params, &key), key.serialize_pem())
+    };
+    let (good, good_key) = certificate(-1, 300);
+    let (old, old_key) = certificate(-400, -100);
+    let found = open(&write("www.pem", good.as_bytes()));
+    assert!(found.breached.is_empty() && found.held.contains("pki.validity.expired"), "{found:#?}");
+    let der = Document::read(good.as_bytes()).certificates().next().unwrap().der.to_vec();
+    for (name, content, id) in [
+        ("old.pem", old.as_bytes(), "pki.validity.expired"),
+        ("random.crt", &[0xa5, 0x30, 0x82, 0x00, 0xff].repeat(1000), "pki.file.parses"),
+        ("config", b"a: [", "pki.file.parses"),
+        ("empty.pem", b"\n", "pki.file.parses"),
+        ("www.der", &der, "pki.file.parses"),
+    ] {
+        let found = open(&write(name, content)).breached;
+        assert_eq!(found.keys().collect::<Vec<_>>(), [id], "{name}: {found:#?}");
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    // In a folder certificates and keys pair by what is in them.
+    write("www-key.pem", good_key.as_bytes());
+    write("shop.pem", old.as_bytes());
+    write("shop-key.pem", old_key.as_bytes());
+    write("signer.pem", authority.pem.as_bytes());
+    let found = open(folder.path());
+    assert_eq!(found.breached.keys().collect::<Vec<_>>(), ["pki.validity.expired"], "{found:#?}");
+    assert!(found.held.contains("pki.key.pair"), "{found:#?}");
+    let facts = Source::open(folder.path(), &Layout::default()).unwrap().pki();
+    let files: Vec<_> = facts.expiries().iter().map(|one| one.file.rsplit('/').next().unwrap().to_owned()).collect();
+    assert_eq!(files, ["shop.pem", "signer.pem", "www.pem"]);
 }

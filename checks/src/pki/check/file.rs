@@ -24,6 +24,7 @@ fn needed(facts: &Facts) -> Vec<(&str, String, Need)> {
             all.push((key.as_str(), format!("the key of {} ({})", one.role, one.from), Need::Key));
         }
     }
+    all.extend(facts.discovery.given().map(|file| (file, "it was given to be judged".to_owned(), Need::Anything)));
     for client in &facts.clients {
         // What a copy names by an absolute path is not beside it.
         let beside = |name: &str| {
@@ -62,6 +63,7 @@ enum Need {
     AnyKey,
     Kubeconfig,
     Talos,
+    Anything,
 }
 
 fn presence() -> Vec<Check> {
@@ -130,6 +132,7 @@ fn presence() -> Vec<Check> {
                     Need::AnyKey => !contents.keys.is_empty() || !contents.public_keys.is_empty() || !contents.certificates.is_empty(),
                     Need::Kubeconfig => file.kubeconfig.is_some(),
                     Need::Talos => file.talos.is_some(),
+                    Need::Anything => file.kubeconfig.is_some() || !contents.is_empty(),
                 };
                 if !there {
                     let wanted = match need {
@@ -138,6 +141,7 @@ fn presence() -> Vec<Check> {
                         Need::AnyKey => "a key in PEM",
                         Need::Kubeconfig => "a kubeconfig",
                         Need::Talos => "a machine configuration",
+                        Need::Anything => "a certificate, a key or a kubeconfig",
                     };
                     tally.breach(breach(format!("{path} does not hold {wanted}: {what}")).wanted(wanted).at(path, None));
                 } else if file.form == Form::Der {

@@ -131,6 +131,19 @@ impl Discovery {
         found
     }
 
+    /// The file that was given alone.
+    #[must_use]
+    pub fn given(&self) -> Option<&str> {
+        let alone = self.bare && self.folders.is_empty() && self.talos.is_empty();
+        self.others.first().filter(|_| alone).map(String::as_str)
+    }
+
+    /// Is nothing of what was given alone known by its name? Then each file in it is judged for itself.
+    #[must_use]
+    pub fn is_nameless(&self) -> bool {
+        self.bare && self.uses.is_empty() && self.kubeconfigs.is_empty() && self.talos.is_empty()
+    }
+
     /// The command line of a component, if it is known.
     #[must_use]
     pub fn command(&self, component: Component) -> Option<&CommandLine> {

@@ -122,6 +122,10 @@ pub enum Role {
     TalosCa,
     /// What administrators show to Talos's API.
     TalosClient,
+    /// CAs in a file or folder that was given alone, and is of no layout.
+    GivenCa,
+    /// Another certificate in such a place.
+    Given,
 }
 
 /// What kind of thing a role's file holds.
@@ -153,7 +157,8 @@ impl Role {
             | Self::RootCa
             | Self::SigningCa
             | Self::KubeletClientCa
-            | Self::TalosCa => Kind::Bundle,
+            | Self::TalosCa
+            | Self::GivenCa => Kind::Bundle,
             Self::ApiserverServing | Self::KubeletServing | Self::ControllerManagerServing | Self::SchedulerServing => {
                 Kind::Server
             }
@@ -188,7 +193,12 @@ impl Role {
             Self::KubeletClientCa | Self::KubeletServing | Self::KubeletClient => Component::Kubelet,
             Self::ProxyClient => Component::Proxy,
             Self::TalosCa => Component::Apid,
-            Self::AdminClient | Self::SuperAdminClient | Self::OtherClient | Self::TalosClient => Component::People,
+            Self::AdminClient
+            | Self::SuperAdminClient
+            | Self::OtherClient
+            | Self::TalosClient
+            | Self::GivenCa
+            | Self::Given => Component::People,
         }
     }
 
@@ -252,6 +262,8 @@ impl Role {
             Self::ServiceAccountPublicKeys => "the keys that service-account tokens are verified by",
             Self::TalosCa => "the CA of Talos's API",
             Self::TalosClient => "the certificate of an administrator of Talos",
+            Self::GivenCa => "a CA",
+            Self::Given => "a certificate",
         }
     }
 }
