@@ -1,7 +1,7 @@
 //! Flags: the documentation's tables of which component must be told which file.
 
 use super::*;
-use crate::pki::discover::{CommandLine, Component};
+use crate::pki::discover::{CommandLine, Component, Role, SIGNERS, SIGNING};
 use crate::profile::PkiProfile;
 
 /// Flags that a component must have.
@@ -38,12 +38,7 @@ const TABLES: [Table; 3] = [
         id: "pki.flag.controller-manager",
         title: "kube-controller-manager is told every certificate and key that it needs",
         component: Component::ControllerManager,
-        flags: &[
-            "root-ca-file",
-            "service-account-private-key-file",
-            "cluster-signing-cert-file",
-            "cluster-signing-key-file",
-        ],
+        flags: &["root-ca-file", "service-account-private-key-file", SIGNING[0], SIGNING[1]],
         aliases: &["CIS 1.3.4", "CIS 1.3.5"],
         why: "Without --root-ca-file pods get no CA to verify the API server by, without the signing pair no node gets a certificate, without the key no service account a token.",
     },
@@ -57,6 +52,8 @@ const TABLES: [Table; 3] = [
     },
 ];
 
+const CONTROLLER_MANAGER: &str =
+    "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-controller-manager/";
 const PATHS: &str = "PKI certificates and requirements: certificate paths";
 const MANIFEST: &str = "Add the flag to the component's manifest; the kubelet starts it again.";
 
@@ -80,23 +77,37 @@ fn started(
     .label("flag")
 }
 
+/// Does this controller manager do without the pair by which it signs for everybody?
+///
+/// It does where single signers have pairs, and where the key of the cluster's CA is elsewhere and it is told no half of one.
+fn signs_otherwise(line: &CommandLine, facts: &Facts) -> bool {
+    let external = || {
+        let ca = facts.bundle(Role::ClientCa);
+        ca.is_some_and(|ca| !ca.certificates.iter().any(|held| facts.has_key_of(&held.certificate)))
+    };
+    single_signer(line).is_some() || (SIGNING.into_iter().all(|flag| !told(line, flag)) && external())
+}
+
+/// The first flag that gives a single signer a certificate or a key of its own.
+fn single_signer(line: &CommandLine) -> Option<&'static str> {
+    SIGNERS.into_iter().flatten().find(|flag| told(line, flag))
+}
+
+fn told(line: &CommandLine, flag: &str) -> bool {
+    line.get(flag).is_some_and(|value| !value.is_empty())
+}
+
 /// The family's checks.
 pub(super) fn checks() -> Vec<Check> {
     let mut all: Vec<_> = TABLES
         .iter()
         .map(|table| {
             let check = started(table.id, table.title, table.component, |line, view, tally| {
-                // A cluster CA whose key is elsewhere signs nothing here, and needs no flag to do so.
-                let external =
-                    view.facts.bundle(crate::pki::discover::Role::ClientCa).is_some_and(|ca| ca.key.is_none());
-                for flag in table.flags {
-                    let signs = flag.starts_with("cluster-signing") && external;
-                    if line.get(flag).is_none_or(str::is_empty) && !signs {
-                        tally.breach(
-                            on(line, format!("{} is not told --{flag}", line.component))
-                                .wanted(format!("--{flag}=FILE")),
-                        );
-                    }
+                let otherwise = signs_otherwise(line, view.facts);
+                let needed = |flag: &&&str| !(otherwise && SIGNING.contains(*flag));
+                for flag in table.flags.iter().filter(needed).filter(|flag| !told(line, flag)) {
+                    let message = format!("{} is not told --{flag}", line.component);
+                    tally.breach(on(line, message).wanted(format!("--{flag}=FILE")));
                 }
             });
             let check = table.aliases.iter().fold(check, |check, alias| check.alias(*alias));
@@ -113,24 +124,58 @@ pub(super) fn checks() -> Vec<Check> {
         })
         .collect();
     all.extend([
+        started("pki.flag.signers", "kube-controller-manager is told one pair to sign with, or one for each signer", Component::ControllerManager, |line, _, tally| {
+            for pair in SIGNERS {
+                let (has, lacks): (Vec<_>, Vec<_>) = pair.into_iter().partition(|flag| told(line, flag));
+                if let ([has], [lacks]) = (&has[..], &lacks[..]) {
+                    tally.breach(on(line, format!("kube-controller-manager is told --{has} and not --{lacks}")).wanted(format!("--{lacks}=FILE")));
+                }
+            }
+            if let (true, Some(single)) = (SIGNING.into_iter().all(|flag| told(line, flag)), single_signer(line)) {
+                tally.breach(on(line, format!("kube-controller-manager is told --{} and --{single}, and takes one or the other", SIGNING[0])));
+            }
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-R23")
+        .alias("cannot specify default and per controller certs at the same time")
+        .page("It does not start.", "Looks for the certificate and the key of each signer (--cluster-signing-kubelet-client-cert-file and its like), and for the pair of all, --cluster-signing-cert-file and its key.")
+        .basis("kube-controller-manager: --cluster-signing-kubelet-client-cert-file", CONTROLLER_MANAGER)
+        .remedy(Remedy::new(MANIFEST)),
+        started("pki.flag.controller-manager-clients", "kube-controller-manager is told whose clients it serves", Component::ControllerManager, |line, view, tally| {
+            // It asks the API server for them, if it may; kubeadm, and the documentation, tell it all the same.
+            if view.facts.discovery.is_kubeadm() || !told(line, "authentication-kubeconfig") {
+                for flag in ["client-ca-file", "requestheader-client-ca-file"] {
+                    if !told(line, flag) {
+                        tally.breach(on(line, format!("kube-controller-manager is not told --{flag}")).wanted(format!("--{flag}=FILE")));
+                    }
+                }
+            }
+        })
+        .severity(Severity::Medium)
+        .alias("PKI-R23")
+        .alias("extension-apiserver-authentication")
+        .page("Whoever shows it a certificate on port 10257 is known only if the API server has told it, in time, by which CA: a probe or a scrape that comes first is refused.", "Looks for --client-ca-file and --requestheader-client-ca-file; where the PKI is not kubeadm's only if it has no --authentication-kubeconfig to ask with.")
+        .basis(PATHS, CERTIFICATES)
+        .remedy(Remedy::new(MANIFEST)),
         started("pki.flag.apiserver-etcd", "kube-apiserver shows etcd a certificate and verifies etcd's", Component::Apiserver, |line, _, tally| {
-            let tls = line.get("etcd-servers").is_some_and(|servers| servers.contains("https://"));
+            let servers: Vec<_> = line.get("etcd-servers").unwrap_or_default().split(',').collect();
             for flag in ["etcd-cafile", "etcd-certfile", "etcd-keyfile"] {
-                if line.get(flag).is_none_or(str::is_empty) && tls {
+                if !told(line, flag) && servers.iter().any(|server| server.starts_with("https://")) {
                     tally.breach(on(line, format!("kube-apiserver is not told --{flag}")).wanted(format!("--{flag}=FILE")));
                 }
             }
-            if !tls && line.get("etcd-servers").is_some_and(|servers| servers.contains("http://") && !servers.contains("127.0.0.1") && !servers.contains("localhost")) {
-                tally.breach(on(line, "kube-apiserver speaks to etcd in the clear".to_owned()).found(line.get("etcd-servers").unwrap_or_default()));
+            let local = |server: &str| ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| server.contains(host));
+            for server in servers.into_iter().filter(|server| server.starts_with("http://") && !local(server)) {
+                tally.breach(on(line, format!("kube-apiserver speaks to etcd in the clear: {server}")).found(server));
             }
         })
         .alias("CIS 1.2.23")
         .alias("CIS 1.2.26")
-        .page("etcd holds every Secret; it must know who asks, and the API server whom.", "Looks for --etcd-cafile, --etcd-certfile and --etcd-keyfile where --etcd-servers is https.")
+        .page("etcd holds every Secret; it must know who asks, and the API server whom.", "Looks for --etcd-cafile, --etcd-certfile and --etcd-keyfile where --etcd-servers has an https URL, and for http URLs that leave the node.")
         .basis(PATHS, CERTIFICATES)
         .remedy(Remedy::new(MANIFEST)),
         started("pki.flag.apiserver-kubelet-ca", "kube-apiserver verifies kubelets", Component::Apiserver, |line, _, tally| {
-            if line.get("kubelet-certificate-authority").is_none_or(str::is_empty) {
+            if !told(line, "kubelet-certificate-authority") {
                 tally.breach(on(line, "kube-apiserver is not told --kubelet-certificate-authority: it believes whoever answers on port 10250".to_owned()));
             }
         })
@@ -143,7 +188,7 @@ pub(super) fn checks() -> Vec<Check> {
         started("pki.flag.etcd-clients", "etcd asks its clients and peers for certificates", Component::Etcd, |line, _, tally| {
             for (flag, ca) in [("client-cert-auth", "trusted-ca-file"), ("peer-client-cert-auth", "peer-trusted-ca-file")] {
                 // A CA alone makes etcd ask, too; without either anyone is served.
-                if line.get(flag) != Some("true") && line.get(ca).is_none() {
+                if line.get(flag) != Some("true") && !told(line, ca) {
                     tally.breach(on(line, format!("etcd is told neither --{flag} nor --{ca}")).wanted(format!("--{flag}=true")));
                 } else if line.get(flag) == Some("false") {
                     tally.breach(on(line, format!("etcd is told --{flag}=false")).wanted(format!("--{flag}=true")));
@@ -186,7 +231,7 @@ pub(super) fn checks() -> Vec<Check> {
                 return;
             }
             let open = line.get("requestheader-allowed-names").is_none_or(str::is_empty);
-            let Some(ca) = view.facts.bundle(crate::pki::discover::Role::FrontProxyCa) else { return };
+            let Some(ca) = view.facts.bundle(Role::FrontProxyCa) else { return };
             if open {
                 tally.breach(on(line, format!("--requestheader-allowed-names is empty: every certificate of {} may be anyone", ca.file)).wanted("front-proxy-client"));
             }

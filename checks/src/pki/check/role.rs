@@ -6,6 +6,7 @@ use super::*;
 use crate::pki::discover::{Component, Role};
 use crate::pki::facts::{Bundle, Credential};
 use crate::pki::settings::{self, Place};
+use crate::pki::x509::path::Signature;
 
 const SANS: &str = "PKI certificates and requirements: all certificates";
 const AGGREGATION: &str = "https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/";
@@ -111,7 +112,8 @@ fn authorities() -> Vec<Check> {
                 let trusted = clients.certificates.iter().any(|client| {
                     let client = &client.certificate;
                     // It is trusted, or one that is trusted has signed it.
-                    client.public_key.sha256 == first.certificate.public_key.sha256 || client.subject.der == first.certificate.issuer.der
+                    client.public_key.sha256 == first.certificate.public_key.sha256
+                        || view.facts.signatures.check(&first.certificate, &client.public_key) == Signature::Good
                 });
                 if !trusted {
                     let message = format!("{} signs for nodes, and {} does not trust it", first.certificate.subject, clients.file);

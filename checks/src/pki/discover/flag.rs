@@ -22,6 +22,16 @@ const TLS: (&str, Option<&str>) = ("tls-cert-file", Some("tls-private-key-file")
 const CLIENT_CA: &str = "client-ca-file";
 const REQUESTHEADER: &str = "requestheader-client-ca-file";
 
+/// The flags of the pair by which the controller manager signs for everybody: certificate and key.
+pub const SIGNING: [&str; 2] = ["cluster-signing-cert-file", "cluster-signing-key-file"];
+/// The same for single signers. Beside these it takes no pair for all.
+pub const SIGNERS: [[&str; 2]; 4] = [
+    ["cluster-signing-kubelet-client-cert-file", "cluster-signing-kubelet-client-key-file"],
+    ["cluster-signing-kube-apiserver-client-cert-file", "cluster-signing-kube-apiserver-client-key-file"],
+    ["cluster-signing-kubelet-serving-cert-file", "cluster-signing-kubelet-serving-key-file"],
+    ["cluster-signing-legacy-unknown-cert-file", "cluster-signing-legacy-unknown-key-file"],
+];
+
 /// Every flag of a component that names a file of the PKI.
 pub(super) const FLAGS: &[FlagRow] = &[
     row(Apiserver, Role::ClientCa, CLIENT_CA, None),
@@ -37,7 +47,7 @@ pub(super) const FLAGS: &[FlagRow] = &[
     row(ControllerManager, Role::ClientCa, CLIENT_CA, None),
     row(ControllerManager, Role::FrontProxyCa, REQUESTHEADER, None),
     row(ControllerManager, Role::RootCa, "root-ca-file", None),
-    row(ControllerManager, Role::SigningCa, "cluster-signing-cert-file", Some("cluster-signing-key-file")),
+    row(ControllerManager, Role::SigningCa, SIGNING[0], Some(SIGNING[1])),
     row(ControllerManager, Role::ServiceAccountKey, "service-account-private-key-file", None),
     row(ControllerManager, Role::ControllerManagerServing, TLS.0, TLS.1),
     row(Scheduler, Role::ClientCa, CLIENT_CA, None),

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 pub use command::CommandLine;
+pub use flag::{SIGNERS, SIGNING};
 pub use layout::{LAYOUTS, Layout};
 pub use role::{Component, Kind, Role};
 pub use talos::member;
@@ -148,6 +149,13 @@ impl Discovery {
     #[must_use]
     pub fn command(&self, component: Component) -> Option<&CommandLine> {
         self.commands.iter().find(|line| line.component == component)
+    }
+
+    /// Is the PKI kubeadm's, by where its files lie?
+    #[must_use]
+    pub fn is_kubeadm(&self) -> bool {
+        let mut layouts = self.layouts.iter().map(|layout| layout.name).filter(|&name| name != "managed").peekable();
+        layouts.peek().is_some() && layouts.all(|name| matches!(name, "kubeadm" | "Kubespray"))
     }
 
     /// The files of a role.

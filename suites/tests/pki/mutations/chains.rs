@@ -174,22 +174,25 @@ pub(super) fn rows() -> Vec<Row> {
                 tree.reissue(base, |_| {});
             }
         }),
-        row("a signer that nobody trusts", &["pki.ca.signing-trusted"], |tree| {
-            let mut params = forge::leaf("other-signer", None, None);
-            params.not_after = forge::days(3000);
-            let (authority, key) = Authority::new(&params);
-            tree.write("etc/kubernetes/pki/signer.crt", authority.pem);
-            tree.write("etc/kubernetes/pki/signer.key", key);
-            tree.replace(
-                "etc/kubernetes/manifests/kube-controller-manager.yaml",
-                "cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt",
-                "cluster-signing-cert-file=/etc/kubernetes/pki/signer.crt",
-            );
-            tree.replace(
-                "etc/kubernetes/manifests/kube-controller-manager.yaml",
-                "cluster-signing-key-file=/etc/kubernetes/pki/ca.key",
-                "cluster-signing-key-file=/etc/kubernetes/pki/signer.key",
-            );
+        row("a signer that nobody trusts", &["pki.ca.signing-trusted"], |tree| signer(tree, "other-signer")),
+        row("a signer that has the name of the CA and not its key", &["pki.ca.signing-trusted"], |tree| {
+            signer(tree, "kubernetes")
         }),
     ]
+}
+
+/// The controller manager signs with a CA of its own.
+fn signer(tree: &Tree, name: &str) {
+    let mut params = forge::leaf(name, None, None);
+    params.not_after = forge::days(3000);
+    let (authority, key) = Authority::new(&params);
+    tree.write("etc/kubernetes/pki/signer.crt", authority.pem);
+    tree.write("etc/kubernetes/pki/signer.key", key);
+    for (flag, end) in [("cert", "crt"), ("key", "key")] {
+        tree.replace(
+            "etc/kubernetes/manifests/kube-controller-manager.yaml",
+            &format!("cluster-signing-{flag}-file=/etc/kubernetes/pki/ca.{end}"),
+            &format!("cluster-signing-{flag}-file=/etc/kubernetes/pki/signer.{end}"),
+        );
+    }
 }

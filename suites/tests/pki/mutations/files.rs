@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use seaworthy_checks::PkiProfile;
+use seaworthy_checks::pki::discover::SIGNING;
 
 use super::{Row, row};
 use crate::forge::{self, Authority};
@@ -22,6 +23,13 @@ fn without(tree: &Tree, manifest: &str, flag: &str) {
     let lines: Vec<_> = text.lines().filter(|line| !line.contains(&format!("- --{flag}="))).collect();
     assert!(lines.len() < text.lines().count(), "{manifest} has no --{flag}");
     tree.write(manifest, lines.join("\n") + "\n");
+}
+
+/// Gives a component of a manifest one flag more.
+fn flag(tree: &Tree, manifest: &str, flag: &str) {
+    let text = tree.read(manifest);
+    let program = text.lines().find(|line| line.starts_with("    - ")).unwrap_or_else(|| panic!("{manifest}: {text}"));
+    tree.replace(manifest, &format!("{program}\n"), &format!("{program}\n    - --{flag}\n"));
 }
 
 /// etcd is told all of it in a file, with `change`; the flags beside it say otherwise, and count for nothing.
@@ -236,9 +244,46 @@ pub(super) fn rows() -> Vec<Row> {
         row("the controller manager is told no root CA", &["pki.flag.controller-manager"], |tree| {
             without(tree, MANAGER, "root-ca-file")
         }),
+        row("the controller manager is told nothing to sign with", &["pki.flag.controller-manager"], |tree| {
+            SIGNING.iter().for_each(|flag| without(tree, MANAGER, flag));
+        }),
+        row("the controller manager is told no key to sign with", &["pki.flag.controller-manager"], |tree| {
+            without(tree, MANAGER, "cluster-signing-key-file");
+        }),
+        row(
+            "the CA's key is elsewhere, and the signer is told half of a pair",
+            &["pki.flag.controller-manager"],
+            |tree| {
+                flag(tree, MANAGER, "cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt");
+            },
+        )
+        .of(Base::ExternalCa),
+        row("the controller manager is told no CA of its clients", &["pki.flag.controller-manager-clients"], |tree| {
+            without(tree, MANAGER, "client-ca-file");
+            without(tree, MANAGER, "requestheader-client-ca-file");
+        }),
+        row("a signer has a certificate and no key", &["pki.flag.signers"], |tree| {
+            SIGNING.iter().for_each(|flag| without(tree, MANAGER, flag));
+            flag(tree, MANAGER, "cluster-signing-kubelet-client-cert-file=/etc/kubernetes/pki/ca.crt");
+        }),
+        row("one signer has a pair, and all have one", &["pki.flag.signers"], |tree| {
+            flag(tree, MANAGER, "cluster-signing-kubelet-client-cert-file=/etc/kubernetes/pki/ca.crt");
+            flag(tree, MANAGER, "cluster-signing-kubelet-client-key-file=/etc/kubernetes/pki/ca.key");
+        }),
+        row("each signer has a pair", &[], |tree| {
+            SIGNING.iter().for_each(|flag| without(tree, MANAGER, flag));
+            for signer in ["kubelet-client", "kube-apiserver-client", "kubelet-serving", "legacy-unknown"] {
+                flag(tree, MANAGER, &format!("cluster-signing-{signer}-cert-file=/etc/kubernetes/pki/ca.crt"));
+                flag(tree, MANAGER, &format!("cluster-signing-{signer}-key-file=/etc/kubernetes/pki/ca.key"));
+            }
+        }),
         row("etcd is told no peer CA", &["pki.flag.etcd"], |tree| without(tree, ETCD, "peer-trusted-ca-file")),
         row("the API server does not verify etcd", &["pki.flag.apiserver-etcd"], |tree| {
             without(tree, APISERVER, "etcd-cafile")
+        }),
+        row("one of several etcds is spoken to in the clear", &["pki.flag.apiserver-etcd"], |tree| {
+            let servers = "https://127.0.0.1:2379";
+            tree.replace(APISERVER, servers, &format!("{servers},http://10.0.0.12:2379"));
         }),
         row("etcd asks clients for nothing", &["pki.flag.etcd-clients"], |tree| {
             tree.replace(ETCD, "--client-cert-auth=true", "--client-cert-auth=false")
