@@ -100,7 +100,7 @@ impl Place {
     /// Looks, once.
     fn look(&self) -> Result<Facts, Fault> {
         let facts = self.source()?.pki();
-        if facts.credentials.is_empty() && facts.bundles.is_empty() {
+        if facts.expiries().is_empty() {
             let fault = Fault::usage(format!("{} has no PKI that can be read", self.host.display()));
             return Err(fault.hint("run as root, or name another place with --host or --pki-dir"));
         }
@@ -120,10 +120,13 @@ pub(crate) fn run(command: &PkiCommand) -> Result<i32, Fault> {
     let text = match command {
         PkiCommand::Expiry(options) => {
             let facts = options.place.look()?;
+            if matches!(options.output, ExpiryOutput::Text | ExpiryOutput::Json) {
+                expiry::warn(&facts);
+            }
             match options.output {
                 ExpiryOutput::Text => expiry::text(&facts, now),
                 ExpiryOutput::Json => expiry::json(&facts, now),
-                ExpiryOutput::Kubeadm => expiry::kubeadm(&facts, now),
+                ExpiryOutput::Kubeadm => expiry::kubeadm(&facts, now)?,
                 ExpiryOutput::Prometheus => expiry::prometheus(&facts, now),
             }
         }

@@ -11,9 +11,15 @@ use seaworthy_provision::pki::{Algorithm, Spec, issue, kubeconfigs};
 
 /// A control-plane node's root with a PKI of ours.
 fn node() -> tempfile::TempDir {
+    node_with(|_| ())
+}
+
+/// The same, with a PKI that is something else.
+fn node_with(change: impl FnOnce(&mut Spec)) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let address: IpAddr = "10.0.0.11".parse().unwrap();
-    let spec = Spec { algorithm: Algorithm::EcdsaP256, ..Spec::new("cp1", address, jiff::Timestamp::now()) };
+    let mut spec = Spec { algorithm: Algorithm::EcdsaP256, ..Spec::new("cp1", address, jiff::Timestamp::now()) };
+    change(&mut spec);
     let conf = dir.path().join("etc/kubernetes");
     issue(&spec, &conf.join("pki")).unwrap();
     kubeconfigs(&spec, &conf.join("pki"), &conf).unwrap();
@@ -21,9 +27,16 @@ fn node() -> tempfile::TempDir {
 }
 
 fn seaworthy(arguments: &[&str], host: &Path) -> (Option<i32>, String) {
+    let (code, out, _) = said(arguments, host);
+    (code, out)
+}
+
+/// The exit code, the answer, and what is said on standard error.
+fn said(arguments: &[&str], host: &Path) -> (Option<i32>, String, String) {
     let output =
         Command::new(env!("CARGO_BIN_EXE_seaworthy")).args(arguments).arg("--host").arg(host).output().unwrap();
-    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 #[test]
@@ -138,34 +151,139 @@ fn kubeadm() -> Option<PathBuf> {
 #[test]
 fn expiry_is_what_the_real_kubeadm_prints() {
     let Some(kubeadm) = kubeadm() else { return };
-    let node = node();
-    let pki = node.path().join("etc/kubernetes/pki");
-    for external in [false, true] {
-        if external {
-            std::fs::remove_file(pki.join("front-proxy-ca.key")).unwrap();
-            std::fs::remove_file(pki.join("etcd/healthcheck-client.crt")).unwrap();
-        }
-        // It looks for kubeconfigs on the machine alone, so that a folder of a PKI is what both can look at.
-        let theirs = Command::new(&kubeadm)
-            .args(["certs", "check-expiration", "-o", "json", "--cert-dir"])
-            .arg(&pki)
-            .output()
-            .unwrap();
-        let theirs = String::from_utf8(theirs.stdout).unwrap();
-        let (code, ours) = seaworthy(&["pki", "expiry", "-o", "kubeadm"], &pki);
-        assert_eq!(code, Some(0));
+    let years = |years: i64| jiff::SignedDuration::from_hours(24 * 365 * years);
+    // Leaves are over after a year, CAs after ten; what lasts longer than Go can count is told as the most that it can.
+    let expired = node_with(|spec| spec.now -= years(2));
+    let all_expired = node_with(|spec| spec.now -= years(11));
+    let endless = node_with(|spec| spec.ca_period = years(400));
+    let external = node();
+    let pki = |node: &tempfile::TempDir| node.path().join("etc/kubernetes/pki");
+    std::fs::remove_file(pki(&external).join("front-proxy-ca.key")).unwrap();
+    std::fs::remove_file(pki(&external).join("etcd/healthcheck-client.crt")).unwrap();
+    for (what, node) in [
+        ("fresh", node()),
+        ("external", external),
+        ("expired", expired),
+        ("all expired", all_expired),
+        ("endless", endless),
+    ] {
+        let (theirs, ours) = (check_expiration(&kubeadm, &pki(&node)), expiration(&pki(&node)));
+        assert_eq!((theirs.0, ours.0), (Some(0), Some(0)), "{what}: {}", ours.2);
         // What is left is counted at another moment; everything else is the same to the byte.
-        let still = |text: &str| {
-            let lines = text.lines().filter(|line| !line.contains("\"residualTime\"") || line.contains(": 0,"));
-            lines.map(str::to_owned).collect::<Vec<_>>()
+        let parts = |text: &str| {
+            let (mut still, mut left) = (Vec::new(), Vec::new());
+            for line in text.lines() {
+                match line.trim().strip_prefix("\"residualTime\": ") {
+                    Some(number) => left.push(number.trim_end_matches(',').parse::<i64>().unwrap()),
+                    None => still.push(line.to_owned()),
+                }
+            }
+            (still, left)
         };
-        assert_eq!(still(&ours), still(&theirs), "external: {external}");
-        let left = |text: &str| {
-            let lines = text.lines().filter_map(|line| line.trim().strip_prefix("\"residualTime\": "));
-            lines.map(|number| number.trim_end_matches(',').parse::<i64>().unwrap()).sum::<i64>()
-        };
-        assert!((left(&ours) - left(&theirs)).abs() < 14 * 600, "{} {}", left(&ours), left(&theirs));
+        let ((our_lines, our_left), (their_lines, their_left)) = (parts(&ours.1), parts(&theirs.1));
+        assert_eq!(our_lines, their_lines, "{what}");
+        assert_eq!(our_left.len(), their_left.len(), "{what}");
+        for (ours, theirs) in our_left.iter().zip(&their_left) {
+            assert!((ours - theirs).abs() < 600 && (*ours == 0) == (*theirs == 0), "{what}: {ours} {theirs}");
+        }
+        assert_eq!(their_left.iter().any(|left| *left < 0), what.contains("expired"), "{what}");
     }
+}
+
+fn check_expiration(kubeadm: &Path, pki: &Path) -> (Option<i32>, String) {
+    // It looks for kubeconfigs on the machine alone, so that a folder of a PKI is what both can look at.
+    let mut command = Command::new(kubeadm);
+    let output = command.args(["certs", "check-expiration", "-o", "json", "--cert-dir"]).arg(pki).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+fn expiration(pki: &Path) -> (Option<i32>, String, String) {
+    said(&["pki", "expiry", "-o", "kubeadm"], pki)
+}
+
+#[test]
+fn what_the_real_kubeadm_refuses_to_list_is_refused() {
+    let Some(kubeadm) = kubeadm() else { return };
+    for broken in ["apiserver.crt", "front-proxy-client.crt", "etcd/server.crt", "ca.crt", "etcd/ca.crt"] {
+        let node = node();
+        let pki = node.path().join("etc/kubernetes/pki");
+        let file = pki.join(broken);
+        let whole = std::fs::read_to_string(&file).unwrap();
+        // Cut off, something else, and a second certificate that is none.
+        let second = whole.clone() + &whole.replacen("MII", "MIX", 1);
+        for content in [&whole[..200], "nothing of the kind\n", "", &second] {
+            std::fs::write(&file, content).unwrap();
+            let (theirs, ours) = (check_expiration(&kubeadm, &pki), expiration(&pki));
+            assert_eq!((theirs.0, theirs.1.as_str()), (Some(1), ""), "{broken}: {content}");
+            assert_eq!((ours.0, ours.1.as_str()), (Some(3), ""), "{broken}: {content}");
+            assert!(ours.2.contains(broken), "{broken}: {}", ours.2);
+        }
+        // The list that needs not be kubeadm's has the rest, and says what it has not.
+        let (code, out, err) = said(&["pki", "expiry"], &pki);
+        assert_eq!(code, Some(0));
+        assert!(out.lines().count() > 8, "{out}");
+        assert!(err.contains("not listed: ") && err.contains(broken), "{err}");
+    }
+}
+
+/// The value of `x509_read_errors`, and the lines of `x509_cert_not_after` without their values.
+fn metrics(text: &str) -> (u32, Vec<&str>) {
+    let errors = text.lines().find_map(|line| line.strip_prefix("x509_read_errors ")).unwrap();
+    let series = text.lines().filter(|line| line.starts_with("x509_cert_not_after{"));
+    (errors.parse().unwrap(), series.map(|line| line.rsplit_once(' ').unwrap().0).collect())
+}
+
+#[test]
+fn every_series_is_one_and_every_missing_file_is_an_error() {
+    let node = node();
+    let conf = node.path().join("etc/kubernetes");
+    let now = || seaworthy(&["pki", "expiry", "-o", "prometheus"], node.path()).1;
+    let whole = now();
+    let (errors, series) = metrics(&whole);
+    assert_eq!(errors, 0);
+    assert!(!whole.contains("discriminator"), "what is told apart already needs no more: {whole}");
+    let cluster =
+        series.iter().find(|line| line.contains("embedded_kind=\"cluster\"") && line.contains("/admin.conf\""));
+    assert!(cluster.is_some_and(|line| line.contains("subject_CN=\"kubernetes\"")), "{whole}");
+    // CAs of one name and one serial number, as kubeadm made them before 1.31 (serial number 0).
+    let twins: Vec<_> = (0..2).map(|_| twin(0)).collect();
+    std::fs::write(conf.join("pki/front-proxy-ca.crt"), twins.concat()).unwrap();
+    let overlap = now();
+    let (errors, mut series) = metrics(&overlap);
+    let all = series.len();
+    series.sort_unstable();
+    series.dedup();
+    assert_eq!((errors, series.len()), (0, all), "{overlap}");
+    let discriminated = series.iter().filter(|line| line.contains("discriminator=")).count();
+    assert_eq!(discriminated, 2, "{overlap}");
+    // Missing, cut off, something else; in a file of its own and in a kubeconfig.
+    std::fs::remove_file(conf.join("pki/apiserver.crt")).unwrap();
+    assert_eq!(metrics(&now()).0, 1);
+    let client = std::fs::read(conf.join("pki/front-proxy-client.crt")).unwrap();
+    std::fs::write(conf.join("pki/front-proxy-client.crt"), &client[..200]).unwrap();
+    assert_eq!(metrics(&now()).0, 2);
+    // One file is one error, however many need it.
+    std::fs::write(conf.join("pki/etcd/ca.crt"), "").unwrap();
+    assert_eq!(metrics(&now()).0, 3);
+    let admin = std::fs::read_to_string(conf.join("admin.conf")).unwrap();
+    let (before, after) = admin.split_once("client-certificate-data").unwrap();
+    std::fs::write(
+        conf.join("admin.conf"),
+        format!("{before}client-certificate-data{}", after.replacen("LS0t", "AAAA", 1)),
+    )
+    .unwrap();
+    assert_eq!(metrics(&now()).0, 4);
+    std::fs::write(conf.join("scheduler.conf"), "nothing: of the kind\n").unwrap();
+    assert_eq!(metrics(&now()).0, 5);
+}
+
+/// A CA of a fixed name and this serial number.
+fn twin(serial: u8) -> String {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "front-proxy-ca");
+    params.serial_number = Some(vec![serial].into());
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
 }
 
 #[test]
@@ -188,6 +306,9 @@ fn graphs_and_plans_name_what_is_there() {
     assert!(has("kubernetes", "kube-apiserver", "signs") || has("etcd-ca", "kube-apiserver-etcd-client", "signs"));
     assert!(has("front-proxy-ca", "front-proxy-client", "signs") && has("etcd", "etcd-ca", "trusts"));
     assert!(!has("kubernetes", "front-proxy-client", "signs"));
+    for client in ["kubectl", "kubelet", "kube-scheduler", "kube-controller-manager"] {
+        assert!(has(client, "kubernetes", "trusts"), "{client}: {json}");
+    }
     let (_, dot) = seaworthy(&["pki", "graph"], node.path());
     assert!(dot.starts_with("digraph pki {") && dot.contains("front-proxy-ca"), "{dot}");
     let (_, svg) = seaworthy(&["pki", "graph", "-o", "svg"], node.path());

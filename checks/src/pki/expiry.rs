@@ -1,53 +1,175 @@
-//! When what expires: every certificate with a role, and the same as kubeadm says it.
+//! When what expires: every certificate that is shown or trusted, the same as kubeadm says it, and what of it cannot be told.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::discover::Role;
-use super::facts::Facts;
+use super::discover::{Kind, Role};
+use super::facts::{Facts, beside};
+use super::store::Contents;
 use super::x509::Certificate;
+use crate::fact::Fact;
+
+/// What a kubeconfig's CA is for, in words; no file has that role, since the CA is mostly embedded.
+pub(super) const KUBECONFIG_CA: &str = "the CA that a kubeconfig verifies the API server by";
 
 /// A certificate of the PKI, and when it ends.
 #[derive(Debug, Clone)]
 pub struct Expiry<'f> {
-    /// What it is for; a CA may be for several things.
-    pub roles: Vec<Role>,
+    /// What it is for, in words; a CA may be for several things.
+    pub roles: Vec<&'static str>,
     /// The file that it is in.
     pub file: &'f str,
-    /// The user's name, if the file is a kubeconfig.
-    pub user: Option<&'f str>,
+    /// Whose it is in the kubeconfig that it is embedded in.
+    pub embedded: Option<Embedded<'f>>,
     /// The certificate.
     pub certificate: &'f Certificate,
 }
 
+/// The entry of a kubeconfig that a certificate is embedded in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Embedded<'f> {
+    /// A cluster, by name.
+    Cluster(&'f str),
+    /// A user, by name.
+    User(&'f str),
+}
+
+/// A file that certificates are needed from, and that has none to give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// The file.
+    pub file: String,
+    /// What they are for; none for what a kubeconfig trusts, and for a file of many things.
+    pub role: Option<Role>,
+    /// Is it there at all?
+    pub there: bool,
+    /// Why it has none; names the file.
+    pub why: String,
+}
+
 impl Facts {
-    /// Every certificate with a role, by file and in the order in which it stands there.
+    /// Every certificate that is shown or trusted, by file and in the order in which it stands there.
     #[must_use]
     pub fn expiries(&self) -> Vec<Expiry<'_>> {
         let mut all: Vec<Expiry<'_>> = Vec::new();
         for one in &self.credentials {
             let user = self.clients.iter().find(|client| client.of.file == one.file);
-            let user = user.and_then(|client| client.user.as_ref()).map(|user| user.name.as_str());
+            let user = user.and_then(|client| client.user.as_ref()).map(|user| Embedded::User(&user.name));
             for held in &one.chain {
-                add(&mut all, one.role, &one.file, user, &held.certificate);
+                add(&mut all, one.role.title(), &one.file, user, &held.certificate);
             }
         }
         for one in &self.bundles {
             for held in &one.certificates {
-                add(&mut all, one.role, &one.file, None, &held.certificate);
+                add(&mut all, one.role.title(), &one.file, None, &held.certificate);
+            }
+        }
+        for client in &self.clients {
+            let Some((file, held)) = &client.ca else { continue };
+            let cluster = client.cluster.as_ref().filter(|_| *file == client.of.file);
+            let cluster = cluster.map(|cluster| Embedded::Cluster(&cluster.name));
+            for held in held {
+                add(&mut all, KUBECONFIG_CA, file, cluster, &held.certificate);
             }
         }
         all.sort_by(|a, b| a.file.cmp(b.file));
         all
     }
+
+    /// Every file that certificates are needed from, by a flag, a layout or a kubeconfig, and that has none to give: it is not
+    /// there, cannot be read, or holds something else.
+    #[must_use]
+    pub fn lost(&self) -> Vec<Lost> {
+        let mut all = Vec::new();
+        for one in self.discovery.uses.iter().filter(|one| one.role.kind() != Kind::Key) {
+            all.extend(self.lost_file(&one.file, Some(one.role), one.required));
+        }
+        for one in &self.discovery.kubeconfigs {
+            all.extend(self.lost_in(&one.file, Some(one.role), one.required, |_| None));
+            let config = self.store.get(&one.file).filter(|file| file.contents.known().is_some());
+            if config.is_some_and(|file| file.kubeconfig.is_none()) {
+                let why = format!("{} holds no kubeconfig", one.file);
+                all.push(Lost { file: one.file.clone(), role: Some(one.role), there: true, why });
+            }
+        }
+        for (file, _) in &self.discovery.talos {
+            all.extend(self.lost_in(file, None, true, |contents| malformed(file, contents)));
+        }
+        for client in &self.clients {
+            let (cluster, user) = (client.cluster.as_ref(), client.user.as_ref());
+            let trusted = cluster.map(|one| (None, one.ca.as_ref(), one.ca_file.as_ref()));
+            let shown = user.map(|one| (Some(client.of.role), one.certificate.as_ref(), one.certificate_file.as_ref()));
+            for (role, embedded, named) in trusted.into_iter().chain(shown) {
+                // What counts is what is embedded (client-go); what a copy names by an absolute path is not beside it.
+                match (embedded, named) {
+                    (Some(contents), _) => {
+                        let file = client.of.file.clone();
+                        all.extend(without(&file, contents).map(|why| Lost { file, role, there: true, why }));
+                    }
+                    (None, Some(name)) if !(self.discovery.bare && name.starts_with('/')) => {
+                        all.extend(self.lost_file(&beside(&client.of.file, name), role, true));
+                    }
+                    (None, _) => {}
+                }
+            }
+        }
+        all
+    }
+
+    fn lost_file(&self, file: &str, role: Option<Role>, required: bool) -> Option<Lost> {
+        self.lost_in(file, role, required, |contents| without(file, contents))
+    }
+
+    fn lost_in(
+        &self,
+        file: &str,
+        role: Option<Role>,
+        required: bool,
+        wrong: impl Fn(&Contents) -> Option<String>,
+    ) -> Option<Lost> {
+        let (there, why) = match &self.store.get(file)?.contents {
+            Fact::Known(contents) => (true, wrong(contents)?),
+            Fact::Absent(_) if required => (false, format!("{file} is not there")),
+            Fact::Absent(_) | Fact::NotGathered(_) => return None,
+            Fact::Unreadable(why) | Fact::Malformed(why) => (true, why.clone()),
+        };
+        Some(Lost { file: file.to_owned(), role, there, why })
+    }
+
+    /// How many files have none of the certificates that they should have, or cannot be read.
+    #[must_use]
+    pub fn read_errors(&self) -> usize {
+        let unread = |lost: &Lost| self.unread.iter().any(|unread| unread.why == lost.why);
+        let lost: BTreeSet<_> = self.lost().into_iter().filter(|lost| !unread(lost)).map(|lost| lost.file).collect();
+        lost.len() + self.unread.len()
+    }
+}
+
+/// Why there is no certificate, or not every one.
+fn without(file: &str, contents: &Contents) -> Option<String> {
+    let none = || contents.certificates.is_empty().then(|| format!("{file} holds no certificate"));
+    malformed(file, contents).or_else(none)
+}
+
+fn malformed(file: &str, contents: &Contents) -> Option<String> {
+    let (line, why) = contents.malformed.first()?;
+    Some(if *line > 0 { format!("{file} line {line}: {why}") } else { format!("{file}: {why}") })
 }
 
 /// One more role of a certificate in a file.
-fn add<'f>(all: &mut Vec<Expiry<'f>>, role: Role, file: &'f str, user: Option<&'f str>, certificate: &'f Certificate) {
+fn add<'f>(
+    all: &mut Vec<Expiry<'f>>,
+    role: &'static str,
+    file: &'f str,
+    embedded: Option<Embedded<'f>>,
+    certificate: &'f Certificate,
+) {
     let known = |one: &&mut Expiry<'f>| one.file == file && one.certificate.fingerprint == certificate.fingerprint;
     match all.iter_mut().find(known) {
         Some(one) if one.roles.contains(&role) => {}
         Some(one) => one.roles.push(role),
-        None => all.push(Expiry { roles: vec![role], file, user, certificate }),
+        None => all.push(Expiry { roles: vec![role], file, embedded, certificate }),
     }
 }
 
@@ -71,10 +193,12 @@ pub struct KubeadmExpiration {
     pub certificates: Vec<KubeadmLine>,
     /// CAs.
     pub authorities: Vec<KubeadmLine>,
+    /// What of these is there and cannot be understood; kubeadm then fails and lists nothing.
+    pub broken: Vec<String>,
 }
 
 /// kubeadm's certificates: name, role, and the CA's name.
-const CERTIFICATES: [(&str, Role, &str); 11] = [
+pub(super) const CERTIFICATES: [(&str, Role, &str); 11] = [
     ("admin.conf", Role::AdminClient, "ca"),
     ("apiserver", Role::ApiserverServing, "ca"),
     ("apiserver-etcd-client", Role::ApiserverEtcdClient, "etcd-ca"),
@@ -115,7 +239,14 @@ impl Facts {
             let until = authority(name).map(|bundle| bundle.certificates[0].certificate.not_after);
             KubeadmLine { name, until, ca: None, external: external(name) }
         });
-        KubeadmExpiration { certificates: certificates.collect(), authorities: authorities.collect() }
+        let listed = |role: Role| {
+            CERTIFICATES.iter().any(|(_, one, _)| *one == role)
+                || AUTHORITIES.iter().any(|(_, roles)| roles.contains(&role))
+        };
+        let broken = self.lost().into_iter().filter(|lost| lost.there && lost.role.is_some_and(listed));
+        let mut broken: Vec<_> = broken.map(|lost| lost.why).collect();
+        broken.dedup();
+        KubeadmExpiration { certificates: certificates.collect(), authorities: authorities.collect(), broken }
     }
 
     /// Is the private key of this certificate anywhere in the PKI?

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::expiry::KUBECONFIG_CA;
 use super::facts::Facts;
 use super::x509::{Certificate, Fingerprint};
 
@@ -114,6 +115,15 @@ impl Facts {
                 known.push(&held.certificate);
                 let (from, to) = (one.holder.name().to_owned(), id(held.certificate.fingerprint));
                 edges.push(Edge { from, to, kind: EdgeKind::Trusts, role: one.role.title().to_owned() });
+            }
+        }
+        for client in &self.clients {
+            let Some((file, held)) = &client.ca else { continue };
+            for held in held {
+                meet(&held.certificate, file);
+                known.push(&held.certificate);
+                let (from, to) = (client.of.holder.name().to_owned(), id(held.certificate.fingerprint));
+                edges.push(Edge { from, to, kind: EdgeKind::Trusts, role: KUBECONFIG_CA.to_owned() });
             }
         }
         for edge in &edges {

@@ -2,16 +2,17 @@
 
 use std::fmt::Write as _;
 
+use anstream::eprintln;
 use jiff::Timestamp;
 use seaworthy_checks::pki::Facts;
-use seaworthy_checks::pki::expiry::{Expiry, KubeadmLine};
+use seaworthy_checks::pki::expiry::{Embedded, Expiry, KubeadmLine};
 use serde_json::{Value, json};
 
 use super::table::table;
+use crate::fault::Fault;
 
-fn roles(one: &Expiry<'_>) -> String {
-    one.roles.iter().map(|role| role.title()).collect::<Vec<_>>().join(", ")
-}
+/// The longest time, in seconds, that kubeadm counts: a `time.Duration` of Go holds nanoseconds in 64 bits, and stays there.
+const LONGEST: i64 = i64::MAX / 1_000_000_000;
 
 /// `364d`, `9y`, as kubeadm writes it; `expired` where that is over.
 fn residual(until: Timestamp, now: Timestamp) -> String {
@@ -20,6 +21,17 @@ fn residual(until: Timestamp, now: Timestamp) -> String {
         seconds if seconds < 86_400 => format!("{}h", seconds / 3600),
         seconds if seconds < 2 * 365 * 86_400 => format!("{}d", seconds / 86_400),
         seconds => format!("{}y", seconds / (365 * 86_400)),
+    }
+}
+
+/// Says on standard error which files should be in the list and are not.
+pub(super) fn warn(facts: &Facts) {
+    let mut all: Vec<_> = facts.lost().into_iter().map(|lost| lost.why).collect();
+    all.extend(facts.unread.iter().map(|unread| unread.why.clone()));
+    all.sort_unstable();
+    all.dedup();
+    for why in all {
+        eprintln!("not listed: {why}");
     }
 }
 
@@ -33,7 +45,7 @@ pub(super) fn text(facts: &Facts, now: Timestamp) -> String {
             residual(one.certificate.not_after, now),
             one.certificate.subject.to_string(),
             one.file.to_owned(),
-            roles(one),
+            one.roles.join(", "),
         ]
     }));
     table(&rows)
@@ -46,7 +58,7 @@ pub(super) fn json(facts: &Facts, now: Timestamp) -> String {
         .map(|one| {
             json!({
                 "file": one.file,
-                "roles": one.roles.iter().map(|role| role.title()).collect::<Vec<_>>(),
+                "roles": one.roles,
                 "subject": one.certificate.subject.to_string(),
                 "issuer": one.certificate.issuer.to_string(),
                 "serialNumber": one.certificate.serial.to_string(),
@@ -62,11 +74,19 @@ pub(super) fn json(facts: &Facts, now: Timestamp) -> String {
 }
 
 /// The object that `kubeadm certs check-expiration -o json` prints, member by member.
-pub(super) fn kubeadm(facts: &Facts, now: Timestamp) -> String {
+///
+/// # Errors
+/// Where a certificate is there and cannot be understood: kubeadm fails there, too, and prints no object.
+pub(super) fn kubeadm(facts: &Facts, now: Timestamp) -> Result<String, Fault> {
+    let all = facts.kubeadm_expiration();
+    if !all.broken.is_empty() {
+        return Err(Fault::ours(format!("as kubeadm does, nothing is listed: {}", all.broken.join("; ")))
+            .hint("-o text and -o json list what can be read"));
+    }
     let line = |line: &KubeadmLine| {
         let mut object = serde_json::Map::new();
         // Whole seconds that are left, not the difference of whole seconds.
-        let left = line.until.map_or(0, |until| until.duration_since(now).as_secs().max(0));
+        let left = line.until.map_or(0, |until| until.duration_since(now).as_secs().clamp(-LONGEST, LONGEST));
         object.insert("name".to_owned(), line.name.into());
         object.insert("expirationDate".to_owned(), json!(line.until));
         object.insert("residualTime".to_owned(), left.into());
@@ -77,7 +97,6 @@ pub(super) fn kubeadm(facts: &Facts, now: Timestamp) -> String {
         object.insert("missing".to_owned(), line.until.is_none().into());
         Value::Object(object)
     };
-    let all = facts.kubeadm_expiration();
     let value = json!({
         "kind": "CertificateExpirationInfo",
         "apiVersion": "output.kubeadm.k8s.io/v1alpha3",
@@ -90,12 +109,13 @@ pub(super) fn kubeadm(facts: &Facts, now: Timestamp) -> String {
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
     let written = serde::Serialize::serialize(&value, &mut serializer);
     debug_assert!(written.is_ok(), "a value is always written");
-    String::from_utf8_lossy(&out).into_owned() + "\n"
+    Ok(String::from_utf8_lossy(&out).into_owned() + "\n")
 }
 
 /// Metrics with the names and labels of x509-certificate-exporter, so that its dashboards work.
 pub(super) fn prometheus(facts: &Facts, now: Timestamp) -> String {
     let all = facts.expiries();
+    let labels = labels(&all);
     let mut out = String::new();
     type Metric = (&'static str, &'static str, fn(&Expiry<'_>, Timestamp) -> i64);
     let metrics: [Metric; 5] = [
@@ -118,19 +138,31 @@ pub(super) fn prometheus(facts: &Facts, now: Timestamp) -> String {
     for (name, help, value) in metrics {
         // Writing to a string does not fail.
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge");
-        for one in &all {
-            let _ = writeln!(out, "{name}{{{}}} {}", labels(one), value(one, now));
+        for (one, labels) in all.iter().zip(&labels) {
+            let _ = writeln!(out, "{name}{{{labels}}} {}", value(one, now));
         }
     }
     let _ = writeln!(
         out,
-        "# HELP x509_read_errors Files of the PKI that could not be read\n# TYPE x509_read_errors gauge\nx509_read_errors {}",
-        facts.unread.len()
+        "# HELP x509_read_errors Files of the PKI that are missing, cannot be read, or hold something else\n# TYPE x509_read_errors gauge\nx509_read_errors {}",
+        facts.read_errors()
     );
     out
 }
 
-fn labels(one: &Expiry<'_>) -> String {
+/// The labels of each certificate. Prometheus takes no two series of the same labels, and CAs that succeed each other may
+/// have one name and one serial number; those, and only those, get x509-certificate-exporter's `discriminator`.
+fn labels(all: &[Expiry<'_>]) -> Vec<String> {
+    let plain: Vec<_> = all.iter().map(plain_labels).collect();
+    let several = |labels: &String| plain.iter().filter(|other| *other == labels).count() > 1;
+    let discriminated = |(one, labels): (&Expiry<'_>, &String)| match several(labels) {
+        true => format!("{labels},discriminator=\"{}\"", &one.certificate.fingerprint.to_string()[..8]),
+        false => labels.clone(),
+    };
+    all.iter().zip(&plain).map(discriminated).collect()
+}
+
+fn plain_labels(one: &Expiry<'_>) -> String {
     let certificate = one.certificate;
     let mut all = vec![
         ("filename", one.file.rsplit('/').next().unwrap_or(one.file).to_owned()),
@@ -140,9 +172,12 @@ fn labels(one: &Expiry<'_>) -> String {
         ("subject_O", certificate.subject.organizations().collect::<Vec<_>>().join(",")),
         ("issuer_CN", certificate.issuer.common_name().unwrap_or_default().to_owned()),
     ];
-    if let Some(user) = one.user {
-        all.push(("embedded_kind", "user".to_owned()));
-        all.push(("embedded_key", user.to_owned()));
+    let embedded = one.embedded.map(|embedded| match embedded {
+        Embedded::Cluster(name) => ("cluster", name),
+        Embedded::User(name) => ("user", name),
+    });
+    if let Some((kind, name)) = embedded {
+        all.extend([("embedded_kind", kind.to_owned()), ("embedded_key", name.to_owned())]);
     }
     let quoted = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     let pairs = all.iter().filter(|(_, value)| !value.is_empty());
