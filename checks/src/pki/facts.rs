@@ -327,6 +327,12 @@ impl Facts {
         self.credentials.iter().filter(move |one| one.role == role)
     }
 
+    /// Does somebody present this very certificate as its own, whatever it says that it is?
+    #[must_use]
+    pub fn presents(&self, certificate: &Certificate) -> bool {
+        self.credentials.iter().any(|one| one.leaf().fingerprint == certificate.fingerprint)
+    }
+
     /// Every certificate with a role, each once with the file where it is met first: shown ones, then trusted ones.
     #[must_use]
     pub fn certificates(&self) -> Vec<(&str, &Held)> {

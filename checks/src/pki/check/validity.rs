@@ -39,15 +39,25 @@ fn rotate() -> Remedy {
         .command("seaworthy pki plan")
 }
 
-/// A claim about every certificate with a role, those of leaves or those of CAs.
+/// Whom a claim is about. What somebody presents is judged as such, even if it says that it is a CA: `openssl req -x509` says so
+/// of whatever it makes.
+#[derive(Clone, Copy)]
+enum Whom {
+    All,
+    /// What is presented, and what is no CA.
+    Leaves,
+    /// CAs that somebody trusts: a kubelet's own, which signs its serving certificate once, is none.
+    Authorities,
+}
+
+/// A claim about every certificate with a role of this kind.
 fn each(
     id: &str,
     title: &str,
-    of_ca: Option<bool>,
+    whom: Whom,
     judge: impl Fn(&Certificate, &View<'_>) -> Option<String> + Send + Sync + 'static,
 ) -> Check {
     claim(id, title, Of::Certificates, "certificates", move |view, tally| {
-        // Of CAs those that somebody trusts: a kubelet's own, which signs its serving certificate once, is none.
         let trusted: Vec<_> = view
             .facts
             .bundles
@@ -56,9 +66,13 @@ fn each(
             .map(|held| held.certificate.fingerprint)
             .collect();
         for (file, held) in view.facts.certificates() {
-            let authority =
-                held.certificate.is_ca() && (of_ca != Some(true) || trusted.contains(&held.certificate.fingerprint));
-            if of_ca.is_some_and(|wanted| wanted != authority) {
+            let leaf = !held.certificate.is_ca() || view.facts.presents(&held.certificate);
+            let meant = match whom {
+                Whom::All => true,
+                Whom::Leaves => leaf,
+                Whom::Authorities => !leaf && trusted.contains(&held.certificate.fingerprint),
+            };
+            if !meant {
                 continue;
             }
             tally.look();
@@ -75,7 +89,7 @@ fn each(
 /// The family's checks.
 pub(super) fn checks() -> Vec<Check> {
     vec![
-        each("pki.validity.expired", "no certificate has expired", Some(false), |one, view| {
+        each("pki.validity.expired", "no certificate has expired", Whom::Leaves, |one, view| {
             let left = left(one, view.profile.now);
             (left < 0).then(|| format!("expired {} days ago", days(-left)))
         })
@@ -84,11 +98,11 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("x509: certificate has expired or is not yet valid")
         .page(
             "With an expired certificate a component is refused by all others. kubeadm's are valid for a year.",
-            "Compares the end of every certificate with a role, those in kubeconfigs included, with the time of the audit. CAs are judged by pki.chain.ca-expired.",
+            "Compares the end of every certificate with a role, those in kubeconfigs included, with the time of the audit. What somebody presents with a key is judged here even if it says that it is a CA; other CAs are judged by pki.chain.ca-expired.",
         )
         .basis("Certificate management with kubeadm", KUBEADM)
         .remedy(renew()),
-        each("pki.validity.soon", "no certificate expires within the days that --expiry-warn says", Some(false), |one, view| {
+        each("pki.validity.soon", "no certificate expires within the days that --expiry-warn says", Whom::Leaves, |one, view| {
             let left = left(one, view.profile.now);
             let limit = (i64::from(view.profile.expiry_warn) * DAY).min(lasts(one) / 5);
             (0..limit).contains(&left).then(|| format!("expires in {} days", days(left)))
@@ -101,7 +115,7 @@ pub(super) fn checks() -> Vec<Check> {
         )
         .basis("Certificate management with kubeadm", KUBEADM)
         .remedy(renew()),
-        each("pki.validity.later", "no certificate has used up most of its life without being renewed", Some(false), |one, view| {
+        each("pki.validity.later", "no certificate has used up most of its life without being renewed", Whom::Leaves, |one, view| {
             let (left, limit) = (left(one, view.profile.now), i64::from(view.profile.expiry_warn) * DAY);
             let most = left * 10 < lasts(one) * 3;
             (most && lasts(one) > 90 * DAY && (limit..90 * DAY).contains(&left)).then(|| format!("expires in {} days, and most of its life is over", days(left)))
@@ -114,7 +128,7 @@ pub(super) fn checks() -> Vec<Check> {
         )
         .basis("Certificate management with kubeadm", KUBEADM)
         .remedy(renew()),
-        each("pki.validity.not-yet", "every certificate is valid already", None, |one, view| {
+        each("pki.validity.not-yet", "every certificate is valid already", Whom::All, |one, view| {
             let ahead = one.not_before.as_second() - view.profile.now.as_second();
             (ahead > SKEW).then(|| format!("is valid from {} on: is the clock right?", one.not_before))
         })
@@ -126,7 +140,7 @@ pub(super) fn checks() -> Vec<Check> {
         )
         .basis("RFC 5280 section 4.1.2.5: validity", RFC5280)
         .remedy(Remedy::new("Set the clock, then issue it again.").command("timedatectl status")),
-        each("pki.validity.long", "no certificate lasts much longer than it must", Some(false), |one, _| {
+        each("pki.validity.long", "no certificate lasts much longer than it must", Whom::Leaves, |one, _| {
             // 13 months; k3s, minikube and Kubespray go beyond, and say so.
             (lasts(one) > 398 * DAY).then(|| format!("lasts {} days", days(lasts(one))))
         })
@@ -134,11 +148,11 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("PKI-V04")
         .page(
             "No component of Kubernetes looks at revocation lists: a certificate that leaks is good until it expires, and that may be a century.",
-            "Looks for certificates that are no CA and last longer than 13 months.",
+            "Looks for certificates that are presented, or are no CA, and last longer than 13 months.",
         )
         .basis("PKI certificates and requirements", CERTIFICATES)
         .remedy(Remedy::new("Issue it for a year, and have it renewed by a machine.")),
-        each("pki.validity.ca-long", "no CA lasts longer than ten years", Some(true), |one, _| {
+        each("pki.validity.ca-long", "no CA lasts longer than ten years", Whom::Authorities, |one, _| {
             (lasts(one) > 3_660 * DAY).then(|| format!("lasts {} days", days(lasts(one))))
         })
         .severity(Severity::Low)
@@ -149,7 +163,7 @@ pub(super) fn checks() -> Vec<Check> {
         )
         .basis("RFC 5280 section 4.1.2.5: validity", RFC5280)
         .remedy(rotate()),
-        each("pki.validity.ca-soon", "no CA expires within a year", Some(true), |one, view| {
+        each("pki.validity.ca-soon", "no CA expires within a year", Whom::Authorities, |one, view| {
             let left = left(one, view.profile.now);
             (0..365 * DAY).contains(&left).then(|| format!("expires in {} days", days(left)))
         })

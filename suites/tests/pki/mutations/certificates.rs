@@ -1,8 +1,8 @@
 //! Certificates: their structure, their times, their usages, their names.
 
 use rcgen::{
-    CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, KeyUsagePurpose,
-    SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose,
+    IsCa, KeyUsagePurpose, SanType, SerialNumber,
 };
 use seaworthy_checks::KubernetesVersion;
 
@@ -44,6 +44,12 @@ fn without_san(tree: &Tree, base: &str, san: &str) {
         });
         assert_eq!(params.subject_alt_names.len(), before - 1, "{base} has no {san}");
     });
+}
+
+/// As `openssl req -x509` makes any certificate.
+fn calls_itself_ca(params: &mut CertificateParams) {
+    params.custom_extensions.clear();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
 }
 
 /// Changes a root in place, whose signature nobody verifies.
@@ -187,6 +193,40 @@ pub(super) fn rows() -> Vec<Row> {
                 (params.not_before, params.not_after) = (forge::days(-365), forge::days(-1))
             });
         }),
+        row("a server that calls itself a CA has expired", &["pki.validity.expired"], |tree| {
+            tree.reissue("apiserver", |params| {
+                calls_itself_ca(params);
+                (params.not_before, params.not_after) = (forge::days(-365), forge::days(-1));
+            });
+        }),
+        row("a client that calls itself a CA has expired", &["pki.validity.expired"], |tree| {
+            tree.reissue("apiserver-kubelet-client", |params| {
+                calls_itself_ca(params);
+                (params.not_before, params.not_after) = (forge::days(-365), forge::days(-1));
+            });
+        }),
+        row(
+            "the kubelet's certificate, signed by itself and called a CA, has expired",
+            &["pki.validity.expired"],
+            |tree| {
+                let mut params = forge::leaf("cp1", None, None);
+                params.subject_alt_names = vec![SanType::DnsName("cp1".try_into().unwrap())];
+                (params.not_before, params.not_after) = (forge::days(-365), forge::days(-1));
+                let (itself, key) = forge::Authority::new(&params);
+                tree.write("var/lib/kubelet/pki/kubelet.crt", itself.pem);
+                tree.write("var/lib/kubelet/pki/kubelet.key", key);
+            },
+        ),
+        row(
+            "a server that calls itself a CA expires in ten days",
+            &["pki.chain.engines", "pki.validity.soon"],
+            |tree| {
+                tree.reissue("etcd/server", |params| {
+                    calls_itself_ca(params);
+                    (params.not_before, params.not_after) = (forge::days(-355), forge::days(10));
+                });
+            },
+        ),
         row("expires in ten days", &["pki.validity.soon"], |tree| {
             tree.reissue("etcd/server", |params| {
                 (params.not_before, params.not_after) = (forge::days(-355), forge::days(10))
@@ -290,6 +330,10 @@ pub(super) fn rows() -> Vec<Row> {
             tree.write("var/lib/kubelet/pki/kubelet.key", key.serialize_pem());
         }),
     ];
+    all.push(row("a certificate that is signed with MD5", &["pki.certificate.weak-signature"], |tree| {
+        let text = tree.read("etc/kubernetes/pki/front-proxy-client.crt");
+        tree.write("etc/kubernetes/pki/front-proxy-client.crt", forge::with_algorithm(&text, MD5));
+    }));
     all.push(row("a certificate that is signed with SHA-1", &["pki.certificate.weak-signature"], |tree| {
         let text = tree.read("etc/kubernetes/pki/front-proxy-client.crt");
         tree.write("etc/kubernetes/pki/front-proxy-client.crt", forge::with_algorithm(&text, SHA1));
@@ -297,6 +341,8 @@ pub(super) fn rows() -> Vec<Row> {
     all
 }
 
+/// md5WithRSAEncryption.
+const MD5: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 4, 5, 0];
 /// ecdsa-with-SHA1.
 const SHA1: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
 /// ecdsa-with-SHA256, with a NULL that belongs to RSA.
