@@ -8,6 +8,8 @@ use std::sync::Arc;
 use super::*;
 use crate::pki::discover::Kind;
 use crate::pki::facts::{Bundle, Credential};
+use crate::pki::store::Held;
+use crate::pki::x509::lint::{KeyLint, lint_key};
 use crate::pki::x509::path::{self, Mode, Outcome, Pool, Problem, ProblemKind, Request, Usage};
 use crate::pki::x509::{Certificate, GoVersion, Hash};
 
@@ -41,6 +43,22 @@ impl Verified<'_> {
         path::webpki::verify(&request).err().map(|rejected| rejected.to_string())
     }
 
+    /// Has the problem a claim of its own? Then it is not said twice.
+    fn has_claim(&self, problem: &Problem) -> bool {
+        // What is not verified here for its size or its curve Go may verify; of the key another claim tells.
+        let odd_key = |issuer: &Arc<Certificate>| {
+            let odd = |lint: &KeyLint| matches!(lint, KeyLint::RsaSize(..2048 | 8193..) | KeyLint::Curve);
+            lint_key(&issuer.public_key).iter().any(odd)
+        };
+        match problem.kind {
+            ProblemKind::IssuerEncoding | ProblemKind::EmptyEku | ProblemKind::NoPolicy | ProblemKind::TooLong => false,
+            ProblemKind::UnsupportedSignature => {
+                weak_signature(self.at(problem)) || self.path.certificates.get(problem.at + 1).is_some_and(odd_key)
+            }
+            _ => true,
+        }
+    }
+
     /// The certificate on the path that a problem is about.
     fn at(&self, problem: &Problem) -> &Certificate {
         &self.path.certificates[problem.at.min(self.path.certificates.len() - 1)]
@@ -66,7 +84,7 @@ pub(super) fn verified<'f>(view: &View<'f>) -> Vec<Verified<'f>> {
     all
 }
 
-fn pool(held: &[crate::pki::store::Held]) -> Pool {
+fn pool(held: &[Held]) -> Pool {
     Pool::new(held.iter().map(|held| Arc::clone(&held.certificate)))
 }
 
@@ -110,6 +128,11 @@ enum Astray<'f> {
     Changed,
 }
 
+/// Is it signed with what nobody verifies any more? That is said of the certificate.
+fn weak_signature(certificate: &Certificate) -> bool {
+    matches!(certificate.signature_algorithm.scheme.hash(), Some(Hash::Sha1 | Hash::Md5))
+}
+
 fn astray<'f>(one: &Verified<'_>, view: &View<'f>) -> Option<Astray<'f>> {
     let problem = one.refusals(view).find(|problem| {
         matches!(
@@ -122,8 +145,7 @@ fn astray<'f>(one: &Verified<'_>, view: &View<'f>) -> Option<Astray<'f>> {
         )
     })?;
     let last = one.at(problem);
-    // That nobody verifies such signatures is said of the certificate.
-    if matches!(last.signature_algorithm.scheme.hash(), Some(Hash::Sha1 | Hash::Md5)) {
+    if weak_signature(last) {
         return None;
     }
     // Which CA has really signed it?
@@ -255,14 +277,6 @@ fn problem(id: &str, title: &str, kind: fn(&Problem) -> bool) -> Check {
     })
 }
 
-/// Has the problem a claim of its own? Then it is not said twice.
-fn has_claim(kind: &ProblemKind) -> bool {
-    !matches!(
-        kind,
-        ProblemKind::IssuerEncoding | ProblemKind::EmptyEku | ProblemKind::NoPolicy | ProblemKind::UnsupportedSignature
-    )
-}
-
 fn constraints() -> Vec<Check> {
     let rotate =
         || Remedy::new("Issue the CA anew with what is missing, keep its key, and put it in the place of the old one.");
@@ -318,17 +332,44 @@ fn constraints() -> Vec<Check> {
         .page("It ends with its CA, whatever it says itself, and whoever watches its end is surprised. kubeadm makes such in the last year of a CA.", "Compares the ends.")
         .basis("Certificate management with kubeadm", KUBEADM)
         .remedy(Remedy::new("Rotate the CA, then renew.").command("seaworthy pki plan")),
-        each("pki.chain.engines", "what Kubernetes accepts others accept, and the other way round", |one, view| {
-            let (problem, verdict) = if one.accepted {
-                match one.path.refusals(Mode::Rfc5280).find(|problem| !has_claim(&problem.kind)) {
-                    Some(problem) => (problem, "Go accepts it, RFC 5280 does not"),
-                    None => return one.refused_by_webpki(view).map(|why| one.breach(format!("Go accepts it, and clients that use rustls do not: {why}"))),
+        each("pki.chain.refused", "Kubernetes refuses no certificate for a reason that no other claim tells", |one, view| {
+            if one.accepted {
+                return None;
+            }
+            let why = match one.refusals(view).find(|problem| !one.has_claim(problem)) {
+                Some(problem) => {
+                    let others = if problem.rfc5280 { "" } else { ", RFC 5280 does not" };
+                    format!("{} on its path {}: Go refuses it{others}", one.at(problem).subject, problem.kind)
                 }
-            } else {
-                let problem = one.refusals(view).find(|problem| !has_claim(&problem.kind) && !problem.rfc5280)?;
-                (problem, "Go refuses it, RFC 5280 does not")
+                None if one.refusals(view).next().is_none() => {
+                    format!("Go gives up: too many certificates in {} could have signed it", one.bundle.file)
+                }
+                None => return None,
             };
-            Some(one.breach(format!("{} on its path {}: {verdict}", one.at(problem).subject, problem.kind)))
+            Some(one.breach(why))
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-C12")
+        .alias("x509: cannot verify signature: algorithm unimplemented")
+        .alias("x509: no valid chains built")
+        .alias("x509: signature check attempts limit reached")
+        .page(
+            "Whoever it is shown to in the cluster refuses it, though openssl verify may be content: a CA that was issued anew with its name as UTF8String instead of PrintableString has lost all that it has signed.",
+            "Verifies every certificate by the rules of Go's crypto/x509, and tells what no other claim of this family does: the name of the CA in other bytes, a signature that cannot be verified by the CA's key, a policy that is required and missing, more possible issuers than Go tries.",
+        )
+        .basis(VERIFY, X509)
+        .remedy(Remedy::new("Issue the CA anew from its key with its name in the same bytes as before."))
+        .remedy(reissue()),
+        each("pki.chain.engines", "what Kubernetes accepts others accept, too", |one, view| {
+            if !one.accepted {
+                return None;
+            }
+            match one.path.refusals(Mode::Rfc5280).find(|problem| !one.has_claim(problem)) {
+                Some(problem) => {
+                    Some(one.breach(format!("{} on its path {}: Go accepts it, RFC 5280 does not", one.at(problem).subject, problem.kind)))
+                }
+                None => one.refused_by_webpki(view).map(|why| one.breach(format!("Go accepts it, and clients that use rustls do not: {why}"))),
+            }
         })
         .severity(Severity::Medium)
         .alias("PKI-C12")
@@ -336,6 +377,34 @@ fn constraints() -> Vec<Check> {
         .basis("RFC 5280 section 6: certification path validation", RFC5280)
         .remedy(reissue()),
     ]
+}
+
+fn expired(held: &Held, view: &View<'_>) -> bool {
+    held.certificate.not_after < view.profile.now
+}
+
+/// Trusted CAs that have expired and are missed: the first of a bundle in which all have, and those on which a certificate hangs that
+/// no other CA beside them verifies.
+fn dead<'f>(view: &View<'f>) -> Vec<(&'f Bundle, &'f Held)> {
+    let mut missed = Vec::new();
+    for one in verified(view).iter().filter(|one| !one.accepted) {
+        let ended = one.refusals(view).filter(|problem| problem.at > 0 && problem.kind == ProblemKind::Expired);
+        missed.extend(ended.map(|problem| (one.bundle.file.as_str(), one.at(problem).fingerprint)));
+    }
+    let mut all = Vec::new();
+    for bundle in &view.facts.bundles {
+        if bundle.certificates.iter().all(|held| expired(held, view)) {
+            // What somebody presents is judged as such.
+            let first = bundle.certificates.iter().find(|held| !view.facts.presents(&held.certificate));
+            all.extend(first.map(|held| (bundle, held)));
+        } else {
+            let held = bundle.certificates.iter().filter(|held| {
+                expired(held, view) && missed.contains(&(bundle.file.as_str(), held.certificate.fingerprint))
+            });
+            all.extend(held.map(|held| (bundle, held)));
+        }
+    }
+    all
 }
 
 fn bundles() -> Vec<Check> {
@@ -348,19 +417,15 @@ fn bundles() -> Vec<Check> {
         })
         .label("chain")
     };
-    let breach = |bundle: &Bundle, held: &crate::pki::store::Held, message: &str| {
+    let breach = |bundle: &Bundle, held: &Held, message: &str| {
         let message = format!("{}: {} {message}", bundle.file, held.certificate.subject);
         Breach::new(&bundle.file, message).at(&bundle.file, Some(held.line).filter(|line| *line > 0))
     };
-    let expired = |held: &crate::pki::store::Held, view: &View<'_>| held.certificate.not_after < view.profile.now;
     vec![
         claim("pki.chain.ca-expired", "no CA that certificates need has expired", Of::Certificates, "CAs", move |view, tally| {
-            for bundle in &view.facts.bundles {
-                tally.look();
-                if bundle.certificates.iter().all(|held| expired(held, view)) {
-                    let held = &bundle.certificates[0];
-                    tally.breach(breach(bundle, held, "has expired, and all that it has signed with it").found(held.certificate.not_after.to_string()));
-                }
+            view.facts.bundles.iter().for_each(|_| tally.look());
+            for (bundle, held) in dead(view) {
+                tally.breach(breach(bundle, held, "has expired, and all that it has signed with it").found(held.certificate.not_after.to_string()));
             }
             for one in &view.facts.credentials {
                 for held in one.chain[1..].iter().filter(|held| expired(held, view) && held.certificate.is_ca()) {
@@ -372,7 +437,7 @@ fn bundles() -> Vec<Check> {
         .severity(Severity::Critical)
         .label("chain")
         .alias("PKI-C09")
-        .page("A whole tree of certificates is refused at once: nothing is left to mend it by.", "Compares the end of every CA in bundles and behind certificates with the time of the audit.")
+        .page("A whole tree of certificates is refused at once: nothing is left to mend it by.", "Compares the end of every CA in bundles and behind certificates with the time of the audit. In a bundle of several it must be one that a certificate needs to be verified; of others see pki.chain.bundle-expired.")
         .basis("RFC 5280 section 6: certification path validation", RFC5280)
         .remedy(Remedy::new("Issue the CA anew with the same key, so that what it has signed is good again, put it into every bundle, then rotate it.")),
         trusted("pki.chain.bundle-not-ca", "bundles hold CAs alone", |bundle, _, tally| {
@@ -387,9 +452,11 @@ fn bundles() -> Vec<Check> {
         .basis("RFC 5280 section 4.2.1.9: basic constraints", RFC5280)
         .remedy(Remedy::new("Put the CA's certificate there.")),
         trusted("pki.chain.bundle-expired", "no bundle keeps a CA that has expired", |bundle, view, tally| {
-            let old: Vec<_> = bundle.certificates.iter().filter(|held| held.certificate.not_after < view.profile.now).collect();
+            let old: Vec<_> = bundle.certificates.iter().filter(|held| expired(held, view)).collect();
             if old.len() < bundle.certificates.len() {
-                for held in old {
+                // Of those that something needs another claim tells.
+                let dead: Vec<_> = dead(view).into_iter().filter(|(of, _)| of.file == bundle.file).map(|(_, held)| held.certificate.fingerprint).collect();
+                for held in old.into_iter().filter(|held| !dead.contains(&held.certificate.fingerprint)) {
                     let message = format!("{}: {} has expired", bundle.file, held.certificate.subject);
                     tally.breach(Breach::new(&bundle.file, message).found(held.certificate.not_after.to_string()).at(&bundle.file, Some(held.line)));
                 }
@@ -397,7 +464,7 @@ fn bundles() -> Vec<Check> {
         })
         .severity(Severity::Medium)
         .alias("PKI-C11")
-        .page("It is left over from a rotation. Some clients stop at the first CA of the right name and find that it has expired.", "Compares the ends of the CAs in bundles of several.")
+        .page("It is left over from a rotation. Some clients stop at the first CA of the right name and find that it has expired.", "Compares the ends of the CAs in bundles of several, those aside without which something is refused: see pki.chain.ca-expired.")
         .basis("Manual rotation of CA certificates", "https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/")
         .remedy(Remedy::new("Take it out.")),
         trusted("pki.chain.bundle-crowded", "bundles trust the cluster's CAs, not the world's", |bundle, _, tally| {

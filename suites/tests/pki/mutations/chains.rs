@@ -1,6 +1,9 @@
 //! Chains: the wrong CA, the old CA, CAs that may not, bundles that hold too much.
 
-use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyIdMethod, NameConstraints};
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, KeyIdMethod, NameConstraints,
+};
 
 use super::{Row, row};
 use crate::forge::{self, Authority};
@@ -11,11 +14,7 @@ fn by(base: &'static str, ca: &'static str) -> impl Fn(&Tree) {
 }
 
 /// The front proxy's CA as a root with an intermediate below it, which signs the client.
-fn below(
-    tree: &Tree,
-    root: impl FnOnce(&mut rcgen::CertificateParams),
-    intermediate: impl FnOnce(&mut rcgen::CertificateParams),
-) {
+fn below(tree: &Tree, root: impl FnOnce(&mut CertificateParams), intermediate: impl FnOnce(&mut CertificateParams)) {
     let authority = tree.new_ca("front-proxy-ca", root);
     let mut params = forge::leaf("front-proxy-intermediate", None, None);
     params.use_authority_key_identifier_extension = true;
@@ -25,6 +24,11 @@ fn below(
     tree.reissue_by("front-proxy-client", &issuer, |_| {});
     let leaf = tree.read(&format!("{PKI}/front-proxy-client.crt"));
     tree.write(&format!("{PKI}/front-proxy-client.crt"), format!("{leaf}{}", issuer.pem));
+}
+
+/// It has expired.
+fn of_old(params: &mut CertificateParams) {
+    (params.not_before, params.not_after) = (forge::days(-3650), forge::days(-1));
 }
 
 fn add(tree: &Tree, base: &str, more: &str) {
@@ -69,6 +73,10 @@ pub(super) fn rows() -> Vec<Row> {
         row("the cluster's CA was rotated, and nothing else", &["pki.chain.ca-rotated", "pki.kubeconfig.ca"], |tree| {
             tree.new_ca("ca", |_| {});
         }),
+        row("the front proxy's CA was rotated to a key of another kind", &["pki.chain.ca-rotated"], |tree| {
+            tree.new_ca("front-proxy-ca", |_| {});
+        })
+        .of(Base::Rsa),
         row("a certificate was changed", &["pki.chain.signature"], |tree| {
             let path = "etc/kubernetes/pki/front-proxy-client.crt";
             tree.write(path, forge::edit(&tree.read(path), |members| members[1] = forge::wrap(0x02, &[0x11, 0x22])));
@@ -134,13 +142,44 @@ pub(super) fn rows() -> Vec<Row> {
             // A list of purposes without a member.
             tree.reissue("front-proxy-client", |params| {
                 params.extended_key_usages.clear();
-                params.custom_extensions.push(rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 37], vec![0x30, 0]));
+                params.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 37], vec![0x30, 0]));
             });
         }),
-        row("the front proxy's CA has expired", &["pki.chain.ca-expired"], |tree| {
+        row("a CA that was issued anew with its name in other bytes", &["pki.chain.refused"], |tree| {
             tree.recertify("front-proxy-ca", |params| {
-                (params.not_before, params.not_after) = (forge::days(-3650), forge::days(-1))
+                params.distinguished_name = DistinguishedName::new();
+                params.distinguished_name.push(DnType::CommonName, DnValue::Utf8String("front-proxy-ca".to_owned()));
             });
+        }),
+        row("a policy that is required and missing", &["pki.chain.refused"], |tree| {
+            tree.reissue("front-proxy-client", |params| {
+                // Policy constraints: one of the very first certificate must be known.
+                let constraints = CustomExtension::from_oid_content(&[2, 5, 29, 36], vec![0x30, 3, 0x80, 1, 0]);
+                params.custom_extensions.push(constraints);
+            });
+        }),
+        row("a signature by an algorithm that nobody knows", &["pki.chain.refused"], |tree| {
+            let path = format!("{PKI}/front-proxy-client.crt");
+            tree.write(&path, forge::with_algorithm(&tree.read(&path), &[6, 3, 0x2a, 3, 4]));
+        }),
+        row("the front proxy's CA has expired", &["pki.chain.ca-expired"], |tree| {
+            tree.recertify("front-proxy-ca", of_old);
+        }),
+        row(
+            "the front proxy's CA has expired beside one that it has nothing to do with",
+            &["pki.chain.ca-expired"],
+            |tree| {
+                tree.recertify("front-proxy-ca", of_old);
+                let mut params = forge::leaf("another-ca", None, None);
+                params.not_after = forge::days(3000);
+                add(tree, "front-proxy-ca", &Authority::new(&params).0.pem);
+            },
+        ),
+        row("the front proxy's CA has expired behind a new one of its name", &["pki.chain.ca-expired"], |tree| {
+            tree.recertify("front-proxy-ca", of_old);
+            let old = tree.read(&format!("{PKI}/front-proxy-ca.crt"));
+            tree.new_ca("front-proxy-ca", |_| {});
+            add(tree, "front-proxy-ca", &old);
         }),
         row("an intermediate CA has expired", &["pki.chain.ca-expired"], |tree| {
             below(tree, |_| {}, |params| (params.not_before, params.not_after) = (forge::days(-300), forge::days(-1)));
@@ -150,7 +189,7 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         row("an old CA is still trusted", &["pki.chain.bundle-expired"], |tree| {
             let mut params = forge::leaf("front-proxy-ca-of-old", None, None);
-            (params.not_before, params.not_after) = (forge::days(-3650), forge::days(-1));
+            of_old(&mut params);
             add(tree, "front-proxy-ca", &Authority::new(&params).0.pem);
         }),
         row("the world is trusted", &["pki.chain.bundle-crowded"], |tree| {

@@ -125,8 +125,11 @@ impl<'a> Search<'a> {
             self.follow(&mut path, &problems);
         }
         let refusals = |path: &Path| mode.map_or(path.problems.len(), |mode| path.refusals(mode).count());
-        let astray = |path: &Path| path.problems.iter().any(|problem| matches!(problem.kind, ProblemKind::IssuerName));
-        self.found.sort_by_key(|path| (astray(path), refusals(path), path.certificates.len()));
+        let any = |path: &Path, is: fn(&ProblemKind) -> bool| path.problems.iter().any(|problem| is(&problem.kind));
+        let astray = |path: &Path| any(path, |kind| matches!(kind, ProblemKind::IssuerName));
+        // Of two CAs of one name that are refused for as much, the one that signed is meant.
+        let unsigned = |path: &Path| any(path, is_signature);
+        self.found.sort_by_key(|path| (astray(path), refusals(path), unsigned(path), path.certificates.len()));
         (self.found, self.exhausted)
     }
 
@@ -240,7 +243,8 @@ impl<'a> Search<'a> {
         }
         match self.signatures.check(child, &issuer.public_key) {
             Signature::Good => {}
-            Signature::Wrong if ids == Some(false) => {
+            // By a key of another kind it cannot be, either.
+            Signature::Wrong | Signature::Unsupported if ids == Some(false) => {
                 problems.push(Problem::fatal(at, ProblemKind::SameSubjectOtherKey))
             }
             Signature::Wrong => problems.push(Problem::fatal(at, ProblemKind::WrongSignature)),
