@@ -32,11 +32,12 @@ impl Tally {
         }
     }
 
-    /// A breach counts before what could not be told, and that before nothing; where there was nothing to look at the claim
+    /// A breach counts before what could not be told, which is evidence then, and that before nothing; where there was nothing to look at the claim
     /// says nothing, and `nothing` says why.
     pub(super) fn conclude(self, what: &str, nothing: &str) -> Judgement {
         if !self.breaches.is_empty() {
-            return Ok(Conclusion::from_breaches(self.breaches).because(what, self.looked.to_string()));
+            let found = Conclusion::from_breaches(self.breaches).because(what, self.looked.to_string());
+            return Ok(self.unknown.into_iter().fold(found, |found, why| found.because("could not be told", why)));
         }
         if !self.unknown.is_empty() {
             return Err(Inconclusive::new(self.unknown.join("; ")));

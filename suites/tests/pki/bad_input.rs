@@ -4,9 +4,10 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use nix::sys::stat::Mode;
+use seaworthy_checks::Verdict;
 use seaworthy_checks::host::{Layout, LiveHost, Meta, Recorder, read_recording, write_recording};
-use seaworthy_checks::pki::Facts;
 use seaworthy_checks::pki::x509::pem::Document;
+use seaworthy_checks::pki::{Facts, View, checks};
 use seaworthy_provision::pki::Usage;
 use seaworthy_suites::Source;
 
@@ -43,6 +44,42 @@ fn a_fifo_a_socket_and_a_loop_of_folders_hang_nothing() {
     });
     let audit = node(|tree| symlink("/etc/kubernetes/pki", tree.pki("loop")).unwrap());
     assert!(audit.breached.is_empty() && audit.undetermined.is_empty(), "{audit:#?}");
+}
+
+#[test]
+fn a_socket_is_there_and_cannot_be_read() {
+    let found = node(|tree| {
+        std::fs::remove_file(tree.pki("sa.pub")).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(tree.pki("sa.pub")).unwrap());
+    });
+    assert_eq!(found.breached.keys().collect::<Vec<_>>(), ["pki.file.readable"], "{found:#?}");
+}
+
+#[test]
+fn a_node_whose_key_cannot_be_read_is_not_passed_over() {
+    let (one, other) = (Tree::new(Base::Ecdsa).unwrap(), Tree::new(Base::Ecdsa).unwrap());
+    std::fs::remove_file(other.pki("sa.key")).unwrap();
+    nix::unistd::mkfifo(&other.pki("sa.key"), Mode::S_IRUSR).unwrap();
+    let (one, other) = (LiveHost::open(one.root()).unwrap(), LiveHost::open(other.root()).unwrap());
+    for (here, there) in [(&one, &other), (&other, &one)] {
+        let why = &audit(here, Some(there), &profile()).undetermined["pki.cluster.service-account-key"];
+        assert!(why.contains("sa.key is no regular file"), "{why}");
+    }
+}
+
+#[test]
+fn what_could_not_be_told_stands_beside_what_was_found() {
+    let tree = Tree::new(Base::Ecdsa).unwrap();
+    for name in ["sa.pub", "x.crt"] {
+        std::fs::remove_file(tree.pki(name)).ok();
+        nix::unistd::mkfifo(&tree.pki(name), Mode::S_IRUSR).unwrap();
+    }
+    let host = LiveHost::open(tree.root()).unwrap();
+    let (facts, profile) = (Facts::read(&host), profile());
+    let check = checks().into_iter().find(|check| check.id == "pki.file.readable").unwrap();
+    let judged = check.judge(&View::alone(&facts, &profile));
+    assert!(matches!(judged.verdict, Verdict::Breached(_)), "{judged:#?}");
+    assert!(format!("{:?}", judged.evidence).contains("x.crt is a FIFO"), "{judged:#?}");
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn cluster_info(view: &View<'_>, tally: &mut Tally) {
     let Some(presented) = server(view).and_then(|endpoint| endpoint.presented.known()) else {
         return tally.unknown("the API server did not present a certificate");
     };
-    if let Err(why) = trust::verify(&presented.chain, &roots, view.profile.now, &view.facts.signatures) {
+    if let Err(why) = trust::verify(&presented.chain, &roots, view) {
         let message = format!(
             "{SUBJECT} hands out a CA by which the API server cannot be verified: {why}; new nodes cannot join"
         );

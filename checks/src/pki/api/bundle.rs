@@ -163,7 +163,7 @@ fn served(view: &View<'_>, tally: &mut Tally) {
         };
         tally.look();
         let chain = presented.map(|presented| presented.chain.as_slice()).unwrap_or_default();
-        if let Err(why) = trust::verify(chain, &bundle, view.profile.now, &view.facts.signatures) {
+        if let Err(why) = trust::verify(chain, &bundle, view) {
             let message = format!("what {} serves is not signed by the caBundle of {object}: {why}", consumer.name);
             let found = bundle.iter().map(|root| root.subject.to_string()).collect::<Vec<_>>().join("; ");
             tally.breach(Breach::new(object, message).found(found).wanted(format!("the CA {}", leaf.issuer)));
@@ -210,9 +210,7 @@ fn root_cas(view: &View<'_>, tally: &mut Tally) {
             tally.breach(Breach::new(&subject, message).wanted("the CA of the API server"));
             continue;
         };
-        let outcome = verified.entry(pem).or_insert_with(|| {
-            trust::verify(&presented.chain, &certificates(pem), view.profile.now, &view.facts.signatures)
-        });
+        let outcome = verified.entry(pem).or_insert_with(|| trust::verify(&presented.chain, &certificates(pem), view));
         if let Err(why) = outcome {
             let message =
                 format!("pods in namespace {namespace} get a CA by which the API server cannot be verified: {why}");

@@ -56,7 +56,7 @@ fn ca(view: &View<'_>, tally: &mut Tally) {
     };
     let Some(presented) = endpoint.presented.known() else { return };
     tally.look();
-    if let Err(why) = trust::verify(&presented.chain, &roots, view.profile.now, &view.facts.signatures) {
+    if let Err(why) = trust::verify(&presented.chain, &roots, view) {
         let message = format!("the CA of {subject} is not that of the server that it leads to: {why}");
         let found = roots.iter().map(|root| root.subject.to_string()).collect::<Vec<_>>().join("; ");
         let wanted = presented.leaf().map_or_else(String::new, |leaf| format!("the CA {}", leaf.issuer));

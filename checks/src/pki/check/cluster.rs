@@ -3,6 +3,7 @@
 use super::*;
 use crate::check::Judgement;
 use crate::conclusion::{Conclusion, Inconclusive};
+use crate::fact::Fact;
 use crate::pki::discover::{Component, Role, member};
 use crate::pki::talos::{Pair, Part};
 use crate::pki::x509::Fingerprint;
@@ -25,6 +26,18 @@ fn keys(facts: &Facts, role: Role) -> Vec<Fingerprint> {
     keys.sort();
     keys.dedup();
     keys
+}
+
+/// Why files of a role, which are there, tell nothing.
+fn unread(facts: &Facts, role: Role) -> impl Iterator<Item = String> {
+    let files = facts.discovery.of_role(role).filter_map(|one| facts.store.get(&one.file));
+    files.filter_map(|file| match &file.contents {
+        Fact::Unreadable(why) | Fact::Malformed(why) | Fact::NotGathered(why) => Some(why.clone()),
+        Fact::Absent(_) => file.stat.known().map(|_| format!("{} cannot be read", file.path)),
+        Fact::Known(contents) => {
+            contents.is_empty().then(|| format!("{} holds nothing that can be compared", file.path))
+        }
+    })
 }
 
 /// A judge that needs other nodes of the control plane.
@@ -109,6 +122,9 @@ pub(super) fn checks() -> Vec<Check> {
                 beside(view, |peer, name, tally| {
                     let theirs = keys(peer, row.role);
                     if own.is_empty() || theirs.is_empty() {
+                        for (node, facts) in [("this node", view.facts), (name, peer)] {
+                            unread(facts, row.role).for_each(|why| tally.unknown(format!("{node}: {why}")));
+                        }
                         return;
                     }
                     tally.look();

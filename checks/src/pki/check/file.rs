@@ -73,6 +73,7 @@ fn presence() -> Vec<Check> {
                 let Some(file) = view.facts.store.get(path) else { continue };
                 tally.look();
                 if let Fact::Absent(_) = file.contents
+                    && file.stat.known().is_none()
                     && !dangling(file)
                 {
                     tally.breach(Breach::new(path, format!("{path} is not there: {what}")).at(path, None));

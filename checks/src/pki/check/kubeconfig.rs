@@ -45,7 +45,7 @@ fn presented<'f>(view: &View<'f>) -> Option<&'f [Arc<Certificate>]> {
 /// Why whoever trusts these CAs refuses a server with this chain, if so.
 fn refused(chain: &[Arc<Certificate>], trusted: &[Held], view: &View<'_>) -> Option<String> {
     let roots: Vec<_> = trusted.iter().map(|held| held.certificate.clone()).collect();
-    trust::verify(chain, &roots, view.profile.now, &view.facts.signatures).err()
+    trust::verify(chain, &roots, view).err()
 }
 
 fn again() -> Remedy {

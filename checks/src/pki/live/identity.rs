@@ -289,7 +289,7 @@ fn trusted(view: &View<'_>, tally: &mut Tally) {
         let Some(presented) = endpoint.presented.known() else { continue };
         tally.look();
         let roots: Vec<_> = bundle.certificates.iter().map(|held| held.certificate.clone()).collect();
-        if let Err(why) = trust::verify(&presented.chain, &roots, view.profile.now, &view.facts.signatures) {
+        if let Err(why) = trust::verify(&presented.chain, &roots, view) {
             let title = endpoint.title();
             let message = format!("what {title} presents is not verified by {}, {}: {why}", bundle.file, bundle.role);
             let found = presented.leaf().map(|leaf| issuer(leaf)).unwrap_or_default();
