@@ -1,13 +1,15 @@
 //! The rotation plan: what to renew, in which order, and whether bundles already hold both the old CA and the new one.
 
-use std::collections::BTreeMap;
+mod authority;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::discover::{Component, Role, member};
-use super::facts::{Bundle, Credential, Facts};
-use super::x509::path::Signature;
-use super::x509::{Certificate, Fingerprint};
+use super::discover::{Component, Role};
+use super::expiry::CERTIFICATES;
+use super::facts::{Credential, Facts};
+use super::x509::Fingerprint;
 
 const DAY: i64 = 86_400;
 
@@ -37,12 +39,43 @@ fn todo(what: impl Into<String>, commands: Vec<String>) -> Step {
     Step { what: what.into(), commands, done: false }
 }
 
-/// The names that kubeadm has for its certificates and kubeconfigs, by file.
-fn kubeadm_name(one: &Credential) -> Option<String> {
+/// The name by which `kubeadm certs renew` knows a certificate or kubeconfig, if it is where kubeadm has it.
+fn kubeadm_name(one: &Credential) -> Option<&'static str> {
     let file = one.kubeconfig.as_ref().unwrap_or(&one.file);
-    let (_, name) = file.split_once("/etc/kubernetes/")?;
-    let name = name.strip_prefix("pki/").unwrap_or(name);
-    Some(name.trim_end_matches(".crt").replace('/', "-"))
+    let (name, ..) = CERTIFICATES.iter().find(|(_, role, _)| *role == one.role)?;
+    let path = match name.strip_prefix("etcd-") {
+        Some(rest) => format!("/etcd/{rest}.crt"),
+        None if name.ends_with(".conf") => format!("/{name}"),
+        None => format!("/{name}.crt"),
+    };
+    (file.contains("/etc/kubernetes/") && file.ends_with(&path)).then_some(*name)
+}
+
+/// The step that has a certificate issued anew.
+fn issue(one: &Credential, what: String) -> Step {
+    let of_kubeadm = one.kubeconfig.as_ref().is_some_and(|file| file.ends_with("/etc/kubernetes/kubelet.conf"));
+    if one.role == Role::KubeletClient && of_kubeadm {
+        // kubeadm renews no kubelet.conf: the kubelet does. What is printed is to be pasted: a name that is none is not said.
+        let name = one.leaf().subject.common_name().and_then(|name| name.strip_prefix("system:node:"));
+        let plain = |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+        let name = name.filter(plain).unwrap_or("NAME");
+        let what = format!(
+            "{what} Make a kubelet.conf where the CA's key is, give it the server of the old one, put it in its place, and remove /var/lib/kubelet/pki/kubelet-client*: the kubelet then has a certificate signed for itself."
+        );
+        let command =
+            format!("kubeadm kubeconfig user --org system:nodes --client-name system:node:{name} > kubelet.conf");
+        return todo(what, vec![command]);
+    }
+    let command = match one.role {
+        Role::TalosClient => Some("talosctl config new talosconfig".to_owned()),
+        _ => kubeadm_name(one).map(|name| format!("kubeadm certs renew {name}")),
+    };
+    todo(what, command.into_iter().collect())
+}
+
+/// The steps that start components again, each once.
+fn restarts(holders: impl Iterator<Item = Component>) -> impl Iterator<Item = Step> {
+    holders.collect::<BTreeSet<_>>().into_iter().filter_map(restart)
 }
 
 fn restart(holder: Component) -> Option<Step> {
@@ -69,7 +102,7 @@ impl Facts {
                 let authority = &held.certificate;
                 if authority.not_after.as_second() <= limit && !rotated.contains(&authority.public_key.sha256) {
                     rotated.push(authority.public_key.sha256);
-                    plan.push(self.rotate_ca(authority));
+                    plan.push(authority::rotate(self, authority));
                 }
             }
         }
@@ -89,134 +122,15 @@ impl Facts {
         plan.extend(leaves);
         plan
     }
-
-    /// The rotation of a CA: the new one is trusted everywhere before anything is signed by it.
-    fn rotate_ca(&self, authority: &Certificate) -> Rotation {
-        let trusts = |bundle: &&Bundle| {
-            bundle.certificates.iter().any(|held| held.certificate.public_key.sha256 == authority.public_key.sha256)
-        };
-        let bundles: Vec<_> = self.bundles.iter().filter(trusts).collect();
-        let title =
-            format!("Rotate the CA {} before {}", authority.subject.called(), authority.not_after.strftime("%Y-%m-%d"));
-        let of_talos =
-            |bundle: &&Bundle| self.discovery.talos.iter().any(|(file, _)| bundle.file.starts_with(&member(file, "")));
-        if bundles.iter().any(of_talos) {
-            return Rotation { title, until: authority.not_after, steps: rotate_by_talosctl(&bundles) };
-        }
-        // A second CA beside it that lasts longer is the new one.
-        let next = bundles.iter().flat_map(|bundle| &bundle.certificates).find(|held| {
-            held.certificate.is_ca()
-                && held.certificate.public_key.sha256 != authority.public_key.sha256
-                && held.certificate.not_after > authority.not_after
-        });
-        let next = next.map(|held| &held.certificate);
-        let mut steps = vec![Step {
-            what: match next {
-                Some(next) => format!("Make a new CA: {} is there, sha256:{}.", next.subject, next.public_key.sha256),
-                None => "Make a new CA, with a key of its own, on one node; keep the old one.".to_owned(),
-            },
-            commands: Vec::new(),
-            done: next.is_some(),
-        }];
-        let mut files: Vec<&str> = bundles.iter().map(|bundle| bundle.file.as_str()).collect();
-        let trusting = self.clients.iter().filter_map(|client| client.ca.as_ref());
-        let trusting = trusting.filter(|(_, held)| {
-            held.iter().any(|held| held.certificate.public_key.sha256 == authority.public_key.sha256)
-        });
-        files.extend(trusting.map(|(file, _)| file.as_str()));
-        files.sort_unstable();
-        files.dedup();
-        for file in files {
-            let holds = |held: &[super::store::Held]| {
-                next.is_some_and(|next| {
-                    held.iter().any(|held| held.certificate.public_key.sha256 == next.public_key.sha256)
-                })
-            };
-            let done = self.bundles.iter().any(|bundle| bundle.file == file && holds(&bundle.certificates))
-                || self
-                    .clients
-                    .iter()
-                    .any(|client| client.ca.as_ref().is_some_and(|(ca, held)| ca == file && holds(held)));
-            let what = format!("Add the new CA behind the old one in {file}, on every node.");
-            let commands = if file.ends_with(".conf") { Vec::new() } else { vec![format!("cat new-ca.crt >> {file}")] };
-            steps.push(Step { what, commands, done });
-        }
-        steps.push(todo(
-            "Do the same in the cluster: cluster-info, kube-root-ca.crt, extension-apiserver-authentication, and every caBundle.",
-            vec!["kubectl get configmap -A -o name | grep -E 'kube-root-ca.crt|cluster-info|extension-apiserver-authentication'".to_owned()],
-        ));
-        let mut holders: Vec<_> = bundles.iter().map(|bundle| bundle.holder).collect();
-        holders.sort_unstable();
-        holders.dedup();
-        steps.extend(holders.iter().filter_map(|&holder| restart(holder)));
-        let signed = |one: &&Credential| {
-            let leaf = one.leaf();
-            leaf.issuer.der == authority.subject.der
-                && matches!(self.signatures.check(leaf, &authority.public_key), Signature::Good)
-        };
-        let leaves: Vec<_> = self.credentials.iter().filter(signed).collect();
-        for one in &leaves {
-            let what = format!("Issue {} by the new CA: {}.", one.role, one.file);
-            let commands = kubeadm_name(one).map(|name| format!("kubeadm certs renew {name}"));
-            steps.push(todo(what, commands.into_iter().collect()));
-        }
-        let mut holders: Vec<_> = leaves.iter().map(|one| one.holder).collect();
-        holders.sort_unstable();
-        holders.dedup();
-        steps.extend(holders.iter().filter_map(|&holder| restart(holder)));
-        steps.push(todo(
-            "Only when nothing of the old CA is left in use: take it out of every bundle, and start everything again.",
-            Vec::new(),
-        ));
-        Rotation { title, until: authority.not_after, steps }
-    }
-}
-
-/// The rotation of a CA that is in machine configurations: Talos does by itself what it knows how to, certificates included.
-fn rotate_by_talosctl(bundles: &[&Bundle]) -> Vec<Step> {
-    let has = |role: Role| bundles.iter().any(|bundle| bundle.role == role);
-    let command = |which: &str| vec![format!("talosctl rotate-ca --dry-run=false {which}")];
-    let rotate = match () {
-        () if has(Role::TalosCa) => Some(command("--talos=true --kubernetes=false")),
-        () if has(Role::ClientCa) || has(Role::KubeletClientCa) => Some(command("--talos=false --kubernetes=true")),
-        () => None,
-    };
-    let mut files: Vec<_> = bundles.iter().map(|bundle| bundle.file.as_str()).collect();
-    files.sort_unstable();
-    files.dedup();
-    let files = files.join(", ");
-    match rotate {
-        Some(commands) => vec![
-            todo(
-                "Have every node accept a new CA, sign by it, and forget the old one: talosctl does all three.",
-                commands,
-            ),
-            todo(format!("Put the new CA and its key into what is kept of the configuration: {files}."), Vec::new()),
-        ],
-        None => vec![
-            todo(format!("Put a new CA and its key into {files}: talosctl does not rotate this one."), Vec::new()),
-            todo(
-                "Apply the configuration to all nodes of the control plane.",
-                vec!["talosctl apply-config --nodes NODE --file controlplane.yaml".to_owned()],
-            ),
-        ],
-    }
 }
 
 fn renew(holder: Component, all: &[&Credential]) -> Rotation {
     let until = all.iter().map(|one| one.leaf().not_after).min().unwrap_or(Timestamp::MAX);
-    let mut steps: Vec<_> = all
-        .iter()
-        .map(|one| {
-            let what =
-                format!("Renew {}: {}, which ends {}.", one.role, one.file, one.leaf().not_after.strftime("%Y-%m-%d"));
-            let command = match one.role {
-                Role::TalosClient => Some("talosctl config new talosconfig".to_owned()),
-                _ => kubeadm_name(one).map(|name| format!("kubeadm certs renew {name}")),
-            };
-            todo(what, command.into_iter().collect())
-        })
-        .collect();
+    let step = |one: &&Credential| {
+        let ends = one.leaf().not_after.strftime("%Y-%m-%d");
+        issue(one, format!("Renew {}: {}, which ends {ends}.", one.role, one.file))
+    };
+    let mut steps: Vec<_> = all.iter().map(step).collect();
     steps.extend(restart(holder));
     Rotation { title: format!("Renew what {holder} shows before {}", until.strftime("%Y-%m-%d")), until, steps }
 }
