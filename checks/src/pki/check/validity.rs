@@ -9,6 +9,8 @@ use crate::pki::store::Held;
 use crate::pki::x509::Certificate;
 
 const DAY: i64 = 86_400;
+/// What lives for less than this is meant to be short-lived.
+const SHORT: i64 = 150 * DAY;
 /// kubeadm backdates by five minutes, so that clocks that lag a little accept a certificate.
 const SKEW: i64 = 300;
 
@@ -104,13 +106,14 @@ pub(super) fn checks() -> Vec<Check> {
         .remedy(renew()),
         each("pki.validity.soon", "no certificate expires within the days that --expiry-warn says", Whom::Leaves, |one, view| {
             let left = left(one, view.profile.now);
-            let limit = (i64::from(view.profile.expiry_warn) * DAY).min(lasts(one) / 5);
+            let limit = i64::from(view.profile.expiry_warn) * DAY;
+            let limit = if lasts(one) < SHORT { limit.min(lasts(one) / 5) } else { limit };
             (0..limit).contains(&left).then(|| format!("expires in {} days", days(left)))
         })
         .alias("PKI-V02")
         .alias("check-expiration")
         .page(
-            "What expires within 30 days expires before the next upgrade. Certificates that are meant to be short-lived are judged by what of their life is left: less than a fifth.",
+            "What expires within 30 days expires before the next upgrade. Certificates that are meant to live for less than 150 days are judged by what of their life is left: less than a fifth.",
             "Compares the end of every certificate with a role with the time of the audit and --expiry-warn.",
         )
         .basis("Certificate management with kubeadm", KUBEADM)

@@ -238,6 +238,12 @@ pub(super) fn rows() -> Vec<Row> {
             });
         })
         .by(|profile| profile.expiry_warn = 5),
+        row("expires in a hundred days, and one is told of it", &["pki.validity.soon"], |tree| {
+            tree.reissue("etcd/server", |params| {
+                (params.not_before, params.not_after) = (forge::days(-265), forge::days(100))
+            });
+        })
+        .by(|profile| profile.expiry_warn = 120),
         row("expires in eighty days", &["pki.validity.later"], |tree| {
             tree.reissue("etcd/peer", |params| {
                 (params.not_before, params.not_after) = (forge::days(-285), forge::days(80))
