@@ -161,7 +161,8 @@ pub(crate) fn with_algorithm(text: &str, identifier: &[u8]) -> String {
     pem("CERTIFICATE", &wrap(0x30, &[wrap(0x30, &members.concat()), algorithm, parts[2].clone()].concat()))
 }
 
-fn der(text: &str) -> Vec<u8> {
+/// What stands in a PEM block.
+pub(crate) fn der(text: &str) -> Vec<u8> {
     use base64::Engine as _;
     let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
     base64::engine::general_purpose::STANDARD.decode(body).unwrap()

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::pki::store::Held;
-use crate::pki::x509::lint::{Lint, NameFault, lint};
+use crate::pki::x509::lint::{KeyLint, Lint, NameFault, lint, lint_key};
 use crate::pki::x509::{Certificate, GoVersion, Refusal};
 use crate::profile::KubernetesVersion;
 
 const PARSER: &str = "Go: crypto/x509, ParseCertificate";
 const PARSER_URL: &str = "https://pkg.go.dev/crypto/x509#ParseCertificate";
 const GODEBUG: &str = "https://go.dev/doc/godebug";
+
+/// The versions of Go that refuse RSA keys of fewer than 1024 bits (GODEBUG rsa1024min).
+const RSA_1024: Refusal = Refusal::Since(GoVersion::new(24));
 
 fn breach(file: &str, held: &Held, message: &str) -> Breach {
     let message = format!("{file}: {} {message}", held.certificate.subject);
@@ -64,14 +67,32 @@ fn parsing() -> Vec<Check> {
         .page("A component that cannot parse a certificate refuses it, and does not start if it is its own.", "Reads each certificate leniently and asks of each defect which versions of Go refuse it. Defects that are common have claims of their own.")
         .basis(PARSER, PARSER_URL)
         .remedy(reissue()),
-        each("pki.certificate.next-version", "the next version of Kubernetes accepts every certificate, too", |one, view| {
+        claim("pki.certificate.next-version", "the next version of Kubernetes accepts every certificate, too", Of::Certificates, "certificates", |view, tally| {
             let (now, next) = go(view);
-            let new = one.refused_by(next).find(|defect| !defect.refused_by(now))?;
             let KubernetesVersion(minor) = view.profile.kubernetes;
-            Some(format!("is accepted by Kubernetes {} and refused by {}: {new}", view.profile.kubernetes, KubernetesVersion(minor + 1)))
+            let verdict = format!("is accepted by Kubernetes {} and refused by {}", view.profile.kubernetes, KubernetesVersion(minor + 1));
+            for (file, held) in view.facts.certificates() {
+                tally.look();
+                let one = &held.certificate;
+                let parsed = one.refused_by(next).find(|defect| !defect.refused_by(now)).map(ToString::to_string);
+                let short = || {
+                    let lints = lint_key(&one.public_key);
+                    let new = RSA_1024.by(next) && !RSA_1024.by(now);
+                    lints.iter().find(|lint| new && matches!(lint, KeyLint::RsaSize(..1024))).map(|lint| format!("its key {lint}"))
+                };
+                if let Some(why) = parsed.or_else(short) {
+                    tally.breach(breach(file, held, &format!("{verdict}: {why}")));
+                }
+            }
+            for one in chain::verified(view) {
+                if let Some((at, problem)) = one.newly_refused(next, view) {
+                    tally.breach(one.breach(format!("{verdict}: {} on its path {}", at.subject, problem.kind)));
+                }
+            }
         })
+        .label("certificate")
         .alias("PKI-W03")
-        .page("Go grows stricter with every version, and Kubernetes with it: an upgrade is when a certificate of ten years ago stops to work.", "Compares what the Go of the profile's version refuses with what the Go of the next one does: negative serial numbers since 1.32, duplicate extensions since 1.25, negative path lengths since 1.35.")
+        .page("Go grows stricter with every version, and Kubernetes with it: an upgrade is when a certificate of ten years ago stops to work.", "Compares what the Go of the profile's version refuses with what the Go of the next one does: negative serial numbers since 1.32, duplicate extensions since 1.25, negative path lengths since 1.35. Verifies what is accepted by the rules of the next one, too: SHA-1 is refused since 1.24, RSA keys below 1024 bits and missing policies since 1.33.")
         .basis("Go, Backwards Compatibility, and GODEBUG", GODEBUG)
         .remedy(reissue()),
         no("pki.certificate.version", "certificates are of X.509 version 3", |lint| matches!(lint, Lint::OldVersion(_)))

@@ -27,7 +27,19 @@ impl Verified<'_> {
         self.path.refusals(Mode::Go(GoVersion::of_kubernetes(view.profile.kubernetes)))
     }
 
-    fn breach(&self, message: String) -> Breach {
+    /// For what a newer Go refuses it that is accepted now, and which certificate of its path that is about. What is malformed aside,
+    /// which is seen without a path.
+    pub(super) fn newly_refused(&self, next: GoVersion, view: &View<'_>) -> Option<(&Certificate, &Problem)> {
+        let now = GoVersion::of_kubernetes(view.profile.kubernetes);
+        let mut new = self.path.problems.iter().filter(|problem| problem.newly_refused(now, next));
+        let problem = new.find(|problem| !matches!(problem.kind, ProblemKind::Malformed(_)))?;
+        let (intermediates, roots) = (pool(&self.credential.chain[1..]), pool(&self.bundle.certificates));
+        let request = request(self.credential, &intermediates, &roots, view);
+        let other_path = || request.verify(Mode::Go(next), &view.facts.signatures).is_accepted();
+        (self.accepted && !other_path()).then(|| (self.at(problem), problem))
+    }
+
+    pub(super) fn breach(&self, message: String) -> Breach {
         let one = self.credential;
         Breach::new(&one.file, format!("{}: {message}", one.file)).at(&one.file, one.line())
     }

@@ -4,6 +4,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose,
     GeneralSubtree, IsCa, KeyIdMethod, NameConstraints,
 };
+use seaworthy_checks::KubernetesVersion;
 
 use super::{Row, row};
 use crate::forge::{self, Authority};
@@ -24,6 +25,13 @@ fn below(tree: &Tree, root: impl FnOnce(&mut CertificateParams), intermediate: i
     tree.reissue_by("front-proxy-client", &issuer, |_| {});
     let leaf = tree.read(&format!("{PKI}/front-proxy-client.crt"));
     tree.write(&format!("{PKI}/front-proxy-client.crt"), format!("{leaf}{}", issuer.pem));
+}
+
+/// Policy constraints of the front proxy's client: one must be known from the very first certificate on.
+fn policy(tree: &Tree) {
+    tree.reissue("front-proxy-client", |params| {
+        params.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 36], vec![0x30, 3, 0x80, 1, 0]));
+    });
 }
 
 /// It has expired.
@@ -151,13 +159,24 @@ pub(super) fn rows() -> Vec<Row> {
                 params.distinguished_name.push(DnType::CommonName, DnValue::Utf8String("front-proxy-ca".to_owned()));
             });
         }),
-        row("a policy that is required and missing", &["pki.chain.refused"], |tree| {
-            tree.reissue("front-proxy-client", |params| {
-                // Policy constraints: one of the very first certificate must be known.
-                let constraints = CustomExtension::from_oid_content(&[2, 5, 29, 36], vec![0x30, 3, 0x80, 1, 0]);
-                params.custom_extensions.push(constraints);
-            });
-        }),
+        row("a policy that is required and missing", &["pki.chain.refused"], policy),
+        row(
+            "a policy that is required and missing, before 1.33",
+            &["pki.certificate.next-version", "pki.chain.engines"],
+            policy,
+        )
+        .by(|profile| profile.kubernetes = KubernetesVersion(32)),
+        row(
+            "a CA with a key of 512 bits, before 1.33",
+            &["pki.certificate.next-version", "pki.key.rsa-refused"],
+            |tree| {
+                let mut params = forge::leaf("another-ca", None, None);
+                params.not_after = forge::days(3000);
+                let key = forge::der(include_str!("../keys/rsa-512.pub"));
+                add(tree, "front-proxy-ca", &forge::edit(&Authority::new(&params).0.pem, |members| members[6] = key));
+            },
+        )
+        .by(|profile| profile.kubernetes = KubernetesVersion(32)),
         row("a signature by an algorithm that nobody knows", &["pki.chain.refused"], |tree| {
             let path = format!("{PKI}/front-proxy-client.crt");
             tree.write(&path, forge::with_algorithm(&tree.read(&path), &[6, 3, 0x2a, 3, 4]));
