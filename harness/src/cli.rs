@@ -216,7 +216,7 @@ const NO_HOST: [(&str, clap::builder::ArgPredicate, Option<&str>); 2] = [
 ];
 
 /// What can be asked without a node, for the PKI suite.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct RemoteOptions {
     /// The cluster whose API is asked, by a kubeconfig; its own node is not judged unless --host names it
     #[arg(long, value_name = "FILE")]

@@ -37,6 +37,11 @@ pub(crate) fn arguments(given: Vec<OsString>, env: impl Fn(&str) -> Option<Strin
     Ok(arguments)
 }
 
+/// Is a path mounted into our container? CONFIG_DIR and KUBELET_CONFIG may be here instead of on the node.
+pub(crate) fn has(path: &str) -> bool {
+    std::env::var_os("SEAWORTHY_ROOTFS").is_some() && Path::new(path).exists()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,15 +6,16 @@ mod graph;
 mod plan;
 mod table;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use seaworthy_checks::pki::Facts;
-use seaworthy_suites::Source;
 
 use crate::answer;
-use crate::cli::LayoutOptions;
+use crate::cli::{LayoutOptions, RemoteOptions};
 use crate::fault::Fault;
+use crate::sources;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PkiCommand {
@@ -61,9 +62,13 @@ pub(crate) struct ExpiryOptions {
 pub(crate) struct ExportOptions {
     #[command(flatten)]
     place: Place,
-    /// The address to listen at; /metrics is what is served
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9793")]
-    listen: std::net::SocketAddr,
+    /// The IP address and port to listen at; /metrics is what is served
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9793", value_parser = listen)]
+    listen: SocketAddr,
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an IP address and a port are wanted, as in 127.0.0.1:9793 or [::]:9793".to_owned())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -93,13 +98,11 @@ pub(crate) struct PlanOptions {
 }
 
 impl Place {
-    fn source(&self) -> Result<Source, Fault> {
-        Source::open(&self.host, &self.layout.layout()).map_err(|error| Fault::usage(error.to_string()))
-    }
-
-    /// Looks, once.
+    /// Opens it and looks, once.
     fn look(&self) -> Result<Facts, Fault> {
-        let facts = self.source()?.pki();
+        let hosts = std::slice::from_ref(&self.host);
+        let sources = sources::open(hosts, self.layout.layout(), &RemoteOptions::default())?;
+        let facts = sources[0].pki();
         if facts.expiries().is_empty() {
             let fault = Fault::usage(format!("{} has no PKI that can be read", self.host.display()));
             return Err(fault.hint("run as root, or name another place with --host or --pki-dir"));
@@ -130,7 +133,7 @@ pub(crate) fn run(command: &PkiCommand) -> Result<i32, Fault> {
                 ExpiryOutput::Prometheus => expiry::prometheus(&facts, now),
             }
         }
-        PkiCommand::Export(options) => return export::serve(&options.place.source()?, options.listen),
+        PkiCommand::Export(options) => return export::serve(&options.place, options.listen),
         PkiCommand::Graph(options) => {
             let graph = options.place.look()?.graph();
             match options.output {

@@ -6,6 +6,7 @@ use seaworthy_checks::host::Layout;
 use seaworthy_suites::{Kubeconfig, Source};
 
 use crate::cli::RemoteOptions;
+use crate::container;
 use crate::fault::Fault;
 
 /// Opens everything that is named. A cluster and servers are asked beside each node, if nodes are named, else alone.
@@ -24,5 +25,22 @@ pub(crate) fn open(hosts: &[PathBuf], mut layout: Layout, remote: &RemoteOptions
             None => Ok(source),
         }
     };
-    hosts.iter().map(|path| open(path).map_err(usage)).collect()
+    let sources = hosts.iter().map(|path| open(path).map_err(usage)).collect::<Result<Vec<_>, _>>()?;
+    find(&sources, hosts, &layout)?;
+    Ok(sources)
+}
+
+/// What the user says lies elsewhere must lie there, on one of the nodes: otherwise the defaults would be judged unnoticed.
+fn find(sources: &[Source], hosts: &[PathBuf], layout: &Layout) -> Result<(), Fault> {
+    let named =
+        [("--kubelet-config", &layout.kubelet_config), ("--config-dir", &layout.manifests), ("--pki-dir", &layout.pki)];
+    for (option, path) in named.iter().filter_map(|(option, path)| Some((option, path.as_ref()?))) {
+        let absent = sources.iter().all(|source| source.host().stat(path).is_absent());
+        if absent && !container::has(path) {
+            let places: Vec<_> = hosts.iter().map(|host| host.display().to_string()).collect();
+            let fault = Fault::usage(format!("{option} {path}: there is no such path in {}", places.join(", ")));
+            return Err(fault.hint("it is the path on the node, which begins where --host says"));
+        }
+    }
+    Ok(())
 }

@@ -77,6 +77,22 @@ fn bad_input_is_named() {
     refuses(&["report", file], &[file, "line 1"]);
     refuses(&["report", "/nonexistent"], &["/nonexistent"]);
     refuses(&["run", "--waivers", "/nonexistent"], &["/nonexistent"]);
+    refuses(&["run", "--host", file], &["`seaworthy record`", ".crt", "kubeconfig", "Talos"]);
+    for command in [&["run", "--suite", "pki"][..], &["record", "--passive"], &["pki", "expiry"], &["pki", "export"]] {
+        for option in ["--pki-dir", "--config-dir", "--kubelet-config"] {
+            refuses(&[command, &[option, "/nonexistent"]].concat(), &[option, "/nonexistent"]);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("apiserver.crt"), "").unwrap();
+    let folder = folder.path().to_str().unwrap();
+    refuses(&["pki", "expiry", "--host", folder, "--pki-dir", "/nonexistent"], &["--pki-dir", "/nonexistent", folder]);
+    for command in ["expiry", "export"] {
+        refuses(&["pki", command, "--host", folder], &[folder, "no PKI"]);
+    }
+    for listen in ["localhost:9793", "127.0.0.1", "9793"] {
+        refuses(&["pki", "export", "--listen", listen], &["--listen", listen, "127.0.0.1:9793"]);
+    }
 }
 
 #[test]

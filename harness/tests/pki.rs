@@ -477,6 +477,27 @@ fn metrics_are_served_and_follow_the_files() {
     std::fs::remove_file(node.path().join("etc/kubernetes/pki/apiserver.crt")).unwrap();
     assert!(!apiserver(&scrape(&address, "/metrics")), "a certificate that is gone is still there");
     assert!(scrape(&address, "/else").starts_with("HTTP/1.1 404"));
+    assert!(scrape(&address, "/metrics?x=1").starts_with("HTTP/1.1 200"));
+    // A client that is slow, and stays so, is in nobody's way, and is not waited for.
+    let mut slow = TcpStream::connect(&address).unwrap();
+    slow.set_read_timeout(Some(std::time::Duration::from_millis(100))).unwrap();
+    let waits = |stream: &mut TcpStream| match stream.write(b"G").and_then(|_| stream.read(&mut [0])) {
+        Err(error) => matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
+        Ok(read) => read > 0,
+    };
+    assert!(waits(&mut slow));
+    assert!(scrape(&address, "/healthz").starts_with("HTTP/1.1 200"));
+    assert!(waits(&mut slow), "the other one had to wait for the slow one");
+    assert!((0..1000).any(|_| !waits(&mut slow)), "a byte now and then keeps a client for ever");
+    // The folder is replaced by another one of the same name, and is gone for a while in between.
+    let aside = node.path().with_extension("aside");
+    std::fs::rename(node.path(), &aside).unwrap();
+    let gone = scrape(&address, "/metrics");
+    assert!(gone.starts_with("HTTP/1.1 503") && gone.contains(node.path().to_str().unwrap()), "{gone}");
+    let another = self::node();
+    std::fs::rename(another.path(), node.path()).unwrap();
+    assert!(apiserver(&scrape(&address, "/metrics")), "the folder that was there before is looked at");
+    std::fs::remove_dir_all(aside).unwrap();
     let pid = nix::unistd::Pid::from_raw(i32::try_from(server.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(server.wait().unwrap().success());

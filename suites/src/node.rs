@@ -44,7 +44,15 @@ pub enum NodeError {
         /// What the file system said.
         source: std::io::Error,
     },
-    /// A file is no recording.
+    /// A file is nothing that can be put on trial.
+    #[error(
+        "{path} is no recording, and no file of a PKI: `seaworthy record` writes recordings; certificates and keys end in .crt, .cer, .pem, .der, .key or .pub, kubeconfigs in .conf or .kubeconfig or are called config or kubeconfig, and files of Talos are YAML or talosconfig"
+    )]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A recording cannot be read.
     #[error("{path} is no recording of a node: {source}")]
     Recording {
         /// The file.
@@ -127,6 +135,9 @@ impl Source {
             let bare = Layout { pki: Some(place.clone()), bare: true, ..Layout::default() };
             return Ok(Self::Live { name: place, host: LiveHost::open(Path::new("/"))?.with_layout(bare) });
         }
+        if !zstd {
+            return Err(NodeError::Unknown { path: path.to_owned() });
+        }
         file.rewind().map_err(open)?;
         let recording = read_recording(std::io::BufReader::new(file));
         let (meta, transcript) = recording.map_err(|source| NodeError::Recording { path: path.to_owned(), source })?;
@@ -171,25 +182,29 @@ impl Source {
         !matches!(self, Self::Recorded { .. })
     }
 
+    /// Whom to ask.
+    #[must_use]
+    pub fn host(&self) -> &dyn Host {
+        match self {
+            Self::Recorded { transcript, .. } => transcript,
+            Self::Live { host, .. } => host,
+            Self::Remote { host, .. } => host,
+        }
+    }
+
     /// What the PKI is, asked now. Nothing of it is kept, and so nothing need be redacted: [`pki::Facts`] hold no secret.
     #[must_use]
     pub fn pki(&self) -> pki::Facts {
-        match self {
-            Self::Recorded { transcript, .. } => pki::Facts::read(transcript),
-            Self::Live { host, .. } => pki::Facts::read(host),
-            Self::Remote { host, .. } => pki::Facts::read(host),
-        }
+        pki::Facts::read(self.host())
     }
 
     /// Asks the node everything that these suites need; `passive` leaves out all that does more than look.
     #[must_use]
     pub fn gather(&self, passive: bool, suites: &[&str]) -> Node {
-        let (name, host): (_, &dyn Host) = match self {
-            Self::Recorded { meta, transcript } => return Node::of(meta.clone(), transcript.clone()),
-            Self::Live { name, host } => (name, host),
-            Self::Remote { name, host } => (name, host),
-        };
-        let recorder = Recorder::new(host, passive);
+        if let Self::Recorded { meta, transcript } = self {
+            return Node::of(meta.clone(), transcript.clone());
+        }
+        let recorder = Recorder::new(self.host(), passive);
         if suites.contains(&"node") {
             drop(Facts::read(&recorder));
         }
@@ -200,7 +215,7 @@ impl Source {
         recorder.ask(&Query::System).ok();
         recorder.ask(&Query::Read { path: "/etc/os-release".to_owned() }).ok();
         let meta = Meta {
-            hostname: name.clone(),
+            hostname: self.name().to_owned(),
             recorded: jiff::Timestamp::now(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             constructed: None,
