@@ -92,6 +92,16 @@ fn an_etcd_that_is_told_by_a_file_audits_clean() {
 }
 
 #[test]
+fn a_scheduler_that_is_told_by_a_file_audits_clean() {
+    let tree = Tree::new(Base::Ecdsa).unwrap();
+    mutations::discovery::scheduler(&tree, "/etc/kubernetes/scheduler.conf");
+    let audit = audit_tree(&tree);
+    assert!(audit.breached.is_empty() && audit.undetermined.is_empty(), "{audit:#?}");
+    tree.remove("etc/kubernetes/scheduler-config.yaml");
+    assert!(audit_tree(&tree).undetermined["pki.file.readable"].contains("/etc/kubernetes/scheduler-config.yaml"));
+}
+
+#[test]
 fn each_defect_is_found_by_its_name_and_by_no_other() {
     let rows = mutations::all();
     assert!(rows.len() >= 80, "{} mutations", rows.len());

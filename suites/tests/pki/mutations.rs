@@ -3,6 +3,7 @@
 mod certificates;
 mod chains;
 mod cluster;
+pub(crate) mod discovery;
 pub(crate) mod files;
 mod kubeconfigs;
 
@@ -47,7 +48,7 @@ impl Row {
 
 /// Every defect.
 pub(crate) fn all() -> Vec<Row> {
-    [files::rows(), certificates::rows(), chains::rows(), kubeconfigs::rows(), cluster::rows()]
+    [files::rows(), discovery::rows(), certificates::rows(), chains::rows(), kubeconfigs::rows(), cluster::rows()]
         .into_iter()
         .flatten()
         .collect()

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::pki::discover::{Component, Role};
+use crate::pki::discover::{Component, Role, SIGNERS, SIGNING};
 use crate::pki::facts::{Bundle, Credential};
 use crate::pki::settings::{self, Place};
 use crate::pki::x509::path::Signature;
@@ -124,19 +124,19 @@ fn authorities() -> Vec<Check> {
         .severity(Severity::Critical)
         .label("role")
         .alias("PKI-R23")
-        .page("Nodes that join get certificates that nobody accepts, and those that renew theirs fall off.", "Compares the CA of --cluster-signing-cert-file with those of --client-ca-file.")
+        .page("Nodes that join get certificates that nobody accepts, and those that renew theirs fall off.", "Looks whether a CA in --client-ca-file is, or has signed, that of --cluster-signing-cert-file, or those of the signers kubelet-client and kube-apiserver-client.")
         .basis("PKI certificates and requirements: certificate paths", CERTIFICATES)
         .remedy(Remedy::new("Name the same CA, or add it to --client-ca-file.")),
         claim("pki.ca.signing-single", "the controller manager signs with one certificate, not a chain", Of::Certificates, "signing CAs", |view, tally| {
-            for signing in view.facts.bundles.iter().filter(|bundle| bundle.role == Role::SigningCa) {
-                // A cluster CA that is a chain is read by others as a bundle; kube-controller-manager takes the first.
-                let Some(flag) = view.facts.discovery.command(Component::ControllerManager) else { continue };
-                if flag.paths("cluster-signing-cert-file").contains(&signing.file) {
-                    tally.look();
-                    if signing.certificates.len() > 1 {
-                        let message = format!("{} holds {} certificates, and --cluster-signing-cert-file takes one", signing.file, signing.certificates.len());
-                        tally.breach(on(signing, message).found(signing.certificates.len().to_string()).wanted("1"));
-                    }
+            // A cluster CA that is a chain is read by others as a bundle; kube-controller-manager takes the first.
+            let Some(line) = view.facts.discovery.command(Component::ControllerManager) else { return };
+            let flags = || SIGNERS.iter().map(|[certificate, _]| *certificate).chain([SIGNING[0]]);
+            for signing in view.facts.bundles.iter().filter(|bundle| matches!(bundle.role, Role::SigningCa | Role::OtherSigningCa)) {
+                let Some(flag) = flags().find(|flag| line.paths(flag).contains(&signing.file)) else { continue };
+                tally.look();
+                if signing.certificates.len() > 1 {
+                    let message = format!("{} holds {} certificates, and --{flag} takes one", signing.file, signing.certificates.len());
+                    tally.breach(on(signing, message).found(signing.certificates.len().to_string()).wanted("1"));
                 }
             }
         })
@@ -144,7 +144,7 @@ fn authorities() -> Vec<Check> {
         .label("role")
         .alias("PKI-C13")
         .alias("client-ca.nochain.crt")
-        .page("The signer takes the first certificate of the file, so that nodes get leaves without the chain to a root that they know. k3s keeps a file without the chain for this flag.", "Counts the certificates in --cluster-signing-cert-file.")
+        .page("The signer takes the first certificate of the file, so that nodes get leaves without the chain to a root that they know. k3s keeps a file without the chain for this flag.", "Counts the certificates in --cluster-signing-cert-file, and in those of single signers.")
         .basis("kube-controller-manager: --cluster-signing-cert-file", "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-controller-manager/")
         .remedy(Remedy::new("Put the issuing CA's certificate alone into a file of its own, and name that.")),
     ]
@@ -260,6 +260,29 @@ fn sans() -> Vec<Check> {
         .page("Members verify each other by this address: without it one cannot join.", "Takes it from --initial-advertise-peer-urls.")
         .basis(SANS, CERTIFICATES)
         .remedy(renew("etcd/peer")),
+        claim("pki.san.node", "the certificates of the API server and of etcd name their node", Of::Certificates, "certificates that kubeadm has served", |view, tally| {
+            if !view.facts.discovery.is_kubeadm() {
+                return;
+            }
+            let node = || view.facts.settings.node.as_deref().map(|name| (Place::read(name), "which is the node's name"));
+            for one in serving(view.facts).into_iter().filter(|one| has_names(one)) {
+                lacking(one, node(), tally);
+            }
+            for one in view.facts.of_role(Role::EtcdServer).chain(view.facts.of_role(Role::EtcdPeer)).filter(|one| has_names(one)) {
+                // Whether the server's names the loopback address is a claim of its own.
+                let local = ["localhost", "127.0.0.1"].into_iter().filter(|name| one.role == Role::EtcdPeer || *name == "localhost");
+                let local = local.map(|name| (Place::read(name), "by which programs of the node dial it"));
+                lacking(one, node().into_iter().chain(local), tally);
+            }
+        })
+        .severity(Severity::Low)
+        .label("san")
+        .alias("PKI-R02")
+        .alias("PKI-R09")
+        .alias("PKI-R10")
+        .page("The documentation lists the host's name and, for etcd, localhost and 127.0.0.1. Nothing of Kubernetes dials them; scripts, backups and people do, and are refused.", "Looks, where the PKI is kubeadm's, for the node's name (--hostname-override, or the host name) among the SANs of the API server and of etcd, and for localhost and 127.0.0.1 among those of etcd.")
+        .basis(SANS, CERTIFICATES)
+        .remedy(renew("apiserver")),
         claim("pki.san.kubelet", "the kubelet's serving certificate names its node", Of::Certificates, "kubelets", |view, tally| {
             let Some(node) = view.facts.settings.node.as_deref() else { return };
             for one in view.facts.of_role(Role::KubeletServing).filter(|one| has_names(one)) {

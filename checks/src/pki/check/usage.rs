@@ -83,7 +83,7 @@ const ACCOUNTS: &str = "PKI certificates and requirements: certificates for user
 
 fn purposes() -> Vec<Check> {
     vec![
-        of("pki.usage.server", "what is served may be used for serving", &[Role::ApiserverServing, Role::KubeletServing, Role::ControllerManagerServing, Role::SchedulerServing], |one, _| {
+        of("pki.usage.server", "what is served may be used for serving", &[Role::ApiserverServing, Role::NamedServing, Role::KubeletServing, Role::ControllerManagerServing, Role::SchedulerServing], |one, _| {
             (!may(one.leaf(), known::SERVER_AUTH)).then(|| breach(one, format!("{} lacks serverAuth", one.role)).wanted("serverAuth"))
         })
         .severity(Severity::Critical)
@@ -143,7 +143,7 @@ fn purposes() -> Vec<Check> {
         .page("Go does not look at it; every other TLS 1.3 stack signs the handshake with the key and asks whether it may.", "Looks at the key usage of every certificate that is shown.")
         .basis("PKI certificates and requirements: kinds", CERTIFICATES)
         .remedy(renew("apiserver")),
-        of("pki.usage.encipherment", "RSA certificates that are served may be used for key encipherment", &[Role::ApiserverServing, Role::EtcdServer, Role::EtcdPeer, Role::KubeletServing], |one, _| {
+        of("pki.usage.encipherment", "RSA certificates that are served may be used for key encipherment", &[Role::ApiserverServing, Role::NamedServing, Role::EtcdServer, Role::EtcdPeer, Role::KubeletServing], |one, _| {
             let usage = one.leaf().extensions.key_usage?;
             let rsa = matches!(one.leaf().public_key.kind, KeyKind::Rsa(_));
             (rsa && !usage.has(KeyUsage::KEY_ENCIPHERMENT)).then(|| breach(one, format!("{} lacks the key usage keyEncipherment", one.role)).wanted("keyEncipherment"))
@@ -167,6 +167,13 @@ fn purposes() -> Vec<Check> {
         .basis("Certificate management with kubeadm: kubelet serving certificates", KUBEADM)
         .remedy(Remedy::new("Have the kubelet ask the cluster for one, and approve the requests.").persist("/var/lib/kubelet/config.yaml", "serverTLSBootstrap: true\n")),
     ]
+}
+
+const ADMINISTRATORS: &str = "kubeadm:cluster-admins or system:masters";
+
+/// May one of these groups do everything, by the bindings that every kubeadm makes?
+fn administers(groups: &[&str]) -> bool {
+    groups.iter().any(|group| matches!(*group, "kubeadm:cluster-admins" | "system:masters"))
 }
 
 fn identities() -> Vec<Check> {
@@ -216,8 +223,7 @@ fn identities() -> Vec<Check> {
         .remedy(conf("kubelet")),
         of("pki.user.admin", "administrators are of a group that may do everything", &[Role::AdminClient, Role::SuperAdminClient], |one, _| {
             let groups = organizations(one.leaf());
-            let known = groups.iter().any(|group| matches!(*group, "kubeadm:cluster-admins" | "system:masters"));
-            (!known).then(|| breach(one, format!("{} is of the groups {groups:?}", one.role)).found(groups.join(", ")).wanted("kubeadm:cluster-admins or system:masters"))
+            (!administers(&groups)).then(|| breach(one, format!("{} is of the groups {groups:?}", one.role)).found(groups.join(", ")).wanted(ADMINISTRATORS))
         })
         .label("user")
         .alias("PKI-R18")
@@ -241,6 +247,23 @@ fn identities() -> Vec<Check> {
         .page("system:masters goes past RBAC, and no certificate can be revoked: whoever has one keeps it until it expires. kubeadm renews the old group with the certificate for ever.", "Looks for the group in every client certificate of the cluster's CA. On etcd's it means nothing.")
         .basis("Certificate management with kubeadm", KUBEADM)
         .remedy(conf("admin")),
+        of("pki.user.apiserver-kubelet", "the API server is a user that may ask kubelets", &[Role::ApiserverKubeletClient], |one, view| {
+            const USER: &str = "kube-apiserver-kubelet-client";
+            let (name, groups) = (one.leaf().subject.common_name().unwrap_or_default(), organizations(one.leaf()));
+            // kubeadm gave a group until 1.33; since then it leaves that out and binds the user itself.
+            let may = name == USER || administers(&groups) || !view.facts.discovery.is_kubeadm();
+            (!may).then(|| {
+                breach(one, format!("{} is of the user {name} and the groups {groups:?}", one.role)).found(name).wanted(format!("{USER}, or a group of {ADMINISTRATORS}"))
+            })
+        })
+        .severity(Severity::Medium)
+        .label("user")
+        .alias("PKI-R04")
+        .alias("Forbidden (user=kube-apiserver-kubelet-client, verb=get, resource=nodes, subresource=proxy)")
+        .page("kubelets ask the API server itself whether whoever dials them may. Without rights kubectl logs, exec and port-forward are forbidden.", "Looks, where the PKI is kubeadm's, at the user and the groups of the certificate that the API server shows to kubelets: a group that kubeadm gave until 1.33, or the user that it binds to system:kubelet-api-admin since. If you have bound another user to that role, waive it.")
+        .basis(GUIDE, CERTIFICATES)
+        .basis("kubelet authentication/authorization", "https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz/")
+        .remedy(renew("apiserver-kubelet-client")),
         of("pki.user.front-proxy", "the front-proxy client is one that --requestheader-allowed-names lists", &[Role::FrontProxyClient], |one, view| {
             let line = view.facts.discovery.command(crate::pki::discover::Component::Apiserver)?;
             let names: Vec<_> = line.get("requestheader-allowed-names")?.split(',').collect();

@@ -58,7 +58,7 @@ impl CommandLine {
     }
 
     /// A path of the component's container, as it is on the node.
-    fn on_the_node(&self, path: &str) -> String {
+    pub(super) fn on_the_node(&self, path: &str) -> String {
         let inside = |mount: &str| path == mount || path.strip_prefix(mount).is_some_and(|rest| rest.starts_with('/'));
         match self.mounts.iter().find(|(mount, _)| inside(mount)) {
             Some((mount, host)) => format!("{}{}", host.trim_end_matches('/'), &path[mount.len()..]),
@@ -126,6 +126,8 @@ pub(super) fn command_lines(host: &dyn Host) -> (Vec<CommandLine>, Vec<String>) 
     for line in found.iter_mut().filter(|line| line.component == Component::Etcd) {
         etcd_config(host, line, &mut unread);
     }
+    let clients = found.iter_mut().filter_map(|line| client_config(host, line, &mut unread)).collect::<Vec<_>>();
+    found.extend(clients);
     // The kubelet's flags and configuration are one.
     if let Some(kubelet) = &mut kubelet {
         found.retain(|line| line.component != Component::Kubelet || line.place.starts_with(ARGUMENTS[0].0));
@@ -214,6 +216,9 @@ const ETCD_MEMBERS: &[(&str, &str)] = &[
     ("initial-advertise-peer-urls", "initial-advertise-peer-urls"),
 ];
 
+/// Members of the configurations of kube-scheduler and kube-proxy, and the flags that they stand for.
+const CLIENT_MEMBERS: &[(&str, &str)] = &[("clientConnection.kubeconfig", "kubeconfig")];
+
 /// Members of a configuration as the flags that they stand for.
 fn members(config: &Value, table: &[(&str, &str)]) -> Vec<(String, String)> {
     let text = |value: &Value| match value {
@@ -230,12 +235,31 @@ fn members(config: &Value, table: &[(&str, &str)]) -> Vec<(String, String)> {
 
 /// Where etcd is told a configuration file: with one it reads no other flag and no variable.
 fn etcd_config(host: &dyn Host, line: &mut CommandLine, unread: &mut Vec<String>) {
-    let Some(path) = line.paths("config-file").pop() else { return };
+    let Some((path, config)) = config(host, line, "config-file", unread) else { return };
+    (line.flags, line.place) = (members(&config, ETCD_MEMBERS), path);
+}
+
+/// What a file tells kube-scheduler or kube-proxy of its client: with one they read that of no flag.
+fn client_config(host: &dyn Host, line: &mut CommandLine, unread: &mut Vec<String>) -> Option<CommandLine> {
+    if !matches!(line.component, Component::Scheduler | Component::Proxy) {
+        return None;
+    }
+    let (place, config) = config(host, line, "config", unread)?;
+    line.flags.retain(|(flag, _)| CLIENT_MEMBERS.iter().all(|(_, stands_for)| flag != stands_for));
+    Some(CommandLine { flags: members(&config, CLIENT_MEMBERS), place, ..line.clone() })
+}
+
+/// The configuration file that a flag names, and what is in it.
+fn config(host: &dyn Host, line: &CommandLine, flag: &str, unread: &mut Vec<String>) -> Option<(String, Value)> {
+    let path = line.paths(flag).pop()?;
     match host.text(&path).parse(|text| serde_saphyr::from_str::<Value>(&text)) {
-        Fact::Known(config) => (line.flags, line.place) = (members(&config, ETCD_MEMBERS), path),
-        Fact::Absent(_) | Fact::NotGathered(_) => unread.push(format!("{path}, which etcd is told, is not there")),
+        Fact::Known(config) => return Some((path, config)),
+        Fact::Absent(_) | Fact::NotGathered(_) => {
+            unread.push(format!("{path}, which {} is told, is not there", line.component));
+        }
         Fact::Unreadable(why) | Fact::Malformed(why) => unread.push(why),
     }
+    None
 }
 
 /// Static pods of a folder.

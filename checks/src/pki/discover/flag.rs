@@ -1,5 +1,6 @@
 //! Which flag of which component names a file of which role.
 
+use super::command::CommandLine;
 use super::role::{Component, Role};
 
 use Component::{Apiserver, ControllerManager, Etcd, Kubelet, Proxy, Scheduler};
@@ -14,11 +15,39 @@ pub(super) struct FlagRow {
     pub(super) key: Option<&'static str>,
 }
 
+impl FlagRow {
+    /// The files that a command line names by it, each with its key's.
+    pub(super) fn files(&self, line: &CommandLine) -> Vec<(String, Option<String>)> {
+        if self.file == SNI {
+            return line.all(SNI).map(|value| sni(line, value)).collect();
+        }
+        let key = self.key.and_then(|key| line.paths(key).pop());
+        let mut files = line.paths(self.file);
+        // Of a flag that may be given once the last counts; that of keys may be given often.
+        if self.role != Role::ServiceAccountPublicKeys {
+            files.drain(..files.len().saturating_sub(1));
+        }
+        files.into_iter().map(|file| (file, key.clone())).collect()
+    }
+}
+
+/// `certificate,key`, behind a colon the names that it is for: the certificate's own where there are none.
+fn sni(line: &CommandLine, value: &str) -> (String, Option<String>) {
+    let files = value.split_once(':').map_or(value, |(files, _)| files);
+    let path = |file: &str| line.on_the_node(file.trim());
+    match files.split_once(',') {
+        Some((certificate, key)) => (path(certificate), Some(path(key))),
+        None => (path(files), None),
+    }
+}
+
 const fn row(component: Component, role: Role, file: &'static str, key: Option<&'static str>) -> FlagRow {
     FlagRow { component, role, file, key }
 }
 
 const TLS: (&str, Option<&str>) = ("tls-cert-file", Some("tls-private-key-file"));
+/// May be given often, and names a certificate and its key at once.
+const SNI: &str = "tls-sni-cert-key";
 const CLIENT_CA: &str = "client-ca-file";
 const REQUESTHEADER: &str = "requestheader-client-ca-file";
 
@@ -39,6 +68,7 @@ pub(super) const FLAGS: &[FlagRow] = &[
     row(Apiserver, Role::KubeletServingCa, "kubelet-certificate-authority", None),
     row(Apiserver, Role::EtcdServerCa, "etcd-cafile", None),
     row(Apiserver, Role::ApiserverServing, TLS.0, TLS.1),
+    row(Apiserver, Role::NamedServing, SNI, None),
     row(Apiserver, Role::ApiserverKubeletClient, "kubelet-client-certificate", Some("kubelet-client-key")),
     row(Apiserver, Role::ApiserverEtcdClient, "etcd-certfile", Some("etcd-keyfile")),
     row(Apiserver, Role::FrontProxyClient, "proxy-client-cert-file", Some("proxy-client-key-file")),
@@ -48,11 +78,17 @@ pub(super) const FLAGS: &[FlagRow] = &[
     row(ControllerManager, Role::FrontProxyCa, REQUESTHEADER, None),
     row(ControllerManager, Role::RootCa, "root-ca-file", None),
     row(ControllerManager, Role::SigningCa, SIGNING[0], Some(SIGNING[1])),
+    row(ControllerManager, Role::SigningCa, SIGNERS[0][0], Some(SIGNERS[0][1])),
+    row(ControllerManager, Role::SigningCa, SIGNERS[1][0], Some(SIGNERS[1][1])),
+    row(ControllerManager, Role::OtherSigningCa, SIGNERS[2][0], Some(SIGNERS[2][1])),
+    row(ControllerManager, Role::OtherSigningCa, SIGNERS[3][0], Some(SIGNERS[3][1])),
     row(ControllerManager, Role::ServiceAccountKey, "service-account-private-key-file", None),
     row(ControllerManager, Role::ControllerManagerServing, TLS.0, TLS.1),
+    row(ControllerManager, Role::NamedServing, SNI, None),
     row(Scheduler, Role::ClientCa, CLIENT_CA, None),
     row(Scheduler, Role::FrontProxyCa, REQUESTHEADER, None),
     row(Scheduler, Role::SchedulerServing, TLS.0, TLS.1),
+    row(Scheduler, Role::NamedServing, SNI, None),
     row(Etcd, Role::EtcdClientCa, "trusted-ca-file", None),
     row(Etcd, Role::EtcdPeerCa, "peer-trusted-ca-file", None),
     row(Etcd, Role::EtcdServer, "cert-file", Some("key-file")),

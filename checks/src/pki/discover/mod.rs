@@ -169,32 +169,21 @@ impl Discovery {
         for line in commands.iter() {
             let from = |flag| From::Flag { flag, place: line.place.clone() };
             for row in flag::FLAGS.iter().filter(|row| row.component == line.component) {
-                let keys = row.key.map(|key| line.paths(key)).unwrap_or_default();
-                let files = line.paths(row.file);
-                // Of a flag that may be given once the last counts; that of keys may be given often.
-                let files = if row.role == Role::ServiceAccountPublicKeys { &files[..] } else { last(&files) };
-                for file in files {
-                    uses.push(Use {
-                        role: row.role,
-                        holder: line.component,
-                        file: file.clone(),
-                        key: keys.last().cloned(),
-                        from: from(row.file),
-                        required: true,
-                    });
+                for (file, key) in row.files(line) {
+                    let (role, holder) = (row.role, line.component);
+                    // One CA may sign for several signers.
+                    let same = |one: &Use| (one.role, one.holder, &one.file, &one.key) == (role, holder, &file, &key);
+                    if !uses.iter().any(same) {
+                        uses.push(Use { role, holder, file, key, from: from(row.file), required: true });
+                    }
                 }
             }
             for (component, flag, role) in flag::KUBECONFIGS.iter().filter(|(of, ..)| *of == line.component) {
-                for file in last(&line.paths(flag)) {
-                    if !kubeconfigs.iter().any(|one| one.file == *file) {
-                        kubeconfigs.push(KubeconfigUse {
-                            file: file.clone(),
-                            holder: *component,
-                            role: *role,
-                            from: from(flag),
-                            required: true,
-                        });
-                    }
+                if let Some(file) = line.paths(flag).pop()
+                    && !kubeconfigs.iter().any(|one| one.file == file)
+                {
+                    let (holder, role, from) = (*component, *role, from(flag));
+                    kubeconfigs.push(KubeconfigUse { file, holder, role, from, required: true });
                 }
             }
         }
@@ -354,10 +343,6 @@ fn conf_role(file: &str) -> Option<Role> {
         "scheduler.conf" => Role::SchedulerClient,
         _ => return None,
     })
-}
-
-fn last(files: &[String]) -> &[String] {
-    files.get(files.len().saturating_sub(1)..).unwrap_or_default()
 }
 
 /// A name of a layout as a path: below the base unless it is absolute.

@@ -78,10 +78,14 @@ pub enum Role {
     RootCa,
     /// The CA that signs certificates of nodes and users: `--cluster-signing-cert-file`.
     SigningCa,
+    /// A CA that signs for a signer of others than API clients: `--cluster-signing-kubelet-serving-cert-file`.
+    OtherSigningCa,
     /// The CAs whose clients the kubelet authenticates: `clientCAFile`.
     KubeletClientCa,
     /// What the API server serves.
     ApiserverServing,
+    /// What a component serves to those that dial it by certain names: `--tls-sni-cert-key`.
+    NamedServing,
     /// What the API server shows to kubelets.
     ApiserverKubeletClient,
     /// What the API server shows to etcd.
@@ -156,15 +160,30 @@ impl Role {
             | Self::EtcdPeerCa
             | Self::RootCa
             | Self::SigningCa
+            | Self::OtherSigningCa
             | Self::KubeletClientCa
             | Self::TalosCa
             | Self::GivenCa => Kind::Bundle,
-            Self::ApiserverServing | Self::KubeletServing | Self::ControllerManagerServing | Self::SchedulerServing => {
-                Kind::Server
-            }
+            Self::ApiserverServing
+            | Self::NamedServing
+            | Self::KubeletServing
+            | Self::ControllerManagerServing
+            | Self::SchedulerServing => Kind::Server,
             Self::EtcdServer | Self::EtcdPeer => Kind::Both,
             Self::ServiceAccountKey | Self::ServiceAccountPublicKeys => Kind::Key,
-            _ => Kind::Client,
+            Self::ApiserverKubeletClient
+            | Self::ApiserverEtcdClient
+            | Self::FrontProxyClient
+            | Self::EtcdClient
+            | Self::KubeletClient
+            | Self::ControllerManagerClient
+            | Self::SchedulerClient
+            | Self::ProxyClient
+            | Self::AdminClient
+            | Self::SuperAdminClient
+            | Self::OtherClient
+            | Self::Given
+            | Self::TalosClient => Kind::Client,
         }
     }
 
@@ -177,12 +196,14 @@ impl Role {
             | Self::KubeletServingCa
             | Self::EtcdServerCa
             | Self::ApiserverServing
+            | Self::NamedServing
             | Self::ApiserverKubeletClient
             | Self::ApiserverEtcdClient
             | Self::FrontProxyClient
             | Self::ServiceAccountPublicKeys => Component::Apiserver,
             Self::RootCa
             | Self::SigningCa
+            | Self::OtherSigningCa
             | Self::ControllerManagerServing
             | Self::ControllerManagerClient
             | Self::ServiceAccountKey => Component::ControllerManager,
@@ -204,7 +225,7 @@ impl Role {
 
     /// The bundles by which whoever it is shown to verifies it, the first that is known counts.
     ///
-    /// What a component serves to nobody in particular (controller manager, scheduler) has none.
+    /// What a component serves to nobody in particular (controller manager, scheduler) has none, nor has what is served by name.
     #[must_use]
     pub fn verified_by(self) -> &'static [Self] {
         match self {
@@ -240,8 +261,10 @@ impl Role {
             Self::EtcdPeerCa => "the CA of etcd's peers",
             Self::RootCa => "the CA that pods verify the API server by",
             Self::SigningCa => "the CA that signs for nodes and users",
+            Self::OtherSigningCa => "a CA that signs for others than API clients",
             Self::KubeletClientCa => "the CA of the kubelet's clients",
             Self::ApiserverServing => "the API server's serving certificate",
+            Self::NamedServing => "a certificate that is served for certain names",
             Self::ApiserverKubeletClient => "the API server's certificate for kubelets",
             Self::ApiserverEtcdClient => "the API server's certificate for etcd",
             Self::FrontProxyClient => "the front-proxy client certificate",

@@ -34,7 +34,7 @@ fn usages(base: &'static str, usages: Vec<ExtendedKeyUsagePurpose>) -> impl Fn(&
     move |tree| tree.reissue(base, |params| params.extended_key_usages.clone_from(&usages))
 }
 
-fn without_san(tree: &Tree, base: &str, san: &str) {
+pub(super) fn without_san(tree: &Tree, base: &str, san: &str) {
     tree.reissue(base, |params| {
         let before = params.subject_alt_names.len();
         params.subject_alt_names.retain(|one| match one {
@@ -326,6 +326,20 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         row("the peer's address is missing", &["pki.san.etcd-peer"], |tree| {
             without_san(tree, "etcd/peer", "10.0.0.11")
+        }),
+        row("the API server's certificate lacks the node's name", &["pki.san.node"], |tree| {
+            without_san(tree, "apiserver", "cp1")
+        }),
+        row("etcd's certificate lacks localhost", &["pki.san.node"], |tree| {
+            without_san(tree, "etcd/server", "localhost")
+        }),
+        row("etcd's certificate lacks the node's name", &["pki.san.node"], |tree| {
+            without_san(tree, "etcd/server", "cp1")
+        }),
+        row("etcd's peer certificate has the host's address alone", &["pki.san.node"], |tree| {
+            tree.reissue("etcd/peer", |params| {
+                params.subject_alt_names = vec![SanType::IpAddress([10, 0, 0, 11].into())]
+            });
         }),
         row("the kubelet serves another node's certificate", &["pki.san.kubelet"], |tree| {
             let mut params = forge::leaf("cp9@1790000000", None, Some(seaworthy_provision::pki::Usage::Server));

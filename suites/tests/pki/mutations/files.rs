@@ -9,8 +9,8 @@ use super::{Row, row};
 use crate::forge::{self, Authority};
 use crate::tree::{Base, PKI, Tree};
 
-const APISERVER: &str = "etc/kubernetes/manifests/kube-apiserver.yaml";
-const MANAGER: &str = "etc/kubernetes/manifests/kube-controller-manager.yaml";
+pub(super) const APISERVER: &str = "etc/kubernetes/manifests/kube-apiserver.yaml";
+pub(super) const MANAGER: &str = "etc/kubernetes/manifests/kube-controller-manager.yaml";
 const ETCD: &str = "etc/kubernetes/manifests/etcd.yaml";
 
 fn append(tree: &Tree, path: &str, text: &str) {
@@ -18,7 +18,7 @@ fn append(tree: &Tree, path: &str, text: &str) {
 }
 
 /// Takes a flag out of a manifest.
-fn without(tree: &Tree, manifest: &str, flag: &str) {
+pub(super) fn without(tree: &Tree, manifest: &str, flag: &str) {
     let text = tree.read(manifest);
     let lines: Vec<_> = text.lines().filter(|line| !line.contains(&format!("- --{flag}="))).collect();
     assert!(lines.len() < text.lines().count(), "{manifest} has no --{flag}");
@@ -26,7 +26,7 @@ fn without(tree: &Tree, manifest: &str, flag: &str) {
 }
 
 /// Gives a component of a manifest one flag more.
-fn flag(tree: &Tree, manifest: &str, flag: &str) {
+pub(super) fn flag(tree: &Tree, manifest: &str, flag: &str) {
     let text = tree.read(manifest);
     let program = text.lines().find(|line| line.starts_with("    - ")).unwrap_or_else(|| panic!("{manifest}: {text}"));
     tree.replace(manifest, &format!("{program}\n"), &format!("{program}\n    - --{flag}\n"));

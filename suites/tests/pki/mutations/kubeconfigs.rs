@@ -2,10 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use seaworthy_checks::KubernetesVersion;
 use serde_json::json;
 
 use super::{Row, row};
 use crate::forge::{self, Authority};
+use crate::tree::Tree;
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
@@ -107,16 +109,16 @@ pub(super) fn rows() -> Vec<Row> {
         row("the administrator is beyond RBAC", &["pki.user.masters"], |tree| {
             tree.identity("admin", "kubernetes-admin", Some("system:masters"), |_| {})
         }),
-        row("the administrator is as before 1.29", &[], |tree| {
-            tree.identity("admin", "kubernetes-admin", Some("system:masters"), |_| {})
+        row("the administrators are as before 1.29", &[], |tree| {
+            tree.identity("admin", "kubernetes-admin", Some("system:masters"), |_| {});
+            kubelet_client(tree, "kube-apiserver-kubelet-client", Some("system:masters"));
         })
-        .by(|profile| profile.kubernetes = seaworthy_checks::KubernetesVersion(28)),
+        .by(|profile| profile.kubernetes = KubernetesVersion(28)),
         row("the API server is beyond RBAC for kubelets", &["pki.user.masters"], |tree| {
-            tree.reissue("apiserver-kubelet-client", |params| {
-                params.distinguished_name = rcgen::DistinguishedName::new();
-                params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:masters");
-                params.distinguished_name.push(rcgen::DnType::CommonName, "kube-apiserver-kubelet-client");
-            });
+            kubelet_client(tree, "kube-apiserver-kubelet-client", Some("system:masters"));
+        }),
+        row("the API server is nobody to kubelets", &["pki.user.apiserver-kubelet"], |tree| {
+            kubelet_client(tree, "nobody", None)
         }),
         row("the front proxy's client is not listed", &["pki.user.front-proxy"], |tree| {
             tree.reissue("front-proxy-client", |params| {
@@ -125,4 +127,11 @@ pub(super) fn rows() -> Vec<Row> {
             });
         }),
     ]
+}
+
+/// Gives the API server another certificate for kubelets.
+fn kubelet_client(tree: &Tree, user: &str, group: Option<&str>) {
+    tree.reissue("apiserver-kubelet-client", |params| {
+        params.distinguished_name = forge::leaf(user, group, None).distinguished_name;
+    });
 }
