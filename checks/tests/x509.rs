@@ -139,6 +139,12 @@ fn kinds(document: &Document) -> Vec<&RemarkKind> {
 }
 
 #[test]
+fn remarks_are_in_the_order_of_their_lines() {
+    let document = Document::read(b"-----\n==\n-----END -----\n");
+    assert!(document.remarks.len() > 1 && document.remarks.is_sorted_by_key(|remark| remark.line), "{document:?}");
+}
+
+#[test]
 fn what_is_wrong_with_a_file() {
     let (der, pem, _) = made();
     let pem = pem.replace('\r', "");

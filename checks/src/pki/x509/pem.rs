@@ -118,6 +118,7 @@ impl Document {
             document.pem(bytes);
         }
         document.find_duplicates();
+        document.remarks.sort_by_key(|remark| remark.line);
         document
     }
 
@@ -322,7 +323,6 @@ impl Document {
                 }
             }
         }
-        self.remarks.sort_by_key(|remark| remark.line);
     }
 }
 
