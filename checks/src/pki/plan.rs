@@ -132,5 +132,8 @@ fn renew(holder: Component, all: &[&Credential]) -> Rotation {
     };
     let mut steps: Vec<_> = all.iter().map(step).collect();
     steps.extend(restart(holder));
-    Rotation { title: format!("Renew what {holder} shows before {}", until.strftime("%Y-%m-%d")), until, steps }
+    // Who shows what was given alone is not known.
+    let given = all.iter().all(|one| one.role == Role::Given);
+    let what = if given { "what was given".to_owned() } else { format!("what {holder} shows") };
+    Rotation { title: format!("Renew {what} before {}", until.strftime("%Y-%m-%d")), until, steps }
 }

@@ -238,4 +238,6 @@ fn what_has_no_known_name_is_judged_for_itself() {
     let facts = Source::open(folder.path(), &Layout::default()).unwrap().pki();
     let files: Vec<_> = facts.expiries().iter().map(|one| one.file.rsplit('/').next().unwrap().to_owned()).collect();
     assert_eq!(files, ["shop.pem", "signer.pem", "www.pem"]);
+    let titles: Vec<_> = facts.rotation_plan(jiff::Timestamp::now(), 400).into_iter().map(|one| one.title).collect();
+    assert!(matches!(&titles[..], [only] if only.starts_with("Renew what was given before ")), "{titles:?}");
 }

@@ -215,10 +215,7 @@ fn by_talosctl(bundles: &[&Bundle]) -> Vec<Step> {
         () if has(Role::ClientCa) || has(Role::KubeletClientCa) => Some(command("--talos=false --kubernetes=true")),
         () => None,
     };
-    let mut files: Vec<_> = bundles.iter().map(|bundle| bundle.file.as_str()).collect();
-    files.sort_unstable();
-    files.dedup();
-    let files = files.join(", ");
+    let files = sorted(bundles.iter().map(|bundle| bundle.file.as_str())).join(", ");
     match rotate {
         Some(commands) => vec![
             todo(
