@@ -16,4 +16,4 @@ pub mod profile;
 pub use check::{Basis, Check, Claim, Persist, Remedy, Severity};
 pub use conclusion::{Breach, Conclusion, Evidence, Inconclusive, Location, Verdict};
 pub use fact::Fact;
-pub use profile::{KubernetesVersion, PkiProfile, Profile, Role, Runtime};
+pub use profile::{KubernetesVersion, Lifetimes, PkiProfile, Profile, Role, Runtime};

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::{SignedDuration, Timestamp};
+
 /// A minor release of Kubernetes 1.x.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KubernetesVersion(pub u32);
@@ -135,6 +137,53 @@ impl PkiProfile {
     }
 }
 
+/// How long certificates may live, and how much of that must be left, in days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// A certificate must not end sooner.
+    pub warn: u16,
+    /// A CA must not end sooner: what takes every node is planned for longer.
+    pub ca_warn: u16,
+    /// What only a restart of its component renews must not end sooner.
+    pub restart_warn: u16,
+    /// A certificate must not live longer.
+    pub longest: u16,
+    /// A CA must not live longer.
+    pub ca_longest: u16,
+}
+
+impl Default for Lifetimes {
+    /// What kubeadm makes passes: a year for certificates (13 months, as the CA/Browser Forum had it), ten for CAs.
+    fn default() -> Self {
+        Self { warn: 30, ca_warn: 365, restart_warn: 60, longest: 398, ca_longest: 3_660 }
+    }
+}
+
+impl Lifetimes {
+    /// What lives for less is meant to be short-lived, and renewed when a share of its life is left.
+    const SHORT: SignedDuration = SignedDuration::from_hours(150 * 24);
+
+    /// So many days.
+    #[must_use]
+    pub fn days(days: u16) -> SignedDuration {
+        SignedDuration::from_hours(i64::from(days) * 24)
+    }
+
+    /// How much of a certificate's life must be left, by how long it lives: [`Lifetimes::warn`], and a fifth of what lives for less than 150 days.
+    #[must_use]
+    pub fn spare(&self, lives: SignedDuration) -> SignedDuration {
+        let warn = Self::days(self.warn);
+        if lives < Self::SHORT { warn.min(lives / 5) } else { warn }
+    }
+
+    /// Is so little left of a certificate that it is time to renew it? Not of one that is over.
+    #[must_use]
+    pub fn is_due(&self, from: Timestamp, until: Timestamp, now: Timestamp) -> bool {
+        let left = until.duration_since(now);
+        !left.is_negative() && left < self.spare(until.duration_since(from))
+    }
+}
+
 /// The profile that a node is judged by.
 #[derive(Debug, Clone)]
 pub struct Profile {
@@ -150,8 +199,8 @@ pub struct Profile {
     pub ipv6: bool,
     /// By whose measure its PKI is judged.
     pub pki: PkiProfile,
-    /// A certificate that expires within so many days is as good as expired.
-    pub expiry_warn: u16,
+    /// How long its certificates may live, and how much of that must be left.
+    pub lifetimes: Lifetimes,
     /// The time to judge by.
     pub now: jiff::Timestamp,
 }
@@ -167,7 +216,7 @@ impl Profile {
             ipv4: true,
             ipv6: false,
             pki: PkiProfile::Kubeadm,
-            expiry_warn: 30,
+            lifetimes: Lifetimes::default(),
             now,
         }
     }
@@ -176,6 +225,22 @@ impl Profile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fifth_of_a_short_life_must_be_left() {
+        let (now, lifetimes) = (Timestamp::from_second(1_800_000_000).unwrap(), Lifetimes::default());
+        let due = |lives, left| {
+            let until = now + Lifetimes::days(left);
+            lifetimes.is_due(until - Lifetimes::days(lives), until, now)
+        };
+        for (lives, left, is_due) in
+            [(365, 30, false), (365, 29, true), (90, 18, false), (90, 17, true), (5, 1, false), (365, 0, true)]
+        {
+            assert_eq!(due(lives, left), is_due, "{left} days of {lives}");
+        }
+        let over = now - Lifetimes::days(1);
+        assert!(!lifetimes.is_due(over - Lifetimes::days(365), over, now));
+    }
 
     #[test]
     fn versions_are_read_in_every_usual_form() {

@@ -8,7 +8,7 @@ use crate::pki::PkiCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use seaworthy_checks::host::Layout;
 use seaworthy_checks::pki::live::Target;
-use seaworthy_checks::{KubernetesVersion, PkiProfile, Profile, Role, Runtime};
+use seaworthy_checks::{KubernetesVersion, Lifetimes, PkiProfile, Profile, Role, Runtime};
 use seaworthy_reports::{Format, Severity};
 
 /// Puts Kubernetes nodes on sea trials and says whether they are seaworthy.
@@ -96,9 +96,28 @@ pub(crate) struct ProfileOptions {
     /// By whose measure a PKI is judged
     #[arg(long, value_enum, default_value_t = PkiProfileName::Kubeadm)]
     pub(crate) pki_profile: PkiProfileName,
-    /// A certificate that expires within so many days fails
-    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    #[command(flatten)]
+    pub(crate) lifetimes: LifetimeOptions,
+}
+
+/// How long certificates may live, and how much of it must be left.
+#[derive(Debug, Args)]
+pub(crate) struct LifetimeOptions {
+    /// A certificate that expires within so many days fails; of one that lives for less than 150 days a fifth must be left
+    #[arg(long, value_name = "DAYS", default_value_t = Lifetimes::default().warn)]
     pub(crate) expiry_warn: u16,
+    /// A CA that expires within so many days fails
+    #[arg(long, value_name = "DAYS", default_value_t = Lifetimes::default().ca_warn)]
+    pub(crate) ca_expiry_warn: u16,
+    /// A certificate that only a restart of its component renews fails if it expires within so many days
+    #[arg(long, value_name = "DAYS", default_value_t = Lifetimes::default().restart_warn)]
+    pub(crate) restart_warn: u16,
+    /// A certificate that lives for more than so many days fails
+    #[arg(long, value_name = "DAYS", default_value_t = Lifetimes::default().longest)]
+    pub(crate) longest: u16,
+    /// A CA that lives for more than so many days fails
+    #[arg(long, value_name = "DAYS", default_value_t = Lifetimes::default().ca_longest)]
+    pub(crate) ca_longest: u16,
 }
 
 impl ProfileOptions {
@@ -123,7 +142,13 @@ impl ProfileOptions {
                 PkiProfileName::Bsi => PkiProfile::Bsi,
                 PkiProfileName::Strict => PkiProfile::Strict,
             },
-            expiry_warn: self.expiry_warn,
+            lifetimes: Lifetimes {
+                warn: self.lifetimes.expiry_warn,
+                ca_warn: self.lifetimes.ca_expiry_warn,
+                restart_warn: self.lifetimes.restart_warn,
+                longest: self.lifetimes.longest,
+                ca_longest: self.lifetimes.ca_longest,
+            },
             now,
         }
     }

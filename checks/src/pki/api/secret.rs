@@ -4,8 +4,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-
 use super::{claim, need};
 use crate::check::{Remedy, Severity};
 use crate::conclusion::Breach;
@@ -13,11 +11,11 @@ use crate::host::{Disorder, Leaf, NoPair, Pairing, TlsSecret, TlsSecrets};
 use crate::pki::live::{day, matches};
 use crate::pki::tally::Tally;
 use crate::pki::{Check, View};
+use crate::profile::Profile;
 
 const SECRETS: &str = "https://kubernetes.io/docs/concepts/configuration/secret/";
 const INGRESS: &str = "https://kubernetes.io/docs/concepts/services-networking/ingress/";
 
-const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// How many breaches of one claim are told one by one.
 const TOLD: usize = 100;
 
@@ -83,19 +81,17 @@ fn expired(view: &View<'_>, tally: &mut Tally) {
 }
 
 fn lasts(view: &View<'_>, tally: &mut Tally) {
-    let now: Timestamp = view.profile.now;
+    let Profile { lifetimes, now, .. } = view.profile;
     each(view, tally, |secret, leaf| {
         let leaf = leaf?;
-        let left = leaf.not_after.duration_since(now);
-        // Short-lived ones are renewed late: a third of the whole is what cert-manager leaves.
-        let third = leaf.not_after.duration_since(leaf.not_before) / 3;
-        let soon = left.is_positive() && left < SOON.min(third);
-        soon.then(|| {
+        lifetimes.is_due(leaf.not_before, leaf.not_after, *now).then(|| {
+            let left = leaf.not_after.duration_since(*now);
             let subject = subject(secret);
             let message = format!("the certificate in {subject} expires in {} days", left.as_hours() / 24);
-            Breach::new(&subject, message)
-                .found(day(leaf.not_after))
-                .wanted("renewed before a third of its life is left")
+            Breach::new(&subject, message).found(day(leaf.not_after)).wanted(format!(
+                "more than {} days",
+                lifetimes.spare(leaf.not_after.duration_since(leaf.not_before)).as_hours() / 24
+            ))
         })
     });
 }
@@ -158,7 +154,7 @@ pub(super) fn checks() -> Vec<Check> {
             .severity(Severity::Medium)
             .alias("PKI-K10")
             .alias("x509_cert_not_after")
-            .page("Whatever renews it should have done so by now.", "Looks for certificates of whose life less than a third and less than 30 days are left.")
+            .page("Whatever renews it should have done so by now.", "Compares the end of each with the time and --expiry-warn; of what lives for less than 150 days a fifth must be left.")
             .basis("Secrets: TLS Secrets", SECRETS)
             .remedy(again()),
         claim("pki.api.tls-hosts", "every Ingress has a certificate for its hosts", "Ingresses with TLS", hosts)

@@ -9,8 +9,6 @@ use crate::pki::store::Held;
 use crate::pki::x509::Certificate;
 
 const DAY: i64 = 86_400;
-/// What lives for less than this is meant to be short-lived.
-const SHORT: i64 = 150 * DAY;
 /// kubeadm backdates by five minutes, so that clocks that lag a little accept a certificate.
 const SKEW: i64 = 300;
 
@@ -105,10 +103,8 @@ pub(super) fn checks() -> Vec<Check> {
         .basis("Certificate management with kubeadm", KUBEADM)
         .remedy(renew()),
         each("pki.validity.soon", "no certificate expires within the days that --expiry-warn says", Whom::Leaves, |one, view| {
-            let left = left(one, view.profile.now);
-            let limit = i64::from(view.profile.expiry_warn) * DAY;
-            let limit = if lasts(one) < SHORT { limit.min(lasts(one) / 5) } else { limit };
-            (0..limit).contains(&left).then(|| format!("expires in {} days", days(left)))
+            let due = view.profile.lifetimes.is_due(one.not_before, one.not_after, view.profile.now);
+            due.then(|| format!("expires in {} days", days(left(one, view.profile.now))))
         })
         .alias("PKI-V02")
         .alias("check-expiration")
@@ -119,15 +115,15 @@ pub(super) fn checks() -> Vec<Check> {
         .basis("Certificate management with kubeadm", KUBEADM)
         .remedy(renew()),
         each("pki.validity.later", "no certificate has used up most of its life without being renewed", Whom::Leaves, |one, view| {
-            let (left, limit) = (left(one, view.profile.now), i64::from(view.profile.expiry_warn) * DAY);
+            let (left, warn) = (left(one, view.profile.now), i64::from(view.profile.lifetimes.warn) * DAY);
             let most = left * 10 < lasts(one) * 3;
-            (most && lasts(one) > 90 * DAY && (limit..90 * DAY).contains(&left)).then(|| format!("expires in {} days, and most of its life is over", days(left)))
+            (most && lasts(one) > 3 * warn && (warn..3 * warn).contains(&left)).then(|| format!("expires in {} days, and most of its life is over", days(left)))
         })
         .severity(Severity::Medium)
         .alias("PKI-V02")
         .page(
             "The kubelet renews its own after 70 to 90 % of their life. What is not renewed by then has nobody who does so.",
-            "Looks for certificates that end within 90 days and have less than three tenths of their life left.",
+            "Looks for certificates that end within three times the days of --expiry-warn, 90, and have less than three tenths of their life left.",
         )
         .basis("Certificate management with kubeadm", KUBEADM)
         .remedy(renew()),
@@ -143,38 +139,38 @@ pub(super) fn checks() -> Vec<Check> {
         )
         .basis("RFC 5280 section 4.1.2.5: validity", RFC5280)
         .remedy(Remedy::new("Set the clock, then issue it again.").command("timedatectl status")),
-        each("pki.validity.long", "no certificate lasts much longer than it must", Whom::Leaves, |one, _| {
-            // 13 months; k3s, minikube and Kubespray go beyond, and say so.
-            (lasts(one) > 398 * DAY).then(|| format!("lasts {} days", days(lasts(one))))
+        each("pki.validity.long", "no certificate lasts much longer than it must", Whom::Leaves, |one, view| {
+            // k3s, minikube and Kubespray go beyond, and say so.
+            (lasts(one) > i64::from(view.profile.lifetimes.longest) * DAY).then(|| format!("lasts {} days", days(lasts(one))))
         })
         .severity(Severity::Low)
         .alias("PKI-V04")
         .page(
             "No component of Kubernetes looks at revocation lists: a certificate that leaks is good until it expires, and that may be a century.",
-            "Looks for certificates that are presented, or are no CA, and last longer than 13 months.",
+            "Looks for certificates that are presented, or are no CA, and last longer than --longest says, 13 months.",
         )
         .basis("PKI certificates and requirements", CERTIFICATES)
         .remedy(Remedy::new("Issue it for a year, and have it renewed by a machine.")),
-        each("pki.validity.ca-long", "no CA lasts longer than ten years", Whom::Authorities, |one, _| {
-            (lasts(one) > 3_660 * DAY).then(|| format!("lasts {} days", days(lasts(one))))
+        each("pki.validity.ca-long", "no CA lasts longer than ten years", Whom::Authorities, |one, view| {
+            (lasts(one) > i64::from(view.profile.lifetimes.ca_longest) * DAY).then(|| format!("lasts {} days", days(lasts(one))))
         })
         .severity(Severity::Low)
         .alias("PKI-V04")
         .page(
             "A CA of a hundred years is never rotated, so that nobody knows how when they must. Its end has to be written as GeneralizedTime, which old parsers misread.",
-            "Looks for CAs that last longer than ten years.",
+            "Looks for CAs that last longer than --ca-longest says, ten years.",
         )
         .basis("RFC 5280 section 4.1.2.5: validity", RFC5280)
         .remedy(rotate()),
-        each("pki.validity.ca-soon", "no CA expires within a year", Whom::Authorities, |one, view| {
+        each("pki.validity.ca-soon", "no CA expires within the days that --ca-expiry-warn says", Whom::Authorities, |one, view| {
             let left = left(one, view.profile.now);
-            (0..365 * DAY).contains(&left).then(|| format!("expires in {} days", days(left)))
+            (0..i64::from(view.profile.lifetimes.ca_warn) * DAY).contains(&left).then(|| format!("expires in {} days", days(left)))
         })
         .alias("PKI-V05")
         .alias("kubeadm#1784")
         .page(
             "In its last year a CA issues certificates that outlive it, and its rotation takes every node and every kubeconfig.",
-            "Compares the end of every CA with the time of the audit.",
+            "Compares the end of every CA with the time of the audit and --ca-expiry-warn.",
         )
         .basis("Certificate management with kubeadm", KUBEADM)
         .remedy(rotate()),
@@ -192,7 +188,7 @@ pub(super) fn checks() -> Vec<Check> {
                 tally.look();
                 all += 1;
                 let left = left(&held.certificate, view.profile.now);
-                if (0..2 * 365 * DAY).contains(&left) {
+                if (0..2 * i64::from(view.profile.lifetimes.ca_warn) * DAY).contains(&left) {
                     by_day.entry(days(held.certificate.not_after.as_second())).or_default().push((file, held));
                 }
             }
@@ -207,7 +203,7 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("PKI-V06")
         .page(
             "On that day nothing is left to mend anything with. Rotating one after the other needs them to end apart.",
-            "Compares the days on which CAs end, where that is within two years.",
+            "Compares the days on which CAs end, where that is within twice the days of --ca-expiry-warn, two years.",
         )
         .basis("Certificate management with kubeadm", KUBEADM)
         .remedy(rotate()),

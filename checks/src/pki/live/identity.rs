@@ -10,15 +10,11 @@ use crate::pki::discover::Role;
 use crate::pki::tally::Tally;
 use crate::pki::x509::Certificate;
 use crate::pki::{Check, View, trust};
+use crate::profile::{Lifetimes, Profile};
 
 const KUBEADM: &str = "https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-certs/";
 const CERTIFICATES: &str = "https://kubernetes.io/docs/setup/best-practices/certificates/";
 const LOOPBACK_ISSUE: &str = "https://github.com/kubernetes/kubernetes/issues/86552";
-
-/// How long before the end of a certificate it is time.
-const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// The same for certificates that only a restart renews.
-const RESTART_SOON: SignedDuration = SignedDuration::from_hours(60 * 24);
 
 pub(crate) fn day(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d").to_string()
@@ -105,7 +101,8 @@ fn presented(endpoint: &Endpoint) -> Vec<(String, &Presented)> {
     all
 }
 
-fn valid(facts: &Facts, now: Timestamp, tally: &mut Tally) {
+fn valid(facts: &Facts, profile: &Profile, tally: &mut Tally) {
+    let now = profile.now;
     for endpoint in &facts.endpoints {
         endpoint.leaf(tally);
         for (title, presented) in presented(endpoint) {
@@ -127,31 +124,35 @@ fn valid(facts: &Facts, now: Timestamp, tally: &mut Tally) {
     }
 }
 
-fn lasts(facts: &Facts, now: Timestamp, tally: &mut Tally) {
+fn lasts(facts: &Facts, profile: &Profile, tally: &mut Tally) {
+    let Profile { lifetimes, now, .. } = profile;
     for endpoint in &facts.endpoints {
         endpoint.leaf(tally);
         for (title, presented) in presented(endpoint) {
             let Some(leaf) = presented.leaf().filter(|leaf| made_at(leaf).is_none()) else { continue };
             tally.look();
-            let left = leaf.not_after.duration_since(now);
-            if left.is_positive() && left < SOON {
+            if lifetimes.is_due(leaf.not_before, leaf.not_after, *now) {
+                let left = leaf.not_after.duration_since(*now);
                 let message = format!("{title} serves a certificate that expires in {} days", left.as_hours() / 24);
-                tally.breach(Breach::new(&title, message).found(day(leaf.not_after)).wanted("more than 30 days"));
+                let spare = lifetimes.spare(leaf.not_after.duration_since(leaf.not_before));
+                let wanted = format!("more than {} days", spare.as_hours() / 24);
+                tally.breach(Breach::new(&title, message).found(day(leaf.not_after)).wanted(wanted));
             }
         }
     }
 }
 
 /// The certificate that the API server shows to itself.
-fn loopback(facts: &Facts, now: Timestamp, tally: &mut Tally) {
+fn loopback(facts: &Facts, profile: &Profile, tally: &mut Tally) {
+    let limit = profile.lifetimes.restart_warn;
     for endpoint in facts.of(Server::Apiserver) {
         let Some(fact) = endpoint.named.get(LOOPBACK) else { continue };
         let Some(presented) = endpoint.need(fact, tally) else { continue };
         // A balancer that ends TLS, and other servers, do not have one: they serve to all names alike.
         let Some(leaf) = presented.leaf().filter(|leaf| covers(leaf, LOOPBACK)) else { continue };
         tally.look();
-        let left = leaf.not_after.duration_since(now);
-        if left < RESTART_SOON {
+        let left = leaf.not_after.duration_since(profile.now);
+        if left < Lifetimes::days(limit) {
             let title = endpoint.title();
             let state = if left.is_negative() {
                 "has expired".to_owned()
@@ -165,27 +166,30 @@ fn loopback(facts: &Facts, now: Timestamp, tally: &mut Tally) {
             tally.breach(
                 Breach::new(&title, message)
                     .found(format!("{}, made {made}", day(leaf.not_after)))
-                    .wanted("more than 60 days"),
+                    .wanted(format!("more than {limit} days")),
             );
         }
     }
 }
 
 /// Certificates of the controller manager and the scheduler that they made when they started.
-fn in_memory(facts: &Facts, now: Timestamp, tally: &mut Tally) {
+fn in_memory(facts: &Facts, profile: &Profile, tally: &mut Tally) {
+    let limit = profile.lifetimes.restart_warn;
     for endpoint in facts.endpoints.iter().filter(|one| one.server != Server::Apiserver) {
         let Some(leaf) = endpoint.leaf(tally) else { continue };
         let Some(made) = made_at(leaf) else { continue };
         tally.look();
-        let left = leaf.not_after.duration_since(now);
-        if left < SOON {
+        let left = leaf.not_after.duration_since(profile.now);
+        if left < Lifetimes::days(limit) {
             let title = endpoint.title();
             let message = format!(
                 "{title} started on {} and serves the certificate that it made then: it is over on {}, and only a restart makes another",
                 day(made),
                 day(leaf.not_after)
             );
-            tally.breach(Breach::new(&title, message).found(day(leaf.not_after)).wanted("more than 30 days"));
+            tally.breach(
+                Breach::new(&title, message).found(day(leaf.not_after)).wanted(format!("more than {limit} days")),
+            );
         }
     }
 }
@@ -322,29 +326,29 @@ pub(super) fn checks() -> Vec<Check> {
             .page("Clients refuse the connection.", "Compares the validity of every certificate that is presented, with and without a server name, with the time.")
             .basis("Certificate management with kubeadm", KUBEADM)
             .remedy(renew()),
-        checks_of("pki.live.lasts", "no server presents a certificate that expires within 30 days", lasts)
+        checks_of("pki.live.lasts", "no server presents a certificate that expires within the days that --expiry-warn says", lasts)
             .severity(Severity::Medium)
             .alias("PKI-V02")
             .alias("check-expiration")
-            .page("What the process serves counts, not what lies on disk: a renewed file that was not loaded is of no use.", "Compares the end of what is presented with the time; certificates made at start have a claim of their own.")
+            .page("What the process serves counts, not what lies on disk: a renewed file that was not loaded is of no use.", "Compares the end of what is presented with the time and --expiry-warn, as pki.validity.soon does; certificates made at start have a claim of their own.")
             .basis("Certificate management with kubeadm", KUBEADM)
             .remedy(renew()),
-        checks_of("pki.live.loopback", "the API server's certificate for itself lasts 60 days", loopback)
+        checks_of("pki.live.loopback", "the API server's certificate for itself lasts longer than --restart-warn says", loopback)
             .alias("PKI-V07")
             .alias("apiserver-loopback-client")
             .page(
                 "kube-apiserver makes it when it starts and never again. When it ends, the process goes on, and fails in its own calls to itself: controllers and admission stop.",
-                "Asks for the certificate of the server name apiserver-loopback-client, which it is served by.",
+                "Asks for the certificate of the server name apiserver-loopback-client, which it is served by, and compares its end with the time and --restart-warn, 60 days.",
             )
             .basis("kubernetes/kubernetes#86552: loopback certificate expires after a year of uptime", LOOPBACK_ISSUE)
             .remedy(Remedy::new("Restart kube-apiserver: move its manifest away and back, or delete its container.").command("crictl rm -f $(crictl ps -q --name kube-apiserver)")),
-        checks_of("pki.live.in-memory", "no certificate that a component made at its start ends within 30 days", in_memory)
+        checks_of("pki.live.in-memory", "no certificate that a component made at its start ends within the days that --restart-warn says", in_memory)
             .severity(Severity::Low)
             .alias("PKI-V08")
             .alias("self-signed")
             .page(
                 "Without --tls-cert-file the controller manager and the scheduler, and without tlsCertFile the kubelet, make a certificate for a year when they start; it tells when that was.",
-                "Recognises `<host>@<time>` by `<host>-ca@<time>`, and compares its end with the time.",
+                "Recognises `<host>@<time>` by `<host>-ca@<time>`, and compares its end with the time and --restart-warn.",
             )
             .basis("kube-controller-manager: --cert-dir, --tls-cert-file", "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-controller-manager/")
             .remedy(Remedy::new("Restart the component.")),

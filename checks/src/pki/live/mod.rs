@@ -15,7 +15,6 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +25,7 @@ use super::{Check, View};
 use crate::fact::Fact;
 use crate::host::hello::CertificateRequest;
 use crate::host::{Host, Query, Served, Survey, TlsCall, Welcome};
+use crate::profile::Profile;
 
 /// The name by which kube-apiserver serves the certificate that it shows to itself, made when it starts and never renewed
 /// (k8s.io/apiserver, `server.LoopbackClientServerNameOverride`).
@@ -390,10 +390,10 @@ pub(super) fn checks() -> Vec<Check> {
 }
 
 /// A claim about servers, whose judge goes through them at a time and counts.
-fn checks_of(id: &str, title: &str, judge: impl Fn(&Facts, Timestamp, &mut Tally) + Send + Sync + 'static) -> Check {
+fn checks_of(id: &str, title: &str, judge: impl Fn(&Facts, &Profile, &mut Tally) + Send + Sync + 'static) -> Check {
     Check::new(id, title, move |view| {
         let mut tally = Tally::default();
-        judge(&view.facts.live, view.profile.now, &mut tally);
+        judge(&view.facts.live, view.profile, &mut tally);
         tally.conclude("servers", "no such server was named, and none listens on this node")
     })
     .label("pki")

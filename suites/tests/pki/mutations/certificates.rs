@@ -237,13 +237,13 @@ pub(super) fn rows() -> Vec<Row> {
                 (params.not_before, params.not_after) = (forge::days(-355), forge::days(10))
             });
         })
-        .by(|profile| profile.expiry_warn = 5),
+        .by(|profile| profile.lifetimes.warn = 5),
         row("expires in a hundred days, and one is told of it", &["pki.validity.soon"], |tree| {
             tree.reissue("etcd/server", |params| {
                 (params.not_before, params.not_after) = (forge::days(-265), forge::days(100))
             });
         })
-        .by(|profile| profile.expiry_warn = 120),
+        .by(|profile| profile.lifetimes.warn = 120),
         row("expires in eighty days", &["pki.validity.later"], |tree| {
             tree.reissue("etcd/peer", |params| {
                 (params.not_before, params.not_after) = (forge::days(-285), forge::days(80))
@@ -262,6 +262,14 @@ pub(super) fn rows() -> Vec<Row> {
             tree.recertify("front-proxy-ca", |params| params.not_after = forge::days(300));
             tree.reissue("front-proxy-client", |params| params.not_after = forge::days(200));
         }),
+        row("a CA ends in three years, and one is told of four", &["pki.validity.ca-soon"], |tree| {
+            tree.recertify("front-proxy-ca", |params| params.not_after = forge::days(1_100));
+        })
+        .by(|profile| profile.lifetimes.ca_warn = 1_460),
+        row("certificates of a year, where half a year is the most", &["pki.validity.long"], |_| {})
+            .by(|profile| profile.lifetimes.longest = 180),
+        row("CAs of ten years, where five are the most", &["pki.validity.ca-long"], |_| {})
+            .by(|profile| profile.lifetimes.ca_longest = 1_830),
         row("all CAs end together", &["pki.validity.cliff"], |tree| {
             for base in ["ca", "front-proxy-ca", "etcd/ca"] {
                 tree.recertify(base, |params| params.not_after = forge::days(600));
