@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::discover::{Kind, Role};
-use super::facts::{Facts, beside};
-use super::store::Contents;
+use super::discover::Role;
+use super::facts::Facts;
+use super::gap::{Gap, Part};
 use super::x509::Certificate;
-use crate::fact::Fact;
 
 /// What a kubeconfig's CA is for, in words; no file has that role, since the CA is mostly embedded.
 pub(super) const KUBECONFIG_CA: &str = "the CA that a kubeconfig verifies the API server by";
@@ -33,19 +32,6 @@ pub enum Embedded<'f> {
     Cluster(&'f str),
     /// A user, by name.
     User(&'f str),
-}
-
-/// A file that certificates are needed from, and that has none to give.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lost {
-    /// The file.
-    pub file: String,
-    /// What they are for; none for what a kubeconfig trusts, and for a file of many things.
-    pub role: Option<Role>,
-    /// Is it there at all?
-    pub there: bool,
-    /// Why it has none; names the file.
-    pub why: String,
 }
 
 impl Facts {
@@ -79,82 +65,17 @@ impl Facts {
 
     /// Every file that certificates are needed from, by a flag, a layout or a kubeconfig, and that has none to give: it is not
     /// there, cannot be read, or holds something else.
-    #[must_use]
-    pub fn lost(&self) -> Vec<Lost> {
-        let mut all = Vec::new();
-        for one in self.discovery.uses.iter().filter(|one| one.role.kind() != Kind::Key) {
-            all.extend(self.lost_file(&one.file, Some(one.role), one.required));
-        }
-        for one in &self.discovery.kubeconfigs {
-            all.extend(self.lost_in(&one.file, Some(one.role), one.required, |_| None));
-            let config = self.store.get(&one.file).filter(|file| file.contents.known().is_some());
-            if config.is_some_and(|file| file.kubeconfig.is_none()) {
-                let why = format!("{} holds no kubeconfig", one.file);
-                all.push(Lost { file: one.file.clone(), role: Some(one.role), there: true, why });
-            }
-        }
-        for (file, _) in &self.discovery.talos {
-            all.extend(self.lost_in(file, None, true, |contents| malformed(file, contents)));
-        }
-        for client in &self.clients {
-            let (cluster, user) = (client.cluster.as_ref(), client.user.as_ref());
-            let trusted = cluster.map(|one| (None, one.ca.as_ref(), one.ca_file.as_ref()));
-            let shown = user.map(|one| (Some(client.of.role), one.certificate.as_ref(), one.certificate_file.as_ref()));
-            for (role, embedded, named) in trusted.into_iter().chain(shown) {
-                // What counts is what is embedded (client-go); what a copy names by an absolute path is not beside it.
-                match (embedded, named) {
-                    (Some(contents), _) => {
-                        let file = client.of.file.clone();
-                        all.extend(without(&file, contents).map(|why| Lost { file, role, there: true, why }));
-                    }
-                    (None, Some(name)) if !(self.discovery.bare && name.starts_with('/')) => {
-                        all.extend(self.lost_file(&beside(&client.of.file, name), role, true));
-                    }
-                    (None, _) => {}
-                }
-            }
-        }
-        all
-    }
-
-    fn lost_file(&self, file: &str, role: Option<Role>, required: bool) -> Option<Lost> {
-        self.lost_in(file, role, required, |contents| without(file, contents))
-    }
-
-    fn lost_in(
-        &self,
-        file: &str,
-        role: Option<Role>,
-        required: bool,
-        wrong: impl Fn(&Contents) -> Option<String>,
-    ) -> Option<Lost> {
-        let (there, why) = match &self.store.get(file)?.contents {
-            Fact::Known(contents) => (true, wrong(contents)?),
-            Fact::Absent(_) if required => (false, format!("{file} is not there")),
-            Fact::Absent(_) | Fact::NotGathered(_) => return None,
-            Fact::Unreadable(why) | Fact::Malformed(why) => (true, why.clone()),
-        };
-        Some(Lost { file: file.to_owned(), role, there, why })
+    pub fn lost(&self) -> impl Iterator<Item = &Gap> {
+        self.gaps.iter().filter(|gap| gap.part != Part::Key)
     }
 
     /// How many files have none of the certificates that they should have, or cannot be read.
     #[must_use]
     pub fn read_errors(&self) -> usize {
-        let unread = |lost: &Lost| self.unread.iter().any(|unread| unread.why == lost.why);
-        let lost: BTreeSet<_> = self.lost().into_iter().filter(|lost| !unread(lost)).map(|lost| lost.file).collect();
+        let lost: BTreeSet<_> =
+            self.lost().filter(|lost| !self.unread.contains(&lost.why)).map(|lost| &lost.file).collect();
         lost.len() + self.unread.len()
     }
-}
-
-/// Why there is no certificate, or not every one.
-fn without(file: &str, contents: &Contents) -> Option<String> {
-    let none = || contents.certificates.is_empty().then(|| format!("{file} holds no certificate"));
-    malformed(file, contents).or_else(none)
-}
-
-fn malformed(file: &str, contents: &Contents) -> Option<String> {
-    let (line, why) = contents.malformed.first()?;
-    Some(if *line > 0 { format!("{file} line {line}: {why}") } else { format!("{file}: {why}") })
 }
 
 /// One more role of a certificate in a file.
@@ -243,8 +164,8 @@ impl Facts {
             CERTIFICATES.iter().any(|(_, one, _)| *one == role)
                 || AUTHORITIES.iter().any(|(_, roles)| roles.contains(&role))
         };
-        let broken = self.lost().into_iter().filter(|lost| lost.there && lost.role.is_some_and(listed));
-        let mut broken: Vec<_> = broken.map(|lost| lost.why).collect();
+        let broken = self.lost().filter(|lost| lost.there && lost.role.is_some_and(listed));
+        let mut broken: Vec<_> = broken.map(|lost| lost.why.clone()).collect();
         broken.dedup();
         KubeadmExpiration { certificates: certificates.collect(), authorities: authorities.collect(), broken }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::discover::{Component, Discovery, From, Kind, KubeconfigUse, Role};
+use super::gap::Gap;
 use super::kubeconfig::{Cluster, User};
 use super::settings::Settings;
 use super::store::{Contents, File, Held, Store};
@@ -95,8 +96,10 @@ pub struct Facts {
     pub bundles: Vec<Bundle>,
     /// The kubeconfigs.
     pub clients: Vec<Client>,
-    /// Files that are there and could not be read, with the reason.
-    pub unread: Vec<Unread>,
+    /// Why files that are there could not be read; each names its file.
+    pub unread: Vec<String>,
+    /// Files with a role that do not tell what they must.
+    pub gaps: Vec<Gap>,
     /// Signatures that were verified, each once.
     pub signatures: Signatures,
     /// What the cluster's servers present.
@@ -112,26 +115,6 @@ enum Unseen {
     NoNode,
     /// A recording of before the PKI was looked at.
     NotRecorded,
-}
-
-/// A file that is there and could not be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unread {
-    /// Why not; names the file.
-    pub why: String,
-    /// What it would have told.
-    pub of: Of,
-}
-
-/// What a file tells of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Of {
-    /// Certificates.
-    Certificates,
-    /// Keys.
-    Keys,
-    /// Something without a role.
-    Other,
 }
 
 impl Facts {
@@ -165,30 +148,31 @@ impl Facts {
             bundles: Vec::new(),
             clients: Vec::new(),
             unread: Vec::new(),
+            gaps: Vec::new(),
             signatures: Signatures::default(),
             live: live::Facts::read(host, api.leads()),
             api,
         };
         facts.relate();
+        facts.gaps = facts.find_gaps();
         facts
     }
 
     /// Turns uses of files into certificates and bundles.
     fn relate(&mut self) {
         let Self { discovery, store, credentials, bundles, clients, unread, .. } = self;
-        let mut known = |path: &str, of: Of| {
+        let mut known = |path: &str| {
             let file = store.get(path)?;
             if let Fact::Unreadable(why) = &file.contents
-                && !unread.iter().any(|one: &Unread| one.why == *why)
+                && !unread.contains(why)
             {
-                unread.push(Unread { why: why.clone(), of });
+                unread.push(why.clone());
             }
             file.contents.known()
         };
         for one in &discovery.uses {
-            let of = if one.role.kind() == Kind::Key { Of::Keys } else { Of::Certificates };
-            let contents = known(&one.file, of);
-            let key = one.key.as_ref().and_then(|key| known(key, Of::Keys)).and_then(Contents::key).cloned();
+            let contents = known(&one.file);
+            let key = one.key.as_ref().and_then(|key| known(key)).and_then(Contents::key).cloned();
             let Some(contents) = contents.filter(|contents| !contents.certificates.is_empty()) else { continue };
             let certificates = contents.certificates.clone();
             let (role, holder, file) = (one.role, one.holder, one.file.clone());
@@ -219,7 +203,7 @@ impl Facts {
             required: false,
         });
         for of in discovery.kubeconfigs.iter().cloned().chain(others) {
-            known(&of.file, Of::Certificates);
+            known(&of.file);
             let Some(config) = store.get(&of.file).and_then(|file| file.kubeconfig.as_ref()) else { continue };
             let (cluster, user) = (config.cluster().cloned(), config.user().cloned());
             let held = |embedded: Option<&Contents>, named: Option<&String>| match (embedded, named) {
@@ -258,7 +242,7 @@ impl Facts {
             clients.push(Client { of, ca, cluster, user });
         }
         for file in discovery.others.iter().chain(&discovery.backups) {
-            known(file, Of::Other);
+            known(file);
         }
         if discovery.is_nameless() {
             let files = || discovery.others.iter().filter_map(|path| Some((path, store.contents(path)?)));
@@ -278,7 +262,7 @@ impl Facts {
                 }
             }
         }
-        unread.extend(discovery.unread.iter().map(|why| Unread { why: why.clone(), of: Of::Other }));
+        unread.extend(discovery.unread.iter().cloned());
     }
 
     /// Is there anything to judge? Not applicable on a node without a PKI, undetermined where nobody looked.

@@ -8,6 +8,7 @@ mod check;
 pub mod discover;
 pub mod expiry;
 mod facts;
+mod gap;
 pub mod graph;
 pub mod kubeconfig;
 pub mod live;
@@ -20,7 +21,8 @@ mod trust;
 pub mod x509;
 
 pub use check::checks;
-pub use facts::{Bundle, Client, Credential, Facts, Of, Unread};
+pub use facts::{Bundle, Client, Credential, Facts};
+pub use gap::{Gap, Part};
 
 /// A claim of the PKI suite.
 pub type Check = crate::check::Claim<Facts>;

@@ -26,8 +26,7 @@ fn residual(until: Timestamp, now: Timestamp) -> String {
 
 /// Says on standard error which files should be in the list and are not.
 pub(super) fn warn(facts: &Facts) {
-    let mut all: Vec<_> = facts.lost().into_iter().map(|lost| lost.why).collect();
-    all.extend(facts.unread.iter().map(|unread| unread.why.clone()));
+    let mut all: Vec<_> = facts.lost().map(|lost| &lost.why).chain(&facts.unread).collect();
     all.sort_unstable();
     all.dedup();
     for why in all {

@@ -128,6 +128,56 @@ fn any_bytes_in_any_file_are_survived() {
 }
 
 #[test]
+fn what_a_broken_file_was_to_tell_is_undetermined_and_the_rest_is_judged() {
+    // The file, claims that it takes part in, and claims that it does not.
+    let rows: [(&str, &[&str], &[&str]); 6] = [
+        (
+            "apiserver.crt",
+            &[
+                "pki.chain.wrong-ca",
+                "pki.kubeconfig.ca",
+                "pki.key.pair",
+                "pki.san.present",
+                "pki.san.service-name",
+                "pki.validity.expired",
+            ],
+            &["pki.kubeconfig.verifies", "pki.san.etcd-server", "pki.usage.etcd-server", "pki.user.scheduler"],
+        ),
+        (
+            "apiserver.key",
+            &["pki.key.pair"],
+            &["pki.chain.wrong-ca", "pki.key.service-account-pair", "pki.san.present"],
+        ),
+        ("sa.pub", &["pki.key.pair", "pki.key.service-account-pair"], &["pki.chain.wrong-ca", "pki.validity.expired"]),
+        ("etcd/ca.crt", &["pki.ca.etcd-own", "pki.chain.wrong-ca"], &["pki.san.etcd-server", "pki.usage.etcd-server"]),
+        ("front-proxy-ca.crt", &["pki.ca.front-proxy-own"], &["pki.ca.etcd-own", "pki.usage.client"]),
+        (
+            "../scheduler.conf",
+            &["pki.user.scheduler", "pki.validity.soon"],
+            &["pki.san.present", "pki.user.controller-manager"],
+        ),
+    ];
+    for (file, takes, leaves) in rows {
+        for garbage in [true, false] {
+            let audit = node(|tree| {
+                if garbage {
+                    return tree.write(&format!("{PKI}/{file}"), b"no PEM");
+                }
+                tree.remove(&format!("{PKI}/{file}"));
+                nix::unistd::mkfifo(&tree.pki(file), Mode::S_IRUSR).unwrap();
+            });
+            for id in takes {
+                let why = audit.undetermined.get(*id).unwrap_or_else(|| panic!("{file}, {id}: {audit:#?}"));
+                assert!(why.contains(file.trim_start_matches("../")), "{file}, {id}: {why}");
+            }
+            for id in leaves {
+                assert!(audit.held.contains(*id), "{file}, {id}: {audit:#?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn no_private_key_leaves_the_host() {
     let tree = Tree::new(Base::Rsa).unwrap();
     tree.kubeconfig("scheduler", |config| config["users"][0]["user"]["token"] = "SECRETtoken".into());

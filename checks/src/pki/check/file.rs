@@ -105,7 +105,7 @@ fn presence() -> Vec<Check> {
                 };
                 tally.breach(Breach::new(path, format!("{path} is {kind}: {what}")).found(kind).wanted("a file").at(path, None));
             }
-            view.facts.unread.iter().for_each(|unread| tally.unknown(unread.why.clone()));
+            view.facts.unread.iter().for_each(|why| tally.unknown(why));
         })
         .label("file")
         .alias("PKI-F11")

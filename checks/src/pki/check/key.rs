@@ -58,7 +58,7 @@ fn breach(one: &Seen<'_>, message: &str) -> Breach {
 
 /// A claim that no key has one of these lints.
 fn no(id: &str, title: &str, is: fn(&KeyLint) -> bool) -> Check {
-    claim(id, title, Of::Certificates, "keys", move |view, tally| {
+    claim(id, title, Of::Keys, "keys", move |view, tally| {
         for one in keys(view.facts) {
             tally.look();
             let mut lints = lint_key(one.key);
@@ -79,7 +79,7 @@ fn again() -> Remedy {
 
 fn pairs() -> Vec<Check> {
     vec![
-        claim("pki.key.pair", "every private key belongs to its certificate", Of::Keys, "pairs", |view, tally| {
+        claim("pki.key.pair", "every private key belongs to its certificate", Of::Pairs, "pairs", |view, tally| {
             let shown = view.facts.credentials.iter().map(|one| (&one.chain[0], one.file.as_str(), one.key.as_ref(), one.key_file.as_deref()));
             let trusted = view.facts.bundles.iter().filter_map(|one| Some((one.certificates.first()?, one.file.as_str(), one.key.as_ref(), one.key_file.as_deref())));
             for (held, file, key, key_file) in shown.chain(trusted) {
@@ -108,7 +108,7 @@ fn pairs() -> Vec<Check> {
         )
         .basis("PKI certificates and requirements: certificate paths", CERTIFICATES)
         .remedy(Remedy::new("Put the right key there, or have both made anew.").command("rm FILE.crt FILE.key && kubeadm init phase certs NAME")),
-        claim("pki.key.shared", "no private key serves two purposes", Of::Certificates, "keys", |view, tally| {
+        claim("pki.key.shared", "no private key serves two purposes", Of::Keys, "keys", |view, tally| {
             let mut owners: BTreeMap<_, Vec<(String, &str)>> = BTreeMap::new();
             let mut own = |key: &PublicKey, what: String, file| {
                 let owners = owners.entry(key.sha256).or_default();
@@ -143,7 +143,7 @@ fn pairs() -> Vec<Check> {
         )
         .basis("PKI certificates and requirements", CERTIFICATES)
         .remedy(again()),
-        claim("pki.key.service-account-pair", "tokens of service accounts are verified by the key that signs them", Of::Keys, "keys", |view, tally| {
+        claim("pki.key.service-account-pair", "tokens of service accounts are verified by the key that signs them", Of::ServiceAccounts, "keys", |view, tally| {
             let contents = |role| view.facts.discovery.of_role(role).filter_map(|one| Some((one.file.as_str(), view.facts.store.contents(&one.file)?)));
             let mut public = Vec::new();
             for (_, contents) in contents(Role::ServiceAccountPublicKeys) {
@@ -282,7 +282,7 @@ fn strength() -> Vec<Check> {
             .page("Smart cards, tokens and TPMs of Infineon made primes that are powers of 65537 by many small primes. The private key is computed from the public one: for 80 dollars with 1024 bits, for 40,000 at worst with 2048, at the prices of 2017.", "Looks whether every modulus is, by each of the primes from 3 to 167, a power of 65537, as one in 240 million sound keys is.")
             .basis("The Return of Coppersmith's Attack (Nemec et al., 2017); CVE-2017-15361", "https://nvd.nist.gov/vuln/detail/CVE-2017-15361")
             .remedy(Remedy::new("Make the key elsewhere than on that token, or on one with mended firmware, and have it certified anew.").command("kubeadm certs renew all")),
-        claim("pki.key.common-factor", "no two RSA keys share a factor", Of::Certificates, "keys", |view, tally| {
+        claim("pki.key.common-factor", "no two RSA keys share a factor", Of::Keys, "keys", |view, tally| {
             let all = keys(view.facts);
             let mut seen = BTreeSet::new();
             let moduli = all.iter().enumerate().filter_map(|(index, one)| match &one.key.kind {

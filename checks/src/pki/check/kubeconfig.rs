@@ -20,8 +20,13 @@ fn on(client: &Client, message: String) -> Breach {
 }
 
 /// A claim about every kubeconfig.
-fn each(id: &str, title: &str, judge: impl Fn(&Client, &View<'_>, &mut Tally) + Send + Sync + 'static) -> Check {
-    claim(id, title, Of::Certificates, "kubeconfigs", move |view, tally| {
+fn each(
+    id: &str,
+    title: &str,
+    of: Of,
+    judge: impl Fn(&Client, &View<'_>, &mut Tally) + Send + Sync + 'static,
+) -> Check {
+    claim(id, title, of, "kubeconfigs", move |view, tally| {
         for client in &view.facts.clients {
             tally.look();
             judge(client, view, tally);
@@ -57,7 +62,7 @@ fn again() -> Remedy {
 /// The family's checks.
 pub(super) fn checks() -> Vec<Check> {
     vec![
-        claim("pki.kubeconfig.parses", "every kubeconfig can be read, and its current context leads somewhere", Of::Certificates, "kubeconfigs", |view, tally| {
+        claim("pki.kubeconfig.parses", "every kubeconfig can be read, and its current context leads somewhere", Of::Kubeconfigs, "kubeconfigs", |view, tally| {
             for one in &view.facts.discovery.kubeconfigs {
                 let Some(file) = view.facts.store.get(&one.file) else { continue };
                 if !matches!(file.contents, Fact::Known(_)) {
@@ -81,7 +86,7 @@ pub(super) fn checks() -> Vec<Check> {
         .page("The component does not start, or runs as nobody.", "Parses the file as YAML and follows current-context to its cluster and user.")
         .basis(ACCOUNTS, CERTIFICATES)
         .remedy(again()),
-        each("pki.kubeconfig.ca", "every kubeconfig trusts the CA of the API server that it leads to", |client, view, tally| {
+        each("pki.kubeconfig.ca", "every kubeconfig trusts the CA of the API server that it leads to", Of::Certificates, |client, view, tally| {
             let Some((file, trusted)) = &client.ca else { return };
             let Some(serving) = serving(view) else {
                 let own = client.of.role != Role::OtherClient;
@@ -117,7 +122,7 @@ pub(super) fn checks() -> Vec<Check> {
         .page("kubeadm renews the certificate in a kubeconfig and leaves the CA beside it as it was: after a rotation it is the old one.", "Compares the keys of the CAs in every kubeconfig with those of the CA that the API server's certificate is verified by; on a worker, builds a path from what the API server presents, where it was asked.")
         .basis(ACCOUNTS, CERTIFICATES)
         .remedy(again()),
-        each("pki.kubeconfig.server", "every kubeconfig dials a name that the API server's certificate has", |client, view, tally| {
+        each("pki.kubeconfig.server", "every kubeconfig dials a name that the API server's certificate has", Of::Certificates, |client, view, tally| {
             let (Some(cluster), Some(serving)) = (&client.cluster, serving(view)) else { return };
             if cluster.insecure || client.of.role == Role::OtherClient {
                 return;
@@ -134,7 +139,7 @@ pub(super) fn checks() -> Vec<Check> {
         .page("Whoever uses the kubeconfig refuses the API server.", "Compares the host of the server's URL, or tls-server-name, with the SANs of the API server's certificate on this node.")
         .basis(ACCOUNTS, CERTIFICATES)
         .remedy(Remedy::new("Correct the server's URL, or add the name to the certificate (certSANs).").command("kubectl config set-cluster kubernetes --server https://NAME:6443 --kubeconfig FILE")),
-        each("pki.kubeconfig.verifies", "every kubeconfig verifies the API server", |client, _, tally| {
+        each("pki.kubeconfig.verifies", "every kubeconfig verifies the API server", Of::Kubeconfigs, |client, _, tally| {
             let Some(cluster) = &client.cluster else { return };
             if cluster.insecure {
                 tally.breach(on(client, "insecure-skip-tls-verify is on: it believes whoever answers".to_owned()));
@@ -147,7 +152,7 @@ pub(super) fn checks() -> Vec<Check> {
         .page("Whoever stands in between gets the token or answers as the cluster.", "Looks at insecure-skip-tls-verify and the scheme of the server's URL.")
         .basis("Organizing cluster access using kubeconfig files", "https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/")
         .remedy(Remedy::new("Put the CA in, and take the switch out.").command("kubectl config set-cluster NAME --certificate-authority /etc/kubernetes/pki/ca.crt --embed-certs --kubeconfig FILE")),
-        each("pki.kubeconfig.token", "no component's kubeconfig holds a token or a password", |client, _, tally| {
+        each("pki.kubeconfig.token", "no component's kubeconfig holds a token or a password", Of::Kubeconfigs, |client, _, tally| {
             let component = client.of.holder != Component::People;
             if let (true, Some(user)) = (component, &client.user)
                 && (user.has_token || user.has_login)
@@ -161,7 +166,7 @@ pub(super) fn checks() -> Vec<Check> {
         .page("Who copies a token is its user; a client certificate can be used by whoever has the key alone. MicroK8s had tokens for its components for years.", "Looks for a token or a password in the user that counts; that it is there is all that is read.")
         .basis(ACCOUNTS, CERTIFICATES)
         .remedy(again()),
-        each("pki.kubeconfig.stale", "no kubeconfig has contexts that lead nowhere", |client, view, tally| {
+        each("pki.kubeconfig.stale", "no kubeconfig has contexts that lead nowhere", Of::Kubeconfigs, |client, view, tally| {
             let Some(config) = view.facts.store.get(&client.of.file).and_then(|file| file.kubeconfig.as_ref()) else { return };
             for context in &config.contexts {
                 let whole = config.clusters.iter().any(|cluster| cluster.name == context.cluster) && config.users.iter().any(|user| user.name == context.user);
@@ -176,7 +181,7 @@ pub(super) fn checks() -> Vec<Check> {
         .page("It fails when somebody switches to it.", "Looks up the cluster and the user of every context.")
         .basis("Organizing cluster access using kubeconfig files", "https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/")
         .remedy(Remedy::new("Remove it.").command("kubectl config delete-context NAME --kubeconfig FILE")),
-        each("pki.kubeconfig.rotates", "kubelet.conf leads to the certificate that the kubelet renews", |client, view, tally| {
+        each("pki.kubeconfig.rotates", "kubelet.conf leads to the certificate that the kubelet renews", Of::Kubeconfigs, |client, view, tally| {
             if client.of.role != Role::KubeletClient {
                 return;
             }
@@ -191,7 +196,7 @@ pub(super) fn checks() -> Vec<Check> {
         .page("The kubelet renews one certificate and shows another, until the other expires and the node is gone.", "Looks whether kubelet.conf embeds a certificate while kubelet-client-current.pem is there.")
         .basis("Troubleshooting kubeadm: kubelet client certificate rotation fails", "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/troubleshooting-kubeadm/")
         .remedy(Remedy::new("Let kubelet.conf name the file for client-certificate and client-key.").command("kubectl config set-credentials default-auth --client-certificate /var/lib/kubelet/pki/kubelet-client-current.pem --client-key /var/lib/kubelet/pki/kubelet-client-current.pem --kubeconfig /etc/kubernetes/kubelet.conf")),
-        each("pki.kubeconfig.credential", "every kubeconfig's user has a way to say who it is", |client, _, tally| {
+        each("pki.kubeconfig.credential", "every kubeconfig's user has a way to say who it is", Of::Kubeconfigs, |client, _, tally| {
             let Some(user) = &client.user else { return };
             let certificate = user.certificate.is_some() || user.certificate_file.is_some();
             let key = user.key.is_some() || user.key_file.is_some();

@@ -12,7 +12,9 @@ mod role;
 mod usage;
 mod validity;
 
-use super::facts::{Facts, Of};
+use super::discover::Role;
+use super::facts::Facts;
+use super::gap::{Gap, Part};
 use super::tally::Tally;
 use super::{Check, View, api, live};
 use crate::check::{Remedy, Severity};
@@ -44,9 +46,50 @@ pub fn checks() -> Vec<Check> {
     families.into_iter().flat_map(|family| family()).collect()
 }
 
+/// What a claim is about, and so what must be known for it to hold.
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    /// All certificates.
+    Certificates,
+    /// The certificates of some roles.
+    Roles(&'static [Role]),
+    /// Public keys: those of certificates and of service accounts.
+    Keys,
+    /// The keys of service accounts.
+    ServiceAccounts,
+    /// All keys, and the certificates that they belong to.
+    Pairs,
+    /// Kubeconfigs.
+    Kubeconfigs,
+    /// Something that files without a role tell, too.
+    Other,
+}
+
+impl Of {
+    /// Does it take what is not known here?
+    fn takes(self, gap: &Gap) -> bool {
+        let (part, role) = (gap.part, gap.role);
+        let tokens = matches!(role, Some(Role::ServiceAccountKey | Role::ServiceAccountPublicKeys));
+        match self {
+            Self::Certificates => part != Part::Key,
+            Self::Roles(roles) => match part {
+                Part::Certificates => role.is_none_or(|role| roles.contains(&role)),
+                // It has somebody's certificate in it.
+                Part::Kubeconfig => role.is_some_and(|role| roles.contains(&role)),
+                Part::Key => false,
+            },
+            Self::Keys => part != Part::Key || tokens,
+            Self::ServiceAccounts => part == Part::Key && tokens,
+            Self::Pairs => true,
+            Self::Kubeconfigs => part == Part::Kubeconfig,
+            Self::Other => false,
+        }
+    }
+}
+
 /// A claim whose judge goes through `what` and counts.
 ///
-/// Where files of `of` could not be read, a claim that otherwise holds is undetermined.
+/// Where a file does not tell what the claim is about, a claim that otherwise holds is undetermined.
 fn claim(
     id: &str,
     title: &str,
@@ -60,8 +103,8 @@ fn claim(
         }
         let mut tally = Tally::default();
         judge(view, &mut tally);
-        for unread in view.facts.unread.iter().filter(|unread| unread.of == of && of != Of::Other) {
-            tally.unknown(unread.why.clone());
+        for gap in view.facts.gaps.iter().filter(|gap| gap.there && of.takes(gap)) {
+            tally.unknown(&gap.why);
         }
         tally.conclude(what, &format!("there are no {what} here"))
     })

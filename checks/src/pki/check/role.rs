@@ -63,7 +63,7 @@ fn renew(name: &str) -> Remedy {
 
 fn authorities() -> Vec<Check> {
     vec![
-        claim("pki.ca.front-proxy-own", "the front proxy's CA is not a CA of clients", Of::Certificates, "front-proxy CAs", |view, tally| {
+        claim("pki.ca.front-proxy-own", "the front proxy's CA is not a CA of clients", Of::Roles(&[Role::FrontProxyCa, Role::ClientCa]), "front-proxy CAs", |view, tally| {
             let Some(proxy) = view.facts.bundle(Role::FrontProxyCa) else { return };
             let Some(clients) = view.facts.bundle(Role::ClientCa) else { return };
             tally.look();
@@ -82,7 +82,7 @@ fn authorities() -> Vec<Check> {
         .page("A certificate of the front proxy's CA lets its holder say who they are in a header. If that CA signs for clients as well, every client can be anyone, or, where names are listed, no client is let in.", "Compares the keys of the CAs in --requestheader-client-ca-file and --client-ca-file.")
         .basis("Configure the aggregation layer: CA reusage and conflicts", AGGREGATION)
         .remedy(Remedy::new("Make a CA for the front proxy alone, and its client's certificate of it.").command("kubeadm init phase certs front-proxy-ca").command("kubeadm init phase certs front-proxy-client")),
-        claim("pki.ca.etcd-own", "etcd's clients are of another CA than the cluster's", Of::Certificates, "CAs of etcd", |view, tally| {
+        claim("pki.ca.etcd-own", "etcd's clients are of another CA than the cluster's", Of::Roles(&[Role::ClientCa, Role::EtcdClientCa, Role::EtcdServerCa]), "CAs of etcd", |view, tally| {
             let Some(clients) = view.facts.bundle(Role::ClientCa) else { return };
             for role in [Role::EtcdClientCa, Role::EtcdServerCa] {
                 let Some(etcd) = view.facts.bundle(role) else { continue };
@@ -104,7 +104,7 @@ fn authorities() -> Vec<Check> {
         .page("etcd lets every client of its CA do everything. If that CA signs for kubelets and users, they all are the cluster's owner.", "Compares the keys of the CAs that etcd trusts (--trusted-ca-file; where that is not known, --etcd-cafile) and of --client-ca-file. RKE1 does this by design.")
         .basis("CIS Kubernetes Benchmark 2.7", CIS)
         .remedy(Remedy::new("Make a CA for etcd alone, and its certificates of it.").command("kubeadm init phase certs etcd-ca")),
-        claim("pki.ca.signing-trusted", "what the controller manager signs is accepted by the API server", Of::Certificates, "signing CAs", |view, tally| {
+        claim("pki.ca.signing-trusted", "what the controller manager signs is accepted by the API server", Of::Roles(&[Role::ClientCa, Role::SigningCa]), "signing CAs", |view, tally| {
             let Some(clients) = view.facts.bundle(Role::ClientCa) else { return };
             for signing in view.facts.bundles.iter().filter(|bundle| bundle.role == Role::SigningCa) {
                 let Some(first) = signing.certificates.first() else { continue };
@@ -127,7 +127,7 @@ fn authorities() -> Vec<Check> {
         .page("Nodes that join get certificates that nobody accepts, and those that renew theirs fall off.", "Looks whether a CA in --client-ca-file is, or has signed, that of --cluster-signing-cert-file, or those of the signers kubelet-client and kube-apiserver-client.")
         .basis("PKI certificates and requirements: certificate paths", CERTIFICATES)
         .remedy(Remedy::new("Name the same CA, or add it to --client-ca-file.")),
-        claim("pki.ca.signing-single", "the controller manager signs with one certificate, not a chain", Of::Certificates, "signing CAs", |view, tally| {
+        claim("pki.ca.signing-single", "the controller manager signs with one certificate, not a chain", Of::Roles(&[Role::SigningCa, Role::OtherSigningCa]), "signing CAs", |view, tally| {
             // A cluster CA that is a chain is read by others as a bundle; kube-controller-manager takes the first.
             let Some(line) = view.facts.discovery.command(Component::ControllerManager) else { return };
             let flags = || SIGNERS.iter().map(|[certificate, _]| *certificate).chain([SIGNING[0]]);
@@ -150,11 +150,21 @@ fn authorities() -> Vec<Check> {
     ]
 }
 
+/// Who serves a certificate.
+const SERVERS: &[Role] = &[
+    Role::ApiserverServing,
+    Role::NamedServing,
+    Role::EtcdServer,
+    Role::EtcdPeer,
+    Role::KubeletServing,
+    Role::ControllerManagerServing,
+    Role::SchedulerServing,
+];
+
 fn sans() -> Vec<Check> {
     vec![
-        claim("pki.san.present", "every certificate that is served names who serves it", Of::Certificates, "served certificates", |view, tally| {
-            use crate::pki::discover::Kind;
-            for one in view.facts.credentials.iter().filter(|one| matches!(one.role.kind(), Kind::Server | Kind::Both)) {
+        claim("pki.san.present", "every certificate that is served names who serves it", Of::Roles(SERVERS), "served certificates", |view, tally| {
+            for one in view.facts.credentials.iter().filter(|one| SERVERS.contains(&one.role)) {
                 tally.look();
                 let sans = one.leaf().extensions.subject_alt_names.as_ref();
                 if sans.is_none_or(|sans| sans.dns.is_empty() && sans.ips.is_empty()) {
@@ -171,7 +181,7 @@ fn sans() -> Vec<Check> {
         .page("Go has not looked at the common name since 1.17: every client refuses the certificate.", "Looks at the SANs of whatever is served.")
         .basis("Go 1.17 release notes: crypto/x509", "https://go.dev/doc/go1.17")
         .remedy(renew("apiserver")),
-        claim("pki.san.service-address", "the API server's certificate names the address of its own Service", Of::Certificates, "Service networks", |view, tally| {
+        claim("pki.san.service-address", "the API server's certificate names the address of its own Service", Of::Roles(&[Role::ApiserverServing]), "Service networks", |view, tally| {
             // The Service kubernetes is of the first family alone.
             let Some(address) = view.facts.settings.services.first().and_then(settings::first) else { return };
             for one in serving(view.facts).into_iter().filter(|one| has_names(one)) {
@@ -185,7 +195,7 @@ fn sans() -> Vec<Check> {
         .page("Every pod that speaks to the API server dials this address: CoreDNS, the network plug-in, every operator.", "Takes the first address of --service-cluster-ip-range, or of kubeadm's serviceSubnet, and looks for it among the SANs. Where neither is known nothing is said.")
         .basis(SANS, CERTIFICATES)
         .remedy(renew("apiserver")),
-        claim("pki.san.service-name", "the API server's certificate names its own Service", Of::Certificates, "API servers", |view, tally| {
+        claim("pki.san.service-name", "the API server's certificate names its own Service", Of::Roles(&[Role::ApiserverServing]), "API servers", |view, tally| {
             for one in serving(view.facts).into_iter().filter(|one| has_names(one)) {
                 let wanted = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"];
                 lacking(one, wanted.map(|name| (Place::read(name), "a name of its Service")), tally);
@@ -197,7 +207,7 @@ fn sans() -> Vec<Check> {
         .page("Programs in pods dial kubernetes.default.svc.", "Looks for kubernetes, kubernetes.default and kubernetes.default.svc among the SANs.")
         .basis(SANS, CERTIFICATES)
         .remedy(renew("apiserver")),
-        claim("pki.san.service-domain", "the API server's certificate names its Service in the cluster's domain", Of::Certificates, "API servers", |view, tally| {
+        claim("pki.san.service-domain", "the API server's certificate names its Service in the cluster's domain", Of::Roles(&[Role::ApiserverServing]), "API servers", |view, tally| {
             for one in serving(view.facts).into_iter().filter(|one| has_names(one)) {
                 let domain = view.facts.settings.domain.as_deref().unwrap_or("cluster.local");
                 lacking(one, [(Place::read(&format!("kubernetes.default.svc.{domain}")), "the full name of its Service")], tally);
@@ -209,7 +219,7 @@ fn sans() -> Vec<Check> {
         .page("Few programs dial the full name; k0s leaves it out.", "Takes the domain from --service-account-issuer, from the kubelet's clusterDomain or from kubeadm's dnsDomain; cluster.local where none is known.")
         .basis(SANS, CERTIFICATES)
         .remedy(renew("apiserver")),
-        claim("pki.san.advertise", "the API server's certificate names the address that it advertises", Of::Certificates, "advertised addresses", |view, tally| {
+        claim("pki.san.advertise", "the API server's certificate names the address that it advertises", Of::Roles(&[Role::ApiserverServing]), "advertised addresses", |view, tally| {
             let Some(address) = view.facts.settings.advertise else { return };
             for one in serving(view.facts).into_iter().filter(|one| has_names(one)) {
                 lacking(one, [(Place::Address(address), "which --advertise-address says")], tally);
@@ -221,7 +231,7 @@ fn sans() -> Vec<Check> {
         .page("The endpoints of the Service kubernetes are these addresses; components of the node dial it, too.", "Compares --advertise-address with the SANs.")
         .basis(SANS, CERTIFICATES)
         .remedy(renew("apiserver")),
-        claim("pki.san.endpoint", "the API server's certificate names the cluster's endpoint and what kubeadm was told", Of::Certificates, "endpoints", |view, tally| {
+        claim("pki.san.endpoint", "the API server's certificate names the cluster's endpoint and what kubeadm was told", Of::Roles(&[Role::ApiserverServing]), "endpoints", |view, tally| {
             let settings = &view.facts.settings;
             for one in serving(view.facts).into_iter().filter(|one| has_names(one)) {
                 lacking(one, settings.endpoint.clone().map(|place| (place, "which is controlPlaneEndpoint")), tally);
@@ -235,7 +245,7 @@ fn sans() -> Vec<Check> {
         .page("Everybody outside of the node comes by the endpoint. A name that was added to kubeadm's configuration later is not in the certificate until it is made again.", "Compares controlPlaneEndpoint and certSANs of kubeadm's ClusterConfiguration, where it lies on the node, with the SANs.")
         .basis(SANS, CERTIFICATES)
         .remedy(renew("apiserver")),
-        claim("pki.san.etcd-server", "etcd's serving certificate names the addresses that clients use", Of::Certificates, "etcd servers", |view, tally| {
+        claim("pki.san.etcd-server", "etcd's serving certificate names the addresses that clients use", Of::Roles(&[Role::EtcdServer]), "etcd servers", |view, tally| {
             for one in view.facts.of_role(Role::EtcdServer).filter(|one| has_names(one)) {
                 let wanted = view.facts.settings.etcd_clients.iter().map(|place| (place.clone(), "where etcd serves clients"));
                 lacking(one, wanted, tally);
@@ -248,7 +258,7 @@ fn sans() -> Vec<Check> {
         .page("The API server and etcdctl refuse a server that they dial by another name or address than it has.", "Takes the addresses from --listen-client-urls and --advertise-client-urls, and on kubeadm's clusters 127.0.0.1.")
         .basis(SANS, CERTIFICATES)
         .remedy(renew("etcd/server")),
-        claim("pki.san.etcd-peer", "etcd's peer certificate names the address that peers use", Of::Certificates, "advertised peers", |view, tally| {
+        claim("pki.san.etcd-peer", "etcd's peer certificate names the address that peers use", Of::Roles(&[Role::EtcdPeer]), "advertised peers", |view, tally| {
             for one in view.facts.of_role(Role::EtcdPeer).filter(|one| has_names(one)) {
                 let wanted = view.facts.settings.etcd_peers.iter().map(|place| (place.clone(), "which etcd advertises to its peers"));
                 lacking(one, wanted, tally);
@@ -260,7 +270,7 @@ fn sans() -> Vec<Check> {
         .page("Members verify each other by this address: without it one cannot join.", "Takes it from --initial-advertise-peer-urls.")
         .basis(SANS, CERTIFICATES)
         .remedy(renew("etcd/peer")),
-        claim("pki.san.node", "the certificates of the API server and of etcd name their node", Of::Certificates, "certificates that kubeadm has served", |view, tally| {
+        claim("pki.san.node", "the certificates of the API server and of etcd name their node", Of::Roles(&[Role::ApiserverServing, Role::EtcdServer, Role::EtcdPeer]), "certificates that kubeadm has served", |view, tally| {
             if !view.facts.discovery.is_kubeadm() {
                 return;
             }
@@ -283,7 +293,7 @@ fn sans() -> Vec<Check> {
         .page("The documentation lists the host's name and, for etcd, localhost and 127.0.0.1. Nothing of Kubernetes dials them; scripts, backups and people do, and are refused.", "Looks, where the PKI is kubeadm's, for the node's name (--hostname-override, or the host name) among the SANs of the API server and of etcd, and for localhost and 127.0.0.1 among those of etcd.")
         .basis(SANS, CERTIFICATES)
         .remedy(renew("apiserver")),
-        claim("pki.san.kubelet", "the kubelet's serving certificate names its node", Of::Certificates, "kubelets", |view, tally| {
+        claim("pki.san.kubelet", "the kubelet's serving certificate names its node", Of::Roles(&[Role::KubeletServing]), "kubelets", |view, tally| {
             let Some(node) = view.facts.settings.node.as_deref() else { return };
             for one in view.facts.of_role(Role::KubeletServing).filter(|one| has_names(one)) {
                 lacking(one, [(Place::read(node), "which is the node's name")], tally);

@@ -30,7 +30,8 @@ fn of(
     roles: &'static [Role],
     judge: impl Fn(&Credential, &View<'_>) -> Option<Breach> + Send + Sync + 'static,
 ) -> Check {
-    claim(id, title, Of::Certificates, "such certificates", move |view, tally| {
+    let of = if roles.is_empty() { Of::Certificates } else { Of::Roles(roles) };
+    claim(id, title, of, "such certificates", move |view, tally| {
         for one in view.facts.credentials.iter().filter(|one| roles.is_empty() || roles.contains(&one.role)) {
             tally.look();
             if let Some(breach) = judge(one, view) {
