@@ -46,7 +46,7 @@ pub enum NodeError {
     },
     /// A file is nothing that can be put on trial.
     #[error(
-        "{path} is no recording, and no file of a PKI: `seaworthy record` writes recordings; certificates and keys end in .crt, .cer, .pem, .der, .key or .pub, kubeconfigs in .conf or .kubeconfig or are called config or kubeconfig, and files of Talos are YAML or talosconfig"
+        "{path} is no recording, and no file of a PKI: `seaworthy record` writes recordings; certificates and keys end in .crt, .cer, .pem, .der, .key or .pub, kubeconfigs in .conf, .kubeconfig, .yaml or .yml or are called config or kubeconfig, and files of Talos are YAML or talosconfig"
     )]
     Unknown {
         /// The file.
@@ -224,14 +224,14 @@ impl Source {
     }
 }
 
-/// By its name, or as a file of Talos by what is in it, is it a file of a PKI?
+/// By its name, or, of YAML, by what is in it, is it a file of a PKI?
 fn is_credential(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let yaml = name == "talosconfig" || name.ends_with(".yaml") || name.ends_with(".yml");
     if yaml {
         let mut head = String::new();
         let read = std::fs::File::open(path).and_then(|file| file.take(1 << 20).read_to_string(&mut head));
-        return read.is_ok() && pki::talos::is_one(&head);
+        return read.is_ok() && (pki::talos::is_one(&head) || pki::kubeconfig::is_one(&head));
     }
     matches!(&*name, "config" | "kubeconfig")
         || [".crt", ".cer", ".pem", ".key", ".pub", ".conf", ".kubeconfig", ".der"]

@@ -19,6 +19,12 @@ pub struct Kubeconfig<Bytes> {
     pub current: Option<String>,
 }
 
+/// By its outermost members, is a text a kubeconfig in YAML?
+#[must_use]
+pub fn is_one(text: &str) -> bool {
+    ["clusters:", "contexts:", "users:"].iter().all(|member| text.lines().any(|line| line.starts_with(member)))
+}
+
 /// A cluster of a kubeconfig.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster<Bytes> {

@@ -239,6 +239,16 @@ fn a_kubeconfig_alone_is_audited() {
     tree.kubeconfig("scheduler", |config| config["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = true.into());
     let found = open(&tree.path("etc/kubernetes/scheduler.conf")).breached;
     assert_eq!(found.keys().collect::<Vec<_>>(), ["pki.kubeconfig.verifies"]);
+    // By what is in it, whatever it is called; beside YAML that is none.
+    let folder = tempfile::tempdir().unwrap();
+    let named = folder.path().join("k3s.yaml");
+    std::fs::copy(tree.path("etc/kubernetes/scheduler.conf"), &named).unwrap();
+    std::fs::write(folder.path().join("values.yaml"), "clusters: []\n").unwrap();
+    assert!(Source::open(&folder.path().join("values.yaml"), &Layout::default()).is_err());
+    for place in [&*named, folder.path()] {
+        let found = open(place).breached;
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["pki.kubeconfig.verifies"], "{}: {found:#?}", place.display());
+    }
     let empty = tempfile::tempdir().unwrap();
     assert!(Source::open(empty.path(), &Layout::default()).is_err(), "a folder without anything is nothing to audit");
 }

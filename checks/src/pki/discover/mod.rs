@@ -20,7 +20,7 @@ pub use role::{Component, Kind, Role};
 pub use talos::member;
 
 use crate::fact::Fact;
-use crate::host::{FileKind, Host};
+use crate::host::{Credentials, FileKind, Host, Query};
 use crate::pki::talos::Talos;
 use layout::Part;
 
@@ -310,8 +310,8 @@ impl Discovery {
             for file in walk.yaml.into_iter().filter(|_| bare) {
                 if walk::is_backup(&file) {
                     self.backups.push(file);
-                } else {
-                    self.talos(host, &file);
+                } else if !self.talos(host, &file) && is_kubeconfig(host, &file) {
+                    self.others.push(file);
                 }
             }
             for file in walk.files {
@@ -331,6 +331,12 @@ impl Discovery {
             }
         }
     }
+}
+
+/// Is it a kubeconfig, by what is in it?
+fn is_kubeconfig(host: &dyn Host, file: &str) -> bool {
+    let said: Fact<Credentials> = host.parsed(&Query::Credentials { path: file.to_owned() });
+    said.known().is_some_and(|said| said.kubeconfig.is_some())
 }
 
 /// The role of a kubeconfig that has the name that kubeadm gives it.
