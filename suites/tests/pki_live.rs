@@ -152,8 +152,15 @@ fn ca(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A server that asks for client certificates by a CA, if one is given, and answers every request with 401.
-fn serve(address: &str, name: &str, issuer: &CertifiedIssuer<'_, KeyPair>, clients: Option<CertificateDer<'static>>) {
+/// A server that asks for client certificates by a CA, if one is given, and answers every request with 401. What it presents has
+/// `behind` behind it.
+fn serve(
+    address: &str,
+    name: &str,
+    issuer: &CertifiedIssuer<'_, KeyPair>,
+    behind: &[CertificateDer<'static>],
+    clients: Option<CertificateDer<'static>>,
+) {
     let mut params = CertificateParams::new(vec![ADDRESS.to_owned()]).unwrap();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -173,7 +180,7 @@ fn serve(address: &str, name: &str, issuer: &CertifiedIssuer<'_, KeyPair>, clien
         }
         None => builder.with_no_client_auth(),
     };
-    let config = Arc::new(builder.with_single_cert(vec![leaf], key).unwrap());
+    let config = Arc::new(builder.with_single_cert([&[leaf], behind].concat(), key).unwrap());
     let listener = TcpListener::bind(address.parse::<SocketAddr>().unwrap()).unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -289,7 +296,7 @@ fn each_defect_of_a_live_control_plane_is_found_and_nothing_else() {
     assert!(node.kubectl(&["patch", "configmap", "cluster-info", "-n", "kube-public", "-p", &data(good)], None));
 
     // A webhook whose caBundle is not that of its server.
-    serve("10.0.0.11:9443", "hook", &stranger, None);
+    serve("10.0.0.11:9443", "hook", &stranger, &[], None);
     let hook = |ca: &str| {
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": { "name": "policy" },
@@ -305,11 +312,17 @@ fn each_defect_of_a_live_control_plane_is_found_and_nothing_else() {
     assert!(node.kubectl(&["apply", "-f", "-"], Some(&hook(&stranger.pem()))));
     node.finds(&[]);
 
+    // A server that presents the root behind its certificate.
+    serve("10.0.0.11:9444", "hook", &stranger, &[stranger.der().clone()], None);
+    node.endpoints.push(format!("{ADDRESS}:9444=webhook"));
+    node.finds(&[("pki.live.root", "presents the root CN=kubernetes")]);
+    node.endpoints.clear();
+
     // A kubelet that serves what it made itself when it started.
     let made = jiff::Timestamp::now().as_second();
     let (_, cluster_ca) = x509_parser::pem::parse_x509_pem(&cluster_ca).unwrap();
     let clients = CertificateDer::from(cluster_ca.contents);
-    serve("10.0.0.11:10250", &format!("cp1@{made}"), &ca(&format!("cp1-ca@{made}")), Some(clients));
+    serve("10.0.0.11:10250", &format!("cp1@{made}"), &ca(&format!("cp1-ca@{made}")), &[], Some(clients));
     node.finds(&[("pki.live.exposed", "nobody can verify it")]);
 
     // A server that is not there.

@@ -292,6 +292,10 @@ const DEFECTS: &[Defect] = &[
         let other = served(&[&leaf], Some(&clients));
         world.servers.get_mut("apiserver").unwrap().named.insert("kubernetes.default.svc".to_owned(), other);
     }),
+    (&["pki.live.root"], "behind CN=kubelet", |world| {
+        let leaf = world.ca.sign("kubelet", None, &["10.0.0.11"], (-1, 300)).der;
+        world.servers.get_mut("kubelet").unwrap().served().chain = vec![leaf, world.ca.der.clone()];
+    }),
     (&["pki.live.one-issuer"], "another CA", |world| {
         let leaf = world.other.sign("kube-apiserver", None, &["10.0.0.12"], (-1, 300)).der;
         world.servers.get_mut("apiserver2").unwrap().served().chain = vec![leaf.clone()];

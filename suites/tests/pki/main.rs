@@ -81,6 +81,17 @@ fn the_pki_of_the_real_kubeadm_audits_clean() {
 }
 
 #[test]
+fn a_root_of_the_same_name_is_a_rotation() {
+    for (name, finds) in [("kubernetes", false), ("kubernetes@1790000000", false), ("kubernetes-2", true)] {
+        let tree = Tree::new(Base::Ecdsa).unwrap();
+        mutations::chains::stranger(&tree, name);
+        let found = audit_tree(&tree).breached;
+        assert_eq!(found.contains_key("pki.chain.bundle-stranger"), finds, "{name}: {found:#?}");
+        assert_eq!(found.len(), usize::from(finds), "{name}: {found:#?}");
+    }
+}
+
+#[test]
 fn an_etcd_that_is_told_by_a_file_audits_clean() {
     let tree = Tree::new(Base::Ecdsa).unwrap();
     mutations::files::by_file(&tree, |config| config);

@@ -1,7 +1,7 @@
 //! Defects, one a row, and the claims that must find each: mostly one.
 
 mod certificates;
-mod chains;
+pub(crate) mod chains;
 mod cluster;
 pub(crate) mod discovery;
 pub(crate) mod files;

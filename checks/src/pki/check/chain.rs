@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::*;
 use crate::pki::discover::Kind;
 use crate::pki::facts::{Bundle, Credential};
+use crate::pki::live::made_at;
 use crate::pki::store::Held;
 use crate::pki::x509::lint::{KeyLint, lint_key};
 use crate::pki::x509::path::{self, Mode, Outcome, Pool, Problem, ProblemKind, Request, Usage};
@@ -23,7 +24,7 @@ pub(super) struct Verified<'f> {
 
 impl Verified<'_> {
     /// The problems for which Kubernetes refuses it.
-    fn refusals(&self, view: &View<'_>) -> impl Iterator<Item = &Problem> {
+    pub(super) fn refusals(&self, view: &View<'_>) -> impl Iterator<Item = &Problem> {
         self.path.refusals(Mode::Go(GoVersion::of_kubernetes(view.profile.kubernetes)))
     }
 
@@ -72,7 +73,7 @@ impl Verified<'_> {
     }
 
     /// The certificate on the path that a problem is about.
-    fn at(&self, problem: &Problem) -> &Certificate {
+    pub(super) fn at(&self, problem: &Problem) -> &Certificate {
         &self.path.certificates[problem.at.min(self.path.certificates.len() - 1)]
     }
 }
@@ -193,6 +194,9 @@ fn reissue() -> Remedy {
 const X509: &str = "https://pkg.go.dev/crypto/x509#Certificate.Verify";
 const VERIFY: &str = "Go: crypto/x509, Certificate.Verify";
 
+/// Distributions that write the root behind every certificate.
+const WITH_ROOTS: [&str; 3] = ["k3s", "RKE2", "Talos"];
+
 fn leading() -> Vec<Check> {
     vec![
         each("pki.chain.wrong-ca", "every certificate is signed by the CA that its role asks for", |one, view| {
@@ -274,6 +278,29 @@ fn leading() -> Vec<Check> {
         .page("TLS 1.2 asks for the order, and Go takes the first certificate for the server's own. Some clients sort, some refuse.", "Compares the issuer of each certificate in a file with the subject of the next.")
         .basis("RFC 5246 section 7.4.2: the certificate chain", "https://www.rfc-editor.org/rfc/rfc5246#section-7.4.2")
         .remedy(Remedy::new("Put the certificate first, then what signed it, and so on.").command("cat leaf.crt intermediate.crt > chain.crt")),
+        claim("pki.chain.root", "no certificate is presented with the root behind it", Of::Certificates, "certificates that are presented", |view, tally| {
+            if view.facts.discovery.layouts.iter().any(|layout| WITH_ROOTS.contains(&layout.name)) {
+                return;
+            }
+            for one in view.facts.credentials.iter().filter(|one| made_at(one.leaf()).is_none()) {
+                tally.look();
+                let mut behind = one.chain[1..].iter();
+                if let Some(root) = behind.find(|held| view.facts.signatures.is_root(&held.certificate)) {
+                    let message = format!("{}: {} stands behind the certificate, and whoever trusts it has it already", one.file, root.certificate.subject);
+                    tally.breach(Breach::new(&one.file, message).at(&one.file, Some(root.line).filter(|line| *line > 0)));
+                }
+            }
+        })
+        .severity(Severity::Info)
+        .label("chain")
+        .alias("PKI-C08")
+        .alias("self-signed certificate in certificate chain")
+        .page(
+            "It goes over the wire with every handshake and helps nobody: a root is trusted because it is known, not because it is sent. It also hides a bundle that is missing: openssl then says 'self-signed certificate in certificate chain'.",
+            "Looks behind each certificate in its file for one that is signed by its own key. k3s, RKE2 and Talos write their files so and are not judged, nor is a certificate that a component made when it started.",
+        )
+        .basis("RFC 5246 section 7.4.2: the root may be omitted from the chain", "https://www.rfc-editor.org/rfc/rfc5246#section-7.4.2")
+        .remedy(Remedy::new("Take it out of the file: the certificate stays, and the intermediate CAs behind it.")),
     ]
 }
 
@@ -391,111 +418,7 @@ fn constraints() -> Vec<Check> {
     ]
 }
 
-fn expired(held: &Held, view: &View<'_>) -> bool {
-    held.certificate.not_after < view.profile.now
-}
-
-/// Trusted CAs that have expired and are missed: the first of a bundle in which all have, and those on which a certificate hangs that
-/// no other CA beside them verifies.
-fn dead<'f>(view: &View<'f>) -> Vec<(&'f Bundle, &'f Held)> {
-    let mut missed = Vec::new();
-    for one in verified(view).iter().filter(|one| !one.accepted) {
-        let ended = one.refusals(view).filter(|problem| problem.at > 0 && problem.kind == ProblemKind::Expired);
-        missed.extend(ended.map(|problem| (one.bundle.file.as_str(), one.at(problem).fingerprint)));
-    }
-    let mut all = Vec::new();
-    for bundle in &view.facts.bundles {
-        if bundle.certificates.iter().all(|held| expired(held, view)) {
-            // What somebody presents is judged as such.
-            let first = bundle.certificates.iter().find(|held| !view.facts.presents(&held.certificate));
-            all.extend(first.map(|held| (bundle, held)));
-        } else {
-            let held = bundle.certificates.iter().filter(|held| {
-                expired(held, view) && missed.contains(&(bundle.file.as_str(), held.certificate.fingerprint))
-            });
-            all.extend(held.map(|held| (bundle, held)));
-        }
-    }
-    all
-}
-
-fn bundles() -> Vec<Check> {
-    let trusted = |id, title, judge: fn(&Bundle, &View<'_>, &mut Tally)| {
-        claim(id, title, Of::Certificates, "bundles", move |view, tally| {
-            for bundle in &view.facts.bundles {
-                tally.look();
-                judge(bundle, view, tally);
-            }
-        })
-        .label("chain")
-    };
-    let breach = |bundle: &Bundle, held: &Held, message: &str| {
-        let message = format!("{}: {} {message}", bundle.file, held.certificate.subject);
-        Breach::new(&bundle.file, message).at(&bundle.file, Some(held.line).filter(|line| *line > 0))
-    };
-    vec![
-        claim("pki.chain.ca-expired", "no CA that certificates need has expired", Of::Certificates, "CAs", move |view, tally| {
-            view.facts.bundles.iter().for_each(|_| tally.look());
-            for (bundle, held) in dead(view) {
-                tally.breach(breach(bundle, held, "has expired, and all that it has signed with it").found(held.certificate.not_after.to_string()));
-            }
-            for one in &view.facts.credentials {
-                for held in one.chain[1..].iter().filter(|held| expired(held, view) && held.certificate.is_ca()) {
-                    let message = format!("{}: {} behind the certificate has expired", one.file, held.certificate.subject);
-                    tally.breach(Breach::new(&one.file, message).found(held.certificate.not_after.to_string()).at(&one.file, Some(held.line)));
-                }
-            }
-        })
-        .severity(Severity::Critical)
-        .label("chain")
-        .alias("PKI-C09")
-        .page("A whole tree of certificates is refused at once: nothing is left to mend it by.", "Compares the end of every CA in bundles and behind certificates with the time of the audit. In a bundle of several it must be one that a certificate needs to be verified; of others see pki.chain.bundle-expired.")
-        .basis("RFC 5280 section 6: certification path validation", RFC5280)
-        .remedy(Remedy::new("Issue the CA anew with the same key, so that what it has signed is good again, put it into every bundle, then rotate it.")),
-        trusted("pki.chain.bundle-not-ca", "bundles hold CAs alone", |bundle, _, tally| {
-            for held in bundle.certificates.iter().filter(|held| !held.certificate.is_ca()) {
-                let message = format!("{}: {} is no CA", bundle.file, held.certificate.subject);
-                tally.breach(Breach::new(&bundle.file, message).at(&bundle.file, Some(held.line).filter(|line| *line > 0)));
-            }
-        })
-        .alias("PKI-C11")
-        .alias("PKI-C04")
-        .page("Go takes whatever is trusted for a CA, others do not. A certificate of a server in a bundle of CAs is a mistake of whoever copied it.", "Looks at the basic constraints of all that is in the files of CAs.")
-        .basis("RFC 5280 section 4.2.1.9: basic constraints", RFC5280)
-        .remedy(Remedy::new("Put the CA's certificate there.")),
-        trusted("pki.chain.bundle-expired", "no bundle keeps a CA that has expired", |bundle, view, tally| {
-            let old: Vec<_> = bundle.certificates.iter().filter(|held| expired(held, view)).collect();
-            if old.len() < bundle.certificates.len() {
-                // Of those that something needs another claim tells.
-                let dead: Vec<_> = dead(view).into_iter().filter(|(of, _)| of.file == bundle.file).map(|(_, held)| held.certificate.fingerprint).collect();
-                for held in old.into_iter().filter(|held| !dead.contains(&held.certificate.fingerprint)) {
-                    let message = format!("{}: {} has expired", bundle.file, held.certificate.subject);
-                    tally.breach(Breach::new(&bundle.file, message).found(held.certificate.not_after.to_string()).at(&bundle.file, Some(held.line)));
-                }
-            }
-        })
-        .severity(Severity::Medium)
-        .alias("PKI-C11")
-        .page("It is left over from a rotation. Some clients stop at the first CA of the right name and find that it has expired.", "Compares the ends of the CAs in bundles of several, those aside without which something is refused: see pki.chain.ca-expired.")
-        .basis("Manual rotation of CA certificates", "https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/")
-        .remedy(Remedy::new("Take it out.")),
-        trusted("pki.chain.bundle-crowded", "bundles trust the cluster's CAs, not the world's", |bundle, _, tally| {
-            // A rotation has two, with intermediates a few more; a system's bundle has more than a hundred.
-            let roots = bundle.certificates.iter().filter(|held| held.certificate.is_self_issued()).count();
-            if roots > 5 {
-                let message = format!("{} trusts {roots} roots: {} is what {} would be verified by", bundle.file, bundle.holder, bundle.role);
-                tally.breach(Breach::new(&bundle.file, message).found(roots.to_string()).wanted("the cluster's own").at(&bundle.file, None));
-            }
-        })
-        .alias("PKI-C11")
-        .alias("PKI-R19")
-        .page("With a system's bundle for --client-ca-file any company that sells certificates decides who is a client.", "Counts the roots in each bundle.")
-        .basis("PKI certificates and requirements: required CAs", CERTIFICATES)
-        .remedy(Remedy::new("Name a file that holds the cluster's CA alone.")),
-    ]
-}
-
 /// The family's checks.
 pub(super) fn checks() -> Vec<Check> {
-    [leading(), constraints(), bundles()].into_iter().flatten().collect()
+    [leading(), constraints()].into_iter().flatten().collect()
 }

@@ -1,5 +1,6 @@
 //! The claims of the PKI suite, a file a family.
 
+mod bundle;
 mod certificate;
 mod chain;
 mod cluster;
@@ -7,6 +8,7 @@ mod file;
 mod flag;
 mod key;
 mod kubeconfig;
+mod public;
 mod rights;
 mod role;
 mod usage;
@@ -34,6 +36,7 @@ pub fn checks() -> Vec<Check> {
         key::checks,
         certificate::checks,
         chain::checks,
+        bundle::checks,
         validity::checks,
         role::checks,
         usage::checks,

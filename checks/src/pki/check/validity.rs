@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::public::is_public;
 use super::*;
 use crate::pki::store::Held;
 use crate::pki::x509::Certificate;
@@ -152,13 +153,15 @@ pub(super) fn checks() -> Vec<Check> {
         .basis("PKI certificates and requirements", CERTIFICATES)
         .remedy(Remedy::new("Issue it for a year, and have it renewed by a machine.")),
         each("pki.validity.ca-long", "no CA lasts longer than ten years", Whom::Authorities, |one, view| {
-            (lasts(one) > i64::from(view.profile.lifetimes.ca_longest) * DAY).then(|| format!("lasts {} days", days(lasts(one))))
+            // How long the world's CAs last is not the cluster's to say.
+            let long = lasts(one) > i64::from(view.profile.lifetimes.ca_longest) * DAY;
+            (long && !is_public(&one.public_key)).then(|| format!("lasts {} days", days(lasts(one))))
         })
         .severity(Severity::Low)
         .alias("PKI-V04")
         .page(
             "A CA of a hundred years is never rotated, so that nobody knows how when they must. Its end has to be written as GeneralizedTime, which old parsers misread.",
-            "Looks for CAs that last longer than --ca-longest says, ten years.",
+            "Looks for CAs that last longer than --ca-longest says, ten years, but public ones.",
         )
         .basis("RFC 5280 section 4.1.2.5: validity", RFC5280)
         .remedy(rotate()),

@@ -22,7 +22,7 @@ pub(crate) fn day(time: Timestamp) -> String {
 
 /// When a certificate was made that a component makes for itself when it starts: client-go's `GenerateSelfSignedCertKey` names
 /// it `<host>@<unix time>`, by `<host>-ca@<unix time>`, and makes a key in between, which takes time. `None` for any other.
-pub(super) fn made_at(certificate: &Certificate) -> Option<Timestamp> {
+pub(crate) fn made_at(certificate: &Certificate) -> Option<Timestamp> {
     let (host, time) = certificate.subject.common_name()?.rsplit_once('@')?;
     let (issuer, issued) = certificate.issuer.common_name()?.rsplit_once('@')?;
     let (made, issued): (i64, i64) = (time.parse().ok()?, issued.parse().ok()?);
@@ -230,6 +230,21 @@ fn alike(facts: &Facts, tally: &mut Tally) {
     }
 }
 
+/// Does a server send a root whose file no other claim is about?
+fn roots(view: &View<'_>, tally: &mut Tally) {
+    let known = |leaf: &Certificate| view.facts.presents(leaf);
+    for endpoint in &view.facts.live.endpoints {
+        let Some(leaf) = endpoint.leaf(tally).filter(|leaf| !known(leaf) && made_at(leaf).is_none()) else { continue };
+        tally.look();
+        let mut behind = endpoint.presented.known().map(|presented| &presented.chain[1..]).unwrap_or_default().iter();
+        if let Some(root) = behind.find(|one| view.facts.signatures.is_root(one)) {
+            let title = endpoint.title();
+            let message = format!("{title} presents the root {} behind {}", root.subject, leaf.subject);
+            tally.breach(Breach::new(&title, message).found(root.subject.to_string()).wanted("no root"));
+        }
+    }
+}
+
 /// Do all servers of a kind have certificates by one CA?
 fn one_issuer(facts: &Facts, tally: &mut Tally) {
     for server in [Server::Apiserver, Server::Etcd, Server::EtcdPeer] {
@@ -381,6 +396,16 @@ pub(super) fn checks() -> Vec<Check> {
             .page("A certificate that is served to one name only is forgotten when others are renewed.", "Compares what is presented to kubernetes.default.svc with what is presented without a name.")
             .basis("kube-apiserver: --tls-sni-cert-key", "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/")
             .remedy(Remedy::new("Remove kubernetes.default.svc from --tls-sni-cert-key, or have the cluster's CA sign that certificate.")),
+        claim("pki.live.root", "no server presents the root behind its certificate", roots)
+            .severity(Severity::Info)
+            .alias("PKI-C08")
+            .alias("self-signed certificate in certificate chain")
+            .page(
+                "It goes over the wire with every handshake and helps nobody: who trusts the root has it, who has it not does not trust it. k3s, RKE2 and Talos do it by design.",
+                "Looks behind what each server presents for a certificate that is signed by its own key. What is in a file of this node is said of the file (pki.chain.root); what a component made when it started is not judged.",
+            )
+            .basis("RFC 5246 section 7.4.2: the root may be omitted from the chain", "https://www.rfc-editor.org/rfc/rfc5246#section-7.4.2")
+            .remedy(Remedy::new("Take the root out of the file that the server presents.")),
         checks_of("pki.live.one-issuer", "all servers of a kind have their certificates from one CA", |facts, _, tally| one_issuer(facts, tally))
             .alias("PKI-L01")
             .alias("PKI-W01")

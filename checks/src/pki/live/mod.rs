@@ -8,7 +8,7 @@ mod identity;
 mod protocol;
 
 pub(crate) use clients::dn;
-pub(crate) use identity::{covers, day, matches, names};
+pub(crate) use identity::{covers, day, made_at, matches, names};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -405,7 +405,7 @@ fn claim(id: &str, title: &str, judge: impl Fn(&View<'_>, &mut Tally) + Send + S
     Check::new(id, title, move |view| {
         let mut tally = Tally::default();
         judge(view, &mut tally);
-        tally.conclude("servers", "no server of this node answers whose files are known")
+        tally.conclude("servers", "no such server answers, or its files are not known")
     })
     .label("pki")
     .label("live")

@@ -102,7 +102,7 @@ pub(super) fn rows() -> Vec<Row> {
             tree.write("etc/kubernetes/pki/apiserver.crt", &text[..text.rfind("-----BEGIN").unwrap()]);
         })
         .of(Base::Intermediate),
-        row("a chain in the wrong order", &["pki.chain.order"], |tree| {
+        row("a chain in the wrong order, root and all", &["pki.chain.order", "pki.chain.root"], |tree| {
             let chain = tree.read("etc/kubernetes/pki/ca.crt");
             let at = chain.rfind("-----BEGIN").unwrap();
             let leaf = tree.read("etc/kubernetes/pki/apiserver.crt");
@@ -110,6 +110,9 @@ pub(super) fn rows() -> Vec<Row> {
             tree.write("etc/kubernetes/pki/apiserver.crt", format!("{leaf}{}{}", &chain[at..], &chain[..at]));
         })
         .of(Base::Intermediate),
+        row("the root behind the certificate", &["pki.chain.root"], |tree| {
+            add(tree, "front-proxy-client", &tree.read(&format!("{PKI}/front-proxy-ca.crt")));
+        }),
         row("an issuer that is no CA", &["pki.chain.issuer-not-ca"], |tree| {
             below(
                 tree,
@@ -170,7 +173,7 @@ pub(super) fn rows() -> Vec<Row> {
             "a CA with a key of 512 bits, before 1.33",
             &["pki.certificate.next-version", "pki.key.rsa-refused"],
             |tree| {
-                let mut params = forge::leaf("another-ca", None, None);
+                let mut params = forge::leaf("front-proxy-ca", None, None);
                 params.not_after = forge::days(3000);
                 let key = forge::der(include_str!("../keys/rsa-512.pub"));
                 add(tree, "front-proxy-ca", &forge::edit(&Authority::new(&params).0.pem, |members| members[6] = key));
@@ -211,6 +214,22 @@ pub(super) fn rows() -> Vec<Row> {
             of_old(&mut params);
             add(tree, "front-proxy-ca", &Authority::new(&params).0.pem);
         }),
+        row("a root that nobody knows beside the CA of API clients", &["pki.chain.bundle-stranger"], |tree| {
+            stranger(tree, "a-company");
+        }),
+        row("a root that nobody knows beside the front proxy's CA", &["pki.chain.bundle-stranger"], |tree| {
+            let (authority, _) = Authority::new(&root("a-company"));
+            add(tree, "front-proxy-ca", &authority.pem);
+        }),
+        row("a public CA beside the CA of API clients", &["pki.chain.bundle-public"], |tree| {
+            clients(tree, include_str!("../keys/isrg-root-x2.crt"));
+        }),
+        row("a public CA for etcd's peers", &["pki.chain.bundle-public"], |tree| {
+            let etcd = tree.read(&format!("{PKI}/etcd/ca.crt"));
+            tree.write(&format!("{PKI}/etcd/peers.crt"), etcd + include_str!("../keys/isrg-root-x2.crt"));
+            let flag = "--peer-trusted-ca-file=/etc/kubernetes/pki/etcd/";
+            tree.replace("etc/kubernetes/manifests/etcd.yaml", &format!("{flag}ca.crt"), &format!("{flag}peers.crt"));
+        }),
         row("the world is trusted", &["pki.chain.bundle-crowded"], |tree| {
             for name in ["a", "b", "c", "d", "e", "f"] {
                 let mut params = forge::leaf(name, None, None);
@@ -237,6 +256,29 @@ pub(super) fn rows() -> Vec<Row> {
             signer(tree, "kubernetes")
         }),
     ]
+}
+
+fn root(name: &str) -> CertificateParams {
+    let mut params = forge::leaf(name, None, None);
+    params.not_after = forge::days(3000);
+    params
+}
+
+/// The API server knows its clients by the cluster's CA and by what is in this text.
+pub(crate) fn clients(tree: &Tree, more: &str) {
+    let ca = tree.read(&format!("{PKI}/ca.crt"));
+    tree.write(&format!("{PKI}/clients.crt"), ca + more);
+    let flag = "--client-ca-file=/etc/kubernetes/pki/";
+    tree.replace(
+        "etc/kubernetes/manifests/kube-apiserver.yaml",
+        &format!("{flag}ca.crt"),
+        &format!("{flag}clients.crt"),
+    );
+}
+
+/// A root of this name beside the CA of API clients; nothing is signed by it.
+pub(crate) fn stranger(tree: &Tree, name: &str) {
+    clients(tree, &Authority::new(&root(name)).0.pem);
 }
 
 /// The controller manager signs with a CA of its own.

@@ -41,6 +41,13 @@ impl Signatures {
         found
     }
 
+    /// Whether it is a CA that its own key has signed.
+    pub fn is_root(&self, certificate: &Certificate) -> bool {
+        certificate.is_ca()
+            && certificate.is_self_issued()
+            && self.check(certificate, &certificate.public_key) == Signature::Good
+    }
+
     /// How many are known.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
