@@ -204,7 +204,9 @@ fn expiration(pki: &Path) -> (Option<i32>, String, String) {
 #[test]
 fn what_the_real_kubeadm_refuses_to_list_is_refused() {
     let Some(kubeadm) = kubeadm() else { return };
-    for broken in ["apiserver.crt", "front-proxy-client.crt", "etcd/server.crt", "ca.crt", "etcd/ca.crt"] {
+    for broken in
+        ["apiserver.crt", "front-proxy-client.crt", "etcd/server.crt", "ca.crt", "front-proxy-ca.crt", "etcd/ca.crt"]
+    {
         let node = node();
         let pki = node.path().join("etc/kubernetes/pki");
         let file = pki.join(broken);
@@ -218,6 +220,13 @@ fn what_the_real_kubeadm_refuses_to_list_is_refused() {
             assert_eq!((ours.0, ours.1.as_str()), (Some(3), ""), "{broken}: {content}");
             assert!(ours.2.contains(broken), "{broken}: {}", ours.2);
         }
+        std::fs::remove_file(&file).unwrap();
+        let (theirs, ours) = (check_expiration(&kubeadm, &pki), expiration(&pki));
+        // A certificate that is not there is listed as missing; a CA is needed.
+        let code = if broken.ends_with("ca.crt") { (Some(1), Some(3)) } else { (Some(0), Some(0)) };
+        assert_eq!((theirs.0, ours.0), code, "{broken}: {}", ours.2);
+        assert_eq!(theirs.1.is_empty(), ours.1.is_empty(), "{broken}");
+        std::fs::write(&file, &whole[..200]).unwrap();
         // The list that needs not be kubeadm's has the rest, and says what it has not.
         let (code, out, err) = said(&["pki", "expiry"], &pki);
         assert_eq!(code, Some(0));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::discover::Role;
+use super::discover::{Component, Role};
 use super::facts::Facts;
 use super::gap::{Gap, Part};
 use super::x509::Certificate;
@@ -114,7 +114,7 @@ pub struct KubeadmExpiration {
     pub certificates: Vec<KubeadmLine>,
     /// CAs.
     pub authorities: Vec<KubeadmLine>,
-    /// What of these is there and cannot be understood; kubeadm then fails and lists nothing.
+    /// What of these is there and cannot be understood, and which CA of kubeadm's is not there; kubeadm then fails and lists nothing.
     pub broken: Vec<String>,
 }
 
@@ -122,21 +122,24 @@ pub struct KubeadmExpiration {
 pub(super) const CERTIFICATES: [(&str, Role, &str); 11] = [
     ("admin.conf", Role::AdminClient, "ca"),
     ("apiserver", Role::ApiserverServing, "ca"),
-    ("apiserver-etcd-client", Role::ApiserverEtcdClient, "etcd-ca"),
+    ("apiserver-etcd-client", Role::ApiserverEtcdClient, ETCD_CA),
     ("apiserver-kubelet-client", Role::ApiserverKubeletClient, "ca"),
     ("controller-manager.conf", Role::ControllerManagerClient, "ca"),
-    ("etcd-healthcheck-client", Role::EtcdClient, "etcd-ca"),
-    ("etcd-peer", Role::EtcdPeer, "etcd-ca"),
-    ("etcd-server", Role::EtcdServer, "etcd-ca"),
+    ("etcd-healthcheck-client", Role::EtcdClient, ETCD_CA),
+    ("etcd-peer", Role::EtcdPeer, ETCD_CA),
+    ("etcd-server", Role::EtcdServer, ETCD_CA),
     ("front-proxy-client", Role::FrontProxyClient, "front-proxy-ca"),
     ("scheduler.conf", Role::SchedulerClient, "ca"),
     ("super-admin.conf", Role::SuperAdminClient, "ca"),
 ];
 
+/// kubeadm's name of etcd's CA.
+const ETCD_CA: &str = "etcd-ca";
+
 /// kubeadm's CAs: name, and the roles that its file has.
 const AUTHORITIES: [(&str, &[Role]); 3] = [
     ("ca", &[Role::ClientCa, Role::RootCa]),
-    ("etcd-ca", &[Role::EtcdClientCa, Role::EtcdServerCa]),
+    (ETCD_CA, &[Role::EtcdClientCa, Role::EtcdServerCa]),
     ("front-proxy-ca", &[Role::FrontProxyCa]),
 ];
 
@@ -167,7 +170,20 @@ impl Facts {
         let broken = self.lost().filter(|lost| lost.there && lost.role.is_some_and(listed));
         let mut broken: Vec<_> = broken.map(|lost| lost.why.clone()).collect();
         broken.dedup();
-        KubeadmExpiration { certificates: certificates.collect(), authorities: authorities.collect(), broken }
+        let mut authorities: Vec<_> = authorities.collect();
+        let mut certificates: Vec<_> = certificates.collect();
+        // Where etcd is on hosts of its own kubeadm leaves out all that is etcd's.
+        if self.discovery.command(Component::Apiserver).is_some()
+            && self.discovery.of_role(Role::EtcdServer).next().is_none()
+        {
+            authorities.retain(|one| one.name != ETCD_CA);
+            certificates.retain(|one| one.ca != Some(ETCD_CA));
+        }
+        if broken.is_empty() && self.discovery.is_kubeadm() {
+            let missing = authorities.iter().filter(|one| one.until.is_none());
+            broken.extend(missing.map(|one| format!("the CA {} is not there", one.name)));
+        }
+        KubeadmExpiration { certificates, authorities, broken }
     }
 
     /// Is the private key of this certificate anywhere in the PKI?

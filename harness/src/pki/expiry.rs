@@ -75,7 +75,7 @@ pub(super) fn json(facts: &Facts, now: Timestamp) -> String {
 /// The object that `kubeadm certs check-expiration -o json` prints, member by member.
 ///
 /// # Errors
-/// Where a certificate is there and cannot be understood: kubeadm fails there, too, and prints no object.
+/// Where a certificate is there and cannot be understood, or a CA is missing: kubeadm fails there, too, and prints no object.
 pub(super) fn kubeadm(facts: &Facts, now: Timestamp) -> Result<String, Fault> {
     let all = facts.kubeadm_expiration();
     if !all.broken.is_empty() {
