@@ -20,8 +20,8 @@ mod tls;
 mod transcript;
 
 pub use cluster::{
-    ApiCall, Cluster, Disorder, Leaf, NoPair, Pairing, Reducer, SecretObject, Signature, TlsSecret, TlsSecrets, jws,
-    kubeconfig,
+    ApiCall, Cluster, ConfigMaps, Disorder, Exposed, Leaf, Material, NoPair, Pairing, Reducer, SecretObject, Signature,
+    TlsSecret, TlsSecrets, jws, kubeconfig,
 };
 pub use credentials::{Block, Credentials, Form, Holds, Oddity, WrongLabel, credentials};
 pub use live::LiveHost;

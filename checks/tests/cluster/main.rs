@@ -410,6 +410,10 @@ const DEFECTS: &[Defect] = &[
     (&["pki.api.shared-certs"], "belongs to no token", |world| {
         world.api.get_mut(&ApiCall::SharedCerts).unwrap()["owners"] = json!([])
     }),
+    (&["pki.api.config-map-keys"], "holds a private key in tls.key, line 3", |world| {
+        let key = json!({ "namespace": "shop", "name": "web", "entry": "tls.key", "line": 3, "what": "private-key" });
+        world.api.get_mut(&ApiCall::ConfigMaps).unwrap()["exposed"] = json!([key]);
+    }),
     (&["pki.api.tls-pair"], "not that of its certificate", |world| {
         secrets(world, |all| all.secrets[0].pairing = Pairing::Mismatch)
     }),

@@ -227,6 +227,7 @@ impl World {
         [
             (ApiCall::Namespaces, json!([{ "name": "default", "phase": "Active" }, { "name": "gone", "phase": "Terminating" }])),
             (ApiCall::RootCas, json!([{ "namespace": "default", "ca": ca.pem }])),
+            (ApiCall::ConfigMaps, json!({ "count": 7, "exposed": [] })),
             (ApiCall::ClusterInfo, json!({ "data": {
                 "kubeconfig": cluster_info(&ca.pem),
                 "jws-kubeconfig-abcdef": true,

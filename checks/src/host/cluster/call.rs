@@ -18,6 +18,8 @@ pub enum ApiCall {
     Namespaces,
     /// The ConfigMap `kube-root-ca.crt` of every namespace.
     RootCas,
+    /// ConfigMaps: how many there are, and where private keys and tokens lie in them.
+    ConfigMaps,
     /// The ConfigMap `kube-public/cluster-info`: the kubeconfig, and which tokens have signed it.
     ClusterInfo,
     /// Bootstrap tokens without their secrets: expiry, groups, and whether they have signed `cluster-info`.
@@ -64,10 +66,11 @@ const WEBHOOKS: &[Column] = &[("name", "/metadata/name"), ("webhooks", "/webhook
 
 impl ApiCall {
     /// All calls, in the order in which they are made.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Version,
         Self::Namespaces,
         Self::RootCas,
+        Self::ConfigMaps,
         Self::ClusterInfo,
         Self::Tokens,
         Self::SharedCerts,
@@ -95,6 +98,7 @@ impl ApiCall {
             Self::Version => "/version",
             Self::Namespaces => "/api/v1/namespaces",
             Self::RootCas => "/api/v1/configmaps?fieldSelector=metadata.name%3Dkube-root-ca.crt",
+            Self::ConfigMaps => "/api/v1/configmaps",
             Self::ClusterInfo => "/api/v1/namespaces/kube-public/configmaps/cluster-info",
             Self::Tokens => {
                 "/api/v1/namespaces/kube-system/secrets?fieldSelector=type%3Dbootstrap.kubernetes.io%2Ftoken"
@@ -137,6 +141,13 @@ impl ApiCall {
         )
     }
 
+    /// How many objects a page has: 500 Secrets are 3 MB, at what a certificate and its key usually take, and a ConfigMap may
+    /// be of 1 MiB.
+    #[must_use]
+    pub(super) fn page(self) -> u32 {
+        if self == Self::ConfigMaps { 100 } else { 500 }
+    }
+
     /// What is kept of an object; empty where it is reduced by hand or kept whole.
     fn columns(self) -> &'static [Column] {
         match self {
@@ -166,7 +177,13 @@ impl ApiCall {
             Self::Nodes => &[("name", "/metadata/name"), ("addresses", "/status/addresses")],
             Self::ApiServers => &[("host", "/metadata/labels/kubernetes.io~1hostname")],
             Self::ApiServerAddresses => &[("endpoints", "/endpoints")],
-            Self::Version | Self::Tokens | Self::SharedCerts | Self::TlsSecrets | Self::Jwks | Self::Metrics => &[],
+            Self::Version
+            | Self::ConfigMaps
+            | Self::Tokens
+            | Self::SharedCerts
+            | Self::TlsSecrets
+            | Self::Jwks
+            | Self::Metrics => &[],
         }
     }
 

@@ -3,6 +3,7 @@
 //! What the API says is reduced as it arrives (see [`ApiCall`]); a Secret never gets further than its public half.
 
 mod call;
+mod config_maps;
 pub mod jws;
 pub mod kubeconfig;
 mod secrets;
@@ -13,9 +14,11 @@ use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use call::ApiCall;
+pub use config_maps::{ConfigMaps, Exposed, Material};
 pub use secrets::{Disorder, Leaf, NoPair, Pairing, Reducer, SecretObject, Signature, TlsSecret, TlsSecrets};
 
 use super::{Answer, Query, Refusal, RefusalKind, Reply};
@@ -24,8 +27,6 @@ use super::{Answer, Query, Refusal, RefusalKind, Reply};
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long the server may keep us waiting for more of an answer.
 const READ: Duration = Duration::from_secs(30);
-/// How many objects a page has: 3 MB of Secrets, at what a certificate and its key usually take.
-const PAGE: u32 = 500;
 /// The most objects that are read of one list.
 const LIST_LIMIT: usize = 1_000_000;
 
@@ -93,14 +94,19 @@ impl Cluster {
             ApiCall::Tokens => {
                 let info = self.object(ApiCall::ClusterInfo).await.unwrap_or_default();
                 let mut tokens = Vec::new();
-                self.list(call, |secret| tokens.push(secrets::token(&secret, &info))).await?;
+                self.list(call, |secret: Value| tokens.push(secrets::token(&secret, &info))).await?;
                 Ok(tokens.into())
+            }
+            ApiCall::ConfigMaps => {
+                let mut all = ConfigMaps::default();
+                self.list(call, |object| all.add(object)).await?;
+                serde_json::to_value(all).map_err(|error| odd(call, &error))
             }
             ApiCall::SharedCerts => Ok(secrets::shared_certs(&self.object(call).await?)),
             ApiCall::Metrics => Ok(call::weakened(&self.text(call, call.path()).await?)),
             _ if call.is_list() => {
                 let mut rows = Vec::new();
-                self.list(call, |object| rows.push(call.reduce(&object))).await?;
+                self.list(call, |object: Value| rows.push(call.reduce(&object))).await?;
                 Ok(rows.into())
             }
             _ => Ok(call.reduce(&self.object(call).await?)),
@@ -124,9 +130,9 @@ impl Cluster {
     }
 
     /// Hands over the objects of a list.
-    async fn list(&self, call: ApiCall, mut each: impl FnMut(Value)) -> Result<(), Refusal> {
+    async fn list<T: DeserializeOwned>(&self, call: ApiCall, mut each: impl FnMut(T)) -> Result<(), Refusal> {
         let take = |text: &str| {
-            let page: Page<Value> = serde_json::from_str(text)?;
+            let page: Page<T> = serde_json::from_str(text)?;
             let count = page.items.len();
             page.items.into_iter().for_each(&mut each);
             Ok((count, page.metadata))
@@ -143,7 +149,7 @@ impl Cluster {
         let joint = if call.path().contains('?') { '&' } else { '?' };
         let (mut next, mut count) = (String::new(), 0);
         loop {
-            let text = self.text(call, &format!("{}{joint}limit={PAGE}{next}", call.path())).await?;
+            let text = self.text(call, &format!("{}{joint}limit={}{next}", call.path(), call.page())).await?;
             let (taken, metadata) = take(&text).map_err(|error| odd(call, &error))?;
             count += taken;
             if metadata.next.is_empty() {

@@ -6,6 +6,7 @@
 
 mod bootstrap;
 mod bundle;
+mod config_map;
 mod identity;
 mod kubeconfig;
 mod secret;
@@ -24,8 +25,9 @@ use super::live::{Endpoint, Lead, Server, Target};
 use super::tally::Tally;
 use super::x509::{Certificate, pem};
 use super::{Check, View};
+use crate::conclusion::Breach;
 use crate::fact::Fact;
-use crate::host::{ApiCall, Host, Query, Signature, TlsSecrets, kubeconfig as config};
+use crate::host::{ApiCall, ConfigMaps, Host, Query, Signature, TlsSecrets, kubeconfig as config};
 
 /// A name, and where it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -262,6 +264,8 @@ pub struct Facts {
     pub namespaces: Fact<Vec<String>>,
     /// The CAs that pods get.
     pub root_cas: Fact<Vec<RootCa>>,
+    /// Where keys and tokens lie in ConfigMaps.
+    pub config_maps: Fact<ConfigMaps>,
     /// What nodes are told before they join.
     pub cluster_info: Fact<ClusterInfo>,
     /// What lets nodes in.
@@ -313,6 +317,7 @@ impl Facts {
                 living.map(|one| one.name).collect()
             }),
             root_cas: ask(host, ApiCall::RootCas),
+            config_maps: ask(host, ApiCall::ConfigMaps),
             cluster_info: ask(host, ApiCall::ClusterInfo),
             tokens: ask(host, ApiCall::Tokens),
             shared_certs: ask(host, ApiCall::SharedCerts),
@@ -363,7 +368,8 @@ fn certificates(pem: &str) -> Vec<Arc<Certificate>> {
 
 /// The claims about what the API says, in the order in which they are listed.
 pub(super) fn checks() -> Vec<Check> {
-    let families = [kubeconfig::checks, bundle::checks, bootstrap::checks, secret::checks, identity::checks];
+    let families =
+        [kubeconfig::checks, bundle::checks, bootstrap::checks, config_map::checks, secret::checks, identity::checks];
     families.into_iter().flat_map(|family| family()).collect()
 }
 
@@ -394,4 +400,16 @@ fn need<'a, T>(fact: &'a Fact<T>, tally: &mut Tally) -> Option<&'a T> {
         Fact::Unreadable(why) | Fact::Malformed(why) | Fact::NotGathered(why) => tally.unknown(why),
     }
     None
+}
+
+/// So many things were looked at, and this does not hold of them; only the first hundred are told one by one.
+fn tell(things: &str, count: usize, breaches: impl Iterator<Item = Breach>, tally: &mut Tally) {
+    const TOLD: usize = 100;
+    (0..count).for_each(|_| tally.look());
+    let mut breaches = breaches.fuse();
+    breaches.by_ref().take(TOLD).for_each(|breach| tally.breach(breach));
+    let more = breaches.count();
+    if more > 0 {
+        tally.breach(Breach::new(things, format!("the same is so of {more} more")));
+    }
 }

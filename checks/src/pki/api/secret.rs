@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{claim, need};
+use super::{claim, need, tell};
 use crate::check::{Remedy, Severity};
 use crate::conclusion::Breach;
 use crate::host::{Disorder, Leaf, NoPair, Pairing, TlsSecret, TlsSecrets};
@@ -16,9 +16,6 @@ use crate::profile::Profile;
 const SECRETS: &str = "https://kubernetes.io/docs/concepts/configuration/secret/";
 const INGRESS: &str = "https://kubernetes.io/docs/concepts/services-networking/ingress/";
 
-/// How many breaches of one claim are told one by one.
-const TOLD: usize = 100;
-
 fn subject(secret: &TlsSecret) -> String {
     format!("Secret {}/{}", secret.namespace, secret.name)
 }
@@ -28,21 +25,8 @@ fn each(view: &View<'_>, tally: &mut Tally, fault: impl Fn(&TlsSecret, Option<&L
     let Some(TlsSecrets { leaves, secrets }) = need(&view.facts.api.tls_secrets, tally).map(Arc::as_ref) else {
         return;
     };
-    let mut more = 0_usize;
-    let mut told = 0;
-    for secret in secrets {
-        tally.look();
-        let Some(breach) = fault(secret, secret.leaf.and_then(|leaf| leaves.get(leaf))) else { continue };
-        if told < TOLD {
-            told += 1;
-            tally.breach(breach);
-        } else {
-            more += 1;
-        }
-    }
-    if more > 0 {
-        tally.breach(Breach::new("TLS Secrets", format!("the same is so of {more} more")));
-    }
+    let faults = secrets.iter().filter_map(|secret| fault(secret, secret.leaf.and_then(|leaf| leaves.get(leaf))));
+    tell("TLS Secrets", secrets.len(), faults, tally);
 }
 
 fn pair(view: &View<'_>, tally: &mut Tally) {

@@ -295,6 +295,9 @@ impl Document {
                 Content::BrokenKey(BrokenKey::Encrypted)
             }
             Shape::Unknown if parameters => Content::Parameters,
+            Shape::Unknown if der.starts_with(OPENSSH) => {
+                Content::BrokenKey(BrokenKey::Unsupported("OpenSSH's own form".to_owned()))
+            }
             Shape::Unknown if label.as_deref().is_some_and(|label| label.ends_with(" KEY")) => {
                 Content::BrokenKey(BrokenKey::Malformed)
             }
@@ -338,6 +341,9 @@ pub fn is_pkcs12(bytes: &[u8]) -> bool {
     const PKCS7: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7];
     version_and_content().is_some_and(|(three, oid)| three && oid.starts_with(PKCS7))
 }
+
+/// What keys of OpenSSH begin with (OpenSSH, PROTOCOL.key).
+const OPENSSH: &[u8] = b"openssh-key-v1\0";
 
 /// As Go decodes: padded, and not particular about the bits that are left over.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
