@@ -154,6 +154,36 @@ fn a_worker_alone_has_no_api_server_to_compare_with() {
     assert!(matches!(verdict, Verdict::NotApplicable(_)), "{verdict:?}");
 }
 
+#[test]
+fn a_certificate_that_ends_was_renewed_if_another_was_issued() {
+    let mut world = World::new();
+    let mut issue = |signer: &str, days: (i64, i64)| {
+        let pem = world.ca.sign("system:node:cp1", Some("system:nodes"), &[], days).pem;
+        let requests = world.api.get_mut(&ApiCall::SigningRequests).unwrap().as_array_mut().unwrap();
+        let mut next = requests[0].clone();
+        next["certificate"] = base64(&pem).into();
+        next["signer"] = signer.into();
+        requests.push(next);
+        verdicts(&world.transcript())["pki.api.requests-renewed"].clone()
+    };
+    // The good cluster's own lasts for longer.
+    assert_eq!(issue("kubernetes.io/kube-apiserver-client-kubelet", (-345, 20)), Verdict::Holds);
+    // That one is for something else.
+    says(&issue("kubernetes.io/kubelet-serving", (-345, 20)), "expires in 20 days");
+    assert_eq!(issue("kubernetes.io/kubelet-serving", (0, 365)), Verdict::Holds);
+}
+
+#[test]
+fn signers_of_others_are_known() {
+    for signer in
+        ["clusterissuers.cert-manager.io/ca", "issuers.cert-manager.io/shop.ca", "beta.eks.amazonaws.com/app-serving"]
+    {
+        let mut world = World::new();
+        csr(&mut world, |csr| csr["signer"] = signer.into());
+        assert_eq!(verdicts(&world.transcript())["pki.api.requests-signer"], Verdict::Holds, "{signer}");
+    }
+}
+
 /// What a claim says of a node of the control plane with these CAs and this key of service accounts in its files.
 fn of_files(id: &str, world: &World, pki: &[(&str, &str)]) -> Verdict {
     let root = tempfile::tempdir().unwrap();
@@ -438,7 +468,9 @@ const DEFECTS: &[Defect] = &[
     }),
     (&["pki.api.requests-decided"], "nobody approves", |world| {
         csr(world, |csr| {
-            *csr = json!({ "name": "csr-1", "created": stamp(-1), "user": "system:node:cp1", "request": request("system:nodes") });
+            csr["created"] = stamp(-1).into();
+            csr["conditions"] = json!([]);
+            csr["certificate"] = json!(null);
         })
     }),
     (&["pki.api.requests-decided"], "not signed", |world| {
@@ -446,6 +478,24 @@ const DEFECTS: &[Defect] = &[
     }),
     (&["pki.api.requests-masters"], "system:masters", |world| {
         csr(world, |csr| csr["request"] = request("system:masters").into())
+    }),
+    (&["pki.api.requests-denied"], "was denied", |world| {
+        csr(world, |csr| {
+            csr["conditions"] = json!([{ "type": "Denied" }]);
+            csr["certificate"] = json!(null);
+        })
+    }),
+    (&["pki.api.requests-renewed"], "expires in 20 days, and no newer one", |world| {
+        let old = world.ca.sign("system:node:cp1", Some("system:nodes"), &[], (-345, 20)).pem;
+        csr(world, |csr| csr["certificate"] = base64(&old).into());
+    }),
+    // Of one that lives for ten days the last fifth counts.
+    (&["pki.api.requests-renewed"], "expires in 1 days", |world| {
+        let old = world.ca.sign("system:node:cp1", Some("system:nodes"), &[], (-9, 1)).pem;
+        csr(world, |csr| csr["certificate"] = base64(&old).into());
+    }),
+    (&["pki.api.requests-signer"], "is to example.com/serving", |world| {
+        csr(world, |csr| csr["signer"] = "example.com/serving".into())
     }),
     (&["pki.api.node-names"], "no such node", |world| {
         let gone = world.ca.sign("system:node:gone", Some("system:nodes"), &[], (-1, 300)).pem;

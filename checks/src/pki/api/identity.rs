@@ -1,18 +1,16 @@
-//! Claims about identities: nodes and their certificates, certificate requests, the names of the API server, the keys of
-//! service-account tokens, and settings of Go that weaken all of them.
+//! Claims about identities: nodes and their certificates, the names of the API server, the keys of service-account tokens, and
+//! settings of Go that weaken all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ipnet::IpNet;
-use jiff::SignedDuration;
 use serde::Deserialize;
-use x509_parser::prelude::{FromDer as _, X509CertificationRequest};
 
 use super::kubeconfig::server;
-use super::{SigningRequest, claim, need};
+use super::{claim, need};
 use crate::check::{Remedy, Severity};
 use crate::conclusion::Breach;
 use crate::pki::discover::Role;
@@ -21,69 +19,9 @@ use crate::pki::tally::Tally;
 use crate::pki::x509::{Certificate, Fingerprint};
 use crate::pki::{Check, View};
 
-const REQUESTS: &str = "https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/";
-const CERTIFICATES: &str = "https://kubernetes.io/docs/setup/best-practices/certificates/";
 const NODE: &str = "https://kubernetes.io/docs/reference/access-authn-authz/node/";
 
-/// How long a request may wait for who approves it.
-const WAIT: SignedDuration = SignedDuration::from_hours(1);
 const PREFIX: &str = "system:node:";
-const MASTERS: &str = "system:masters";
-
-fn requests<'a>(view: &View<'a>, tally: &mut Tally) -> &'a [SigningRequest] {
-    need(&view.facts.api.requests, tally).map(Vec::as_slice).unwrap_or_default()
-}
-
-fn pending(view: &View<'_>, tally: &mut Tally) {
-    for request in requests(view, tally) {
-        tally.look();
-        let decided = !request.conditions.is_empty() || request.certificate.is_some();
-        let age = request.created.map(|created| view.profile.now.duration_since(created)).unwrap_or_default();
-        let subject = format!("CertificateSigningRequest {}", request.name);
-        if !decided && age > WAIT {
-            let message = format!(
-                "the request {} of {} to {} has waited for {} hours: nobody approves it",
-                request.name,
-                request.user,
-                request.signer,
-                age.as_hours()
-            );
-            tally.breach(Breach::new(&subject, message).found("pending").wanted("approved or denied"));
-        } else if request.is("Failed") {
-            let message = format!("the request {} of {} was approved and not signed", request.name, request.user);
-            tally.breach(Breach::new(&subject, message).found("failed").wanted("a certificate"));
-        }
-    }
-}
-
-/// The organizations in a request: the groups that its owner is to have.
-fn organizations(request: &SigningRequest) -> Option<Vec<String>> {
-    let pem = STANDARD.decode(&request.request).ok()?;
-    let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).ok()?;
-    let (_, parsed) = X509CertificationRequest::from_der(&pem.contents).ok()?;
-    let subject = &parsed.certification_request_info.subject;
-    Some(subject.iter_organization().filter_map(|one| one.as_str().ok()).map(str::to_owned).collect())
-}
-
-fn masters(view: &View<'_>, tally: &mut Tally) {
-    for request in requests(view, tally) {
-        tally.look();
-        let Some(groups) = organizations(request) else {
-            tally.unknown(format!("what is requested in {} cannot be read", request.name));
-            continue;
-        };
-        if groups.iter().any(|group| group == MASTERS) && !request.is("Denied") {
-            let state = if request.certificate.is_some() { "has got" } else { "asks for" };
-            let message = format!(
-                "{} {state} a certificate of {MASTERS}, which no rule of RBAC restrains and nothing revokes",
-                request.user
-            );
-            tally.breach(
-                Breach::new(format!("CertificateSigningRequest {}", request.name), message).found(groups.join(", ")),
-            );
-        }
-    }
-}
 
 /// The node that a certificate is of.
 fn node_of(certificate: &Certificate) -> Option<&str> {
@@ -277,20 +215,6 @@ fn weakened(view: &View<'_>, tally: &mut Tally) {
 /// The claims about identities.
 pub(super) fn checks() -> Vec<Check> {
     vec![
-        claim("pki.api.requests-decided", "no certificate request waits", "certificate requests", pending)
-            .severity(Severity::Medium)
-            .alias("PKI-K11")
-            .alias("PKI-R15")
-            .alias("serverTLSBootstrap")
-            .page("A kubelet whose request is not approved serves no certificate, or one that is about to end. Requests for serving certificates are approved by nobody unless somebody sees to it.", "Looks for requests without a decision for an hour, and for approved ones without a certificate.")
-            .basis("Certificates and certificate signing requests", REQUESTS)
-            .remedy(Remedy::new("Look at it, and decide.").command("kubectl certificate approve NAME").command("kubectl certificate deny NAME")),
-        claim("pki.api.requests-masters", "nobody asks for a certificate of system:masters", "certificate requests", masters)
-            .alias("PKI-K11")
-            .alias("system:masters")
-            .page("Such a certificate is an administrator until it ends, whatever RBAC says, and it cannot be revoked.", "Reads the organizations in each request.")
-            .basis("PKI certificates and requirements: system:masters", CERTIFICATES)
-            .remedy(Remedy::new("Deny it; if it was signed, the CA must be replaced to get rid of it.").command("kubectl certificate deny NAME")),
         claim("pki.api.node-names", "every node's certificate is of a node that is there", "certificates of nodes", nodes)
             .severity(Severity::Medium)
             .alias("PKI-W02")

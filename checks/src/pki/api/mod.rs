@@ -9,6 +9,7 @@ mod bundle;
 mod config_map;
 mod identity;
 mod kubeconfig;
+mod request;
 mod secret;
 
 use std::collections::BTreeMap;
@@ -368,8 +369,15 @@ fn certificates(pem: &str) -> Vec<Arc<Certificate>> {
 
 /// The claims about what the API says, in the order in which they are listed.
 pub(super) fn checks() -> Vec<Check> {
-    let families =
-        [kubeconfig::checks, bundle::checks, bootstrap::checks, config_map::checks, secret::checks, identity::checks];
+    let families = [
+        kubeconfig::checks,
+        bundle::checks,
+        bootstrap::checks,
+        config_map::checks,
+        secret::checks,
+        request::checks,
+        identity::checks,
+    ];
     families.into_iter().flat_map(|family| family()).collect()
 }
 

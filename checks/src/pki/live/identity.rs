@@ -357,7 +357,7 @@ pub(super) fn checks() -> Vec<Check> {
             )
             .basis("kubernetes/kubernetes#86552: loopback certificate expires after a year of uptime", LOOPBACK_ISSUE)
             .remedy(Remedy::new("Restart kube-apiserver: move its manifest away and back, or delete its container.").command("crictl rm -f $(crictl ps -q --name kube-apiserver)")),
-        checks_of("pki.live.in-memory", "no certificate that a component made at its start ends within the days that --restart-warn says", in_memory)
+        checks_of("pki.live.in-memory", "no certificate that a component made at its start ends within --restart-warn", in_memory)
             .severity(Severity::Low)
             .alias("PKI-V08")
             .alias("self-signed")
