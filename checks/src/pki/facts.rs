@@ -306,6 +306,18 @@ impl Facts {
         role.verified_by().iter().find_map(|&role| self.bundle(role))
     }
 
+    /// The bundle by which whoever this certificate is shown to verifies it: of several of its role, as of the etcds that kops
+    /// keeps on a node, the one beside it.
+    #[must_use]
+    pub fn verifier_of(&self, credential: &Credential) -> Option<&Bundle> {
+        let folder = |file: &str| file.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+        let home = folder(&credential.file);
+        let beside = |role| self.bundles.iter().find(|bundle| bundle.role == role && folder(&bundle.file) == home);
+        let several = self.of_role(credential.role).count() > 1;
+        let beside = several.then(|| credential.role.verified_by().iter().find_map(|&role| beside(role)));
+        beside.flatten().or_else(|| self.verifier(credential.role))
+    }
+
     /// The certificates of a role.
     pub fn of_role(&self, role: Role) -> impl Iterator<Item = &Credential> {
         self.credentials.iter().filter(move |one| one.role == role)

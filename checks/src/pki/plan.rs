@@ -110,7 +110,7 @@ impl Facts {
         let mut by_holder: BTreeMap<Component, Vec<&Credential>> = BTreeMap::new();
         for one in &self.credentials {
             let own = one.leaf().not_after.as_second() <= limit;
-            let with_ca = self.verifier(one.role).is_some_and(|bundle| {
+            let with_ca = self.verifier_of(one).is_some_and(|bundle| {
                 bundle.certificates.iter().any(|held| rotated.contains(&held.certificate.public_key.sha256))
             });
             if own && !with_ca {

@@ -1,12 +1,11 @@
 //! The layouts of distributions, with their names, owners and quirks: each is recognised, its roles are found, and nothing is
 //! reported but what is known of it.
 
-use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+mod maker;
 
 use base64::Engine as _;
-use rcgen::{DnType, PublicKeyData as _, SanType};
+use maker::{CONTROL_PLANE, Maker, SERVICE};
+use rcgen::SanType;
 use seaworthy_checks::host::{Host, LiveHost, Recorder};
 use seaworthy_checks::pki::Facts;
 use seaworthy_checks::pki::discover::Role;
@@ -15,138 +14,6 @@ use seaworthy_provision::pki::Usage;
 use crate::forge::{self, Authority};
 use crate::tree::{Base, Tree};
 use crate::{audit, audit_tree, profile};
-
-/// Builds a node's root.
-struct Maker(tempfile::TempDir);
-
-impl Maker {
-    fn new() -> Self {
-        let maker = Self(tempfile::tempdir().unwrap());
-        maker.file("etc/hostname", "n1\n");
-        maker
-    }
-
-    fn root(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn file(&self, path: &str, text: &str) {
-        let path = self.root().join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
-        let key = text.contains("PRIVATE KEY") || text.contains("clusters:");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(if key { 0o600 } else { 0o644 })).unwrap();
-    }
-
-    fn own(&self, path: &str, user: u32, mode: u32) {
-        let path = self.root().join(path);
-        nix::unistd::chown(&path, Some(user.into()), None).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-    }
-
-    /// A CA of ten years; without a key where somebody else keeps it.
-    fn ca(&self, crt: &str, key: Option<&str>, name: &str) -> Authority {
-        self.ca_until(crt, key, name, 3600)
-    }
-
-    fn ca_until(&self, crt: &str, key: Option<&str>, name: &str, days: i64) -> Authority {
-        let mut params = forge::leaf(name, None, None);
-        params.not_after = forge::days(days);
-        let (authority, pem) = Authority::new(&params);
-        self.file(crt, &authority.pem);
-        if let Some(key) = key {
-            self.file(key, &pem);
-        }
-        authority
-    }
-
-    /// A certificate and its key; `who` is `CN` or `CN/O`.
-    fn leaf(&self, ca: &Authority, files: (&str, &str), who: &str, usage: Usage, sans: &[&str]) -> String {
-        self.leaf_for(ca, files, who, usage, sans, 364)
-    }
-
-    fn leaf_for(
-        &self,
-        ca: &Authority,
-        files: (&str, &str),
-        who: &str,
-        usage: Usage,
-        sans: &[&str],
-        days: i64,
-    ) -> String {
-        let (name, groups) = who.split_once('/').unwrap_or((who, ""));
-        let mut params = forge::leaf(name, None, Some(usage));
-        params.not_after = forge::days(days);
-        for group in groups.split(',').filter(|group| !group.is_empty()) {
-            params.distinguished_name.push(DnType::OrganizationName, group);
-        }
-        params.subject_alt_names = sans
-            .iter()
-            .map(|san| match san.parse() {
-                Ok(address) => SanType::IpAddress(address),
-                Err(_) => SanType::DnsName((*san).try_into().unwrap()),
-            })
-            .collect();
-        let key = forge::key();
-        let pem = ca.sign(&params, &key);
-        self.file(files.0, &pem);
-        self.file(files.1, &key.serialize_pem());
-        pem
-    }
-
-    fn service_accounts(&self, private: &str, public: Option<&str>) {
-        let key = forge::key();
-        self.file(private, &key.serialize_pem());
-        if let Some(public) = public {
-            self.file(public, &forge::pem("PUBLIC KEY", &key.subject_public_key_info()));
-        }
-    }
-
-    /// A kubeconfig that names files.
-    fn kubeconfig(&self, path: &str, ca: &str, certificate: &str, key: &str) {
-        self.file(
-            path,
-            &format!(
-                "apiVersion: v1\nkind: Config\nclusters:\n- name: local\n  cluster: {{server: 'https://127.0.0.1:6443', certificate-authority: {ca}}}\n\
-                 users:\n- name: user\n  user: {{client-certificate: {certificate}, client-key: {key}}}\n\
-                 contexts:\n- name: Default\n  context: {{cluster: local, user: user}}\ncurrent-context: Default\n"
-            ),
-        );
-    }
-
-    /// Is it recognised, with these roles, and with nothing found but these?
-    fn is(&self, layout: &str, roles: &[Role], finds: &[&str]) {
-        let host = LiveHost::open(self.root()).unwrap();
-        let recorder = Recorder::new(&host, true);
-        let facts = Facts::read(&recorder);
-        let layouts: Vec<_> = facts.discovery.layouts.iter().map(|layout| layout.name).collect();
-        assert!(layouts.contains(&layout), "{layout}: {layouts:?}");
-        for role in roles {
-            assert!(
-                facts.discovery.of_role(*role).next().is_some() || facts.of_role(*role).next().is_some(),
-                "{layout}: no {role:?}"
-            );
-        }
-        let audit = audit(&host, None, &profile());
-        // rcgen writes SEC 1 under the label of PKCS#8.
-        let found: BTreeSet<_> =
-            audit.breached.keys().map(String::as_str).filter(|id| *id != "pki.file.label").collect();
-        let wanted: BTreeSet<_> = finds.iter().copied().collect();
-        assert_eq!(found, wanted, "{layout}: {:#?}", audit.breached);
-        assert!(audit.undetermined.is_empty(), "{layout}: {:#?}", audit.undetermined);
-    }
-}
-
-const SERVICE: [&str; 6] = [
-    "n1",
-    "kubernetes",
-    "kubernetes.default",
-    "kubernetes.default.svc",
-    "kubernetes.default.svc.cluster.local",
-    "127.0.0.1",
-];
-const CONTROL_PLANE: [Role; 5] =
-    [Role::ClientCa, Role::ApiserverServing, Role::FrontProxyCa, Role::FrontProxyClient, Role::ServiceAccountKey];
 
 /// k3s and RKE2: five CAs, and chains in the files of certificates.
 fn rancher(name: &str, folder: &str) {
@@ -336,6 +203,17 @@ fn kops_mounts_its_files_elsewhere_in_the_container() {
     leaf(&cluster, "kubelet-api", "kubelet-api", Usage::Client, &[]);
     leaf(&etcd, "etcd-client", "etcd-client", Usage::Client, &[]);
     leaf(&proxy, "apiserver-aggregator", "aggregator", Usage::Client, &[]);
+    // etcd-manager's volumes: main and events share the CA of clients, Cilium's has one of its own, and of peers each has.
+    m.file("etc/kubernetes/pki/etcd-manager-main/etcd-clients-ca.crt", &etcd.pem);
+    let other = m.ca("tmp/cilium.crt", None, "etcd-clients-ca-cilium");
+    for (volume, token, clients) in [("a", "Zm9v", &etcd), ("b", "YmFy", &etcd), ("c", "YmF6", &other)] {
+        let place = |file: &str| format!("mnt/master-vol-0{volume}/pki/{token}/{file}");
+        let peers = m.ca(&place("peers/ca.crt"), None, &format!("etcd-peers-ca-{volume}"));
+        m.file(&place("clients/ca.crt"), &clients.pem);
+        let sans = ["etcd-a", "etcd-a.internal.test", "127.0.0.1"];
+        m.leaf(&peers, (&place("peers/me.crt"), &place("peers/me.key")), "etcd-a", Usage::Both, &sans);
+        m.leaf(clients, (&place("clients/server.crt"), &place("clients/server.key")), "etcd-a", Usage::Both, &sans);
+    }
     m.service_accounts(
         &format!("{base}/kube-apiserver/service-account.key"),
         Some(&format!("{base}/kube-apiserver/service-account.pub")),
@@ -350,7 +228,16 @@ fn kops_mounts_its_files_elsewhere_in_the_container() {
          - --service-account-key-file=/pki/service-account.pub\n    - --service-account-signing-key-file=/pki/service-account.key\n    - --service-cluster-ip-range=100.64.0.0/13\n    \
          volumeMounts:\n    - {mountPath: /pki, name: own}\n  volumes:\n  - {name: own, hostPath: {path: /srv/kubernetes/kube-apiserver}}\n",
     );
-    m.is("kops", &[&CONTROL_PLANE[..], &[Role::ApiserverEtcdClient, Role::EtcdServerCa]].concat(), &[]);
+    let etcd = [Role::ApiserverEtcdClient, Role::EtcdServerCa, Role::EtcdServer, Role::EtcdPeer, Role::EtcdPeerCa];
+    m.is("kops", &[&CONTROL_PLANE[..], &etcd].concat(), &[]);
+    let host = LiveHost::open(m.root()).unwrap();
+    let facts = Facts::read(&Recorder::new(&host, true));
+    assert_eq!((facts.of_role(Role::EtcdServer).count(), facts.of_role(Role::EtcdPeer).count()), (3, 3));
+    // What one volume has is verified by what lies beside it.
+    let (mine, others) = ("mnt/master-vol-0a/pki/Zm9v/peers/ca.crt", "mnt/master-vol-0b/pki/YmFy/peers/ca.crt");
+    std::fs::copy(m.root().join(others), m.root().join(mine)).unwrap();
+    let found = audit(&host, None, &profile()).breached;
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["pki.chain.wrong-ca"], "{found:#?}");
 }
 
 #[test]
@@ -539,13 +426,30 @@ fn openshift_serves_several_certificates() {
         let files = secret("kube-apiserver", name);
         m.leaf_for(&signer, (&files.0, &files.1), san, Usage::Server, &[san], 29);
     }
+    // The certificates of all members, as of 4.16 by one signer.
+    let etcd_certs = format!("{base}/etcd-certs");
+    let bundle = format!("{etcd_certs}/configmaps/etcd-all-bundles/server-ca-bundle.crt");
+    let etcd = m.ca(&bundle, None, "openshift-etcd_etcd-signer@1790000000");
+    let metrics = m.ca("tmp/metrics.crt", None, "openshift-etcd_etcd-metric-signer@1790000000");
+    for node in ["master-0", "master-1"] {
+        for (kind, signer) in [("serving", &etcd), ("peer", &etcd), ("serving-metrics", &metrics)] {
+            let stem = format!("{etcd_certs}/secrets/etcd-all-certs/etcd-{kind}-{node}");
+            let sans = ["etcd.openshift-etcd.svc", "localhost", "10.0.0.4", "127.0.0.1", "::1"];
+            let files = (format!("{stem}.crt"), format!("{stem}.key"));
+            m.leaf_for(signer, (&files.0, &files.1), "10.0.0.4", Usage::Both, &sans, 1095);
+        }
+    }
     let host = LiveHost::open(m.root()).unwrap();
     let facts = Facts::read(&Recorder::new(&host, true));
     assert_eq!(facts.of_role(Role::ApiserverServing).count(), 2);
+    assert_eq!((facts.of_role(Role::EtcdServer).count(), facts.of_role(Role::EtcdPeer).count()), (2, 2));
+    assert!(facts.credentials.iter().all(|one| !one.file.contains("metrics")), "{:#?}", facts.credentials);
     let found = audit(&host, None, &profile()).breached;
     // Certificates of thirty days are no alarm, one for localhost need not name the Service, and signers may be many.
-    let alarms = ["pki.validity", "pki.san", "pki.chain.bundle"];
-    assert!(!found.keys().any(|id| alarms.iter().any(|alarm| id.starts_with(alarm))), "{found:#?}");
+    let alarms = ["pki.validity", "pki.san", "pki.chain.bundle", "pki.chain.wrong-ca", "pki.usage"];
+    let found: Vec<_> = found.keys().filter(|id| alarms.iter().any(|alarm| id.starts_with(alarm))).collect();
+    // etcd's last for three years.
+    assert_eq!(found, ["pki.validity.long"]);
 }
 
 #[test]

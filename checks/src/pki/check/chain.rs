@@ -83,7 +83,7 @@ pub(super) fn verified<'f>(view: &View<'f>) -> Vec<Verified<'f>> {
     let mode = Mode::Go(GoVersion::of_kubernetes(view.profile.kubernetes));
     let mut all = Vec::new();
     for credential in &view.facts.credentials {
-        let Some(bundle) = view.facts.verifier(credential.role) else { continue };
+        let Some(bundle) = view.facts.verifier_of(credential) else { continue };
         let (intermediates, roots) = (pool(&credential.chain[1..]), pool(&bundle.certificates));
         let request = request(credential, &intermediates, &roots, view);
         let outcome = request.verify(mode, &view.facts.signatures);

@@ -1,7 +1,7 @@
 //! Where distributions keep their PKI: what counts where no flag says so.
 //!
 //! A layout is data: a base folder and parts, each with the files by which it is recognised and the files that it then
-//! has. Names may hold a `*` in their last segment, where a distribution puts a host name.
+//! has. Names may hold a `*`, where a distribution puts the name of a host, a volume or a cluster.
 
 mod kubeadm;
 mod other;

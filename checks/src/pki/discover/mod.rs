@@ -360,16 +360,24 @@ fn below(base: &str, name: &str) -> String {
     }
 }
 
-/// The files that a name with a `*` stands for, each with its key; the name itself where it has none.
+/// The files that a name with stars in it stands for, each with its key, in which the same stands for them; the name itself where it
+/// has none.
 fn expand(host: &dyn Host, file: &str, key: Option<&str>) -> Vec<(String, Option<String>)> {
-    let plain = || vec![(file.to_owned(), key.map(str::to_owned))];
-    let Some((folder, pattern)) = file.rsplit_once('/') else { return plain() };
-    let Some((head, tail)) = pattern.split_once('*') else { return plain() };
-    let Fact::Known(entries) = host.list(folder) else { return Vec::new() };
+    let Some((before, after)) = file.split_once('*') else {
+        return vec![(file.to_owned(), key.map(str::to_owned))];
+    };
+    let (folder, head) = before.rsplit_once('/').unwrap_or(("", before));
+    let (tail, rest) = after.find('/').map_or((after, ""), |end| after.split_at(end));
+    let Fact::Known(entries) = host.list(if folder.is_empty() { "/" } else { folder }) else { return Vec::new() };
     let names = entries.iter().filter_map(|entry| {
         let middle = entry.name.strip_prefix(head)?.strip_suffix(tail)?;
-        // `member-*.pem` is not meant to be `member-n1-key.pem`.
-        (!middle.is_empty() && !middle.ends_with("-key")).then_some(middle)
+        // `member-*.pem` is not meant to be `member-n1-key.pem`, and `etcd-serving-*` not what serves metrics.
+        (!middle.is_empty() && !middle.ends_with("-key") && !middle.starts_with("metrics-")).then_some(middle)
     });
-    names.map(|middle| (format!("{folder}/{head}{middle}{tail}"), key.map(|key| key.replace('*', middle)))).collect()
+    names
+        .flat_map(|middle| {
+            let file = format!("{folder}/{head}{middle}{tail}{rest}");
+            expand(host, &file, key.map(|key| key.replacen('*', middle, 1)).as_deref())
+        })
+        .collect()
 }

@@ -229,7 +229,7 @@ impl Role {
     #[must_use]
     pub fn verified_by(self) -> &'static [Self] {
         match self {
-            Self::ApiserverServing => &[Self::RootCa, Self::ClientCa],
+            Self::ApiserverServing => &[Self::RootCa],
             Self::ApiserverKubeletClient => &[Self::KubeletClientCa, Self::ClientCa],
             Self::ApiserverEtcdClient | Self::EtcdClient => &[Self::EtcdClientCa, Self::EtcdServerCa],
             Self::FrontProxyClient => &[Self::FrontProxyCa],

@@ -155,6 +155,11 @@ pub(super) const KOPS_ETCD: Part = Part {
     rows: &[
         pair(EtcdClientCa, "/etc/kubernetes/pki/etcd-manager-main/etcd-clients-ca").maybe(),
         pair(EtcdPeerCa, "/etc/kubernetes/pki/etcd-manager-main/etcd-peers-ca").maybe(),
+        // Each cluster has a volume, a token and CAs of its own: main, events, and Cilium's where it has one.
+        alone(EtcdClientCa, "/mnt/master-vol-*/pki/*/clients/ca.crt").maybe(),
+        pair(EtcdServer, "/mnt/master-vol-*/pki/*/clients/server").maybe(),
+        alone(EtcdPeerCa, "/mnt/master-vol-*/pki/*/peers/ca.crt").maybe(),
+        pair(EtcdPeer, "/mnt/master-vol-*/pki/*/peers/me").maybe(),
     ],
     kubeconfigs: &[],
 };
@@ -229,6 +234,16 @@ pub(super) const OPENSHIFT: Part = Part {
         alone(FrontProxyCa, "kube-apiserver-certs/configmaps/aggregator-client-ca/ca-bundle.crt").maybe(),
         alone(ClientCa, "kube-apiserver-certs/configmaps/client-ca/ca-bundle.crt").maybe(),
         pair(SigningCa, "kube-controller-manager-certs/secrets/csr-signer/tls").maybe(),
+        // Of every member, not of this node's alone.
+        pair(EtcdServer, "etcd-certs/secrets/etcd-all-certs/etcd-serving-*").maybe(),
+        pair(EtcdPeer, "etcd-certs/secrets/etcd-all-certs/etcd-peer-*").maybe(),
+        // One bundle for all since 4.16.
+        alone(EtcdServerCa, "etcd-certs/configmaps/etcd-all-bundles/server-ca-bundle.crt").maybe(),
+        alone(EtcdClientCa, "etcd-certs/configmaps/etcd-all-bundles/server-ca-bundle.crt").maybe(),
+        alone(EtcdPeerCa, "etcd-certs/configmaps/etcd-all-bundles/server-ca-bundle.crt").maybe(),
+        alone(EtcdServerCa, "etcd-certs/configmaps/etcd-serving-ca/ca-bundle.crt").maybe(),
+        alone(EtcdClientCa, "etcd-certs/configmaps/etcd-serving-ca/ca-bundle.crt").maybe(),
+        alone(EtcdPeerCa, "etcd-certs/configmaps/etcd-peer-client-ca/ca-bundle.crt").maybe(),
     ],
     kubeconfigs: &[
         ("kube-apiserver-certs/secrets/node-kubeconfigs/lb-ext.kubeconfig", OtherClient),
