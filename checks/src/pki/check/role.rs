@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::pki::discover::{Component, Role, SIGNERS, SIGNING};
+use crate::pki::discover::{Component, KUBELET_SERVING, Role, SIGNERS, SIGNING};
 use crate::pki::facts::{Bundle, Credential};
 use crate::pki::settings::{self, Place};
+use crate::pki::x509::Certificate;
 use crate::pki::x509::path::Signature;
 
 const SANS: &str = "PKI certificates and requirements: all certificates";
@@ -61,6 +62,14 @@ fn renew(name: &str) -> Remedy {
         .command(format!("kubeadm init phase certs {} --config kubeadm.yaml", name.replace('/', "-")))
 }
 
+/// Is this CA in the bundle, or has one that is in it signed it?
+fn trusts(bundle: &Bundle, authority: &Certificate, view: &View<'_>) -> bool {
+    bundle.certificates.iter().map(|held| &held.certificate).any(|trusted| {
+        trusted.public_key.sha256 == authority.public_key.sha256
+            || view.facts.signatures.check(authority, &trusted.public_key) == Signature::Good
+    })
+}
+
 fn authorities() -> Vec<Check> {
     vec![
         claim("pki.ca.front-proxy-own", "the front proxy's CA is not a CA of clients", Of::Roles(&[Role::FrontProxyCa, Role::ClientCa]), "front-proxy CAs", |view, tally| {
@@ -109,13 +118,7 @@ fn authorities() -> Vec<Check> {
             for signing in view.facts.bundles.iter().filter(|bundle| bundle.role == Role::SigningCa) {
                 let Some(first) = signing.certificates.first() else { continue };
                 tally.look();
-                let trusted = clients.certificates.iter().any(|client| {
-                    let client = &client.certificate;
-                    // It is trusted, or one that is trusted has signed it.
-                    client.public_key.sha256 == first.certificate.public_key.sha256
-                        || view.facts.signatures.check(&first.certificate, &client.public_key) == Signature::Good
-                });
-                if !trusted {
+                if !trusts(clients, &first.certificate, view) {
                     let message = format!("{} signs for nodes, and {} does not trust it", first.certificate.subject, clients.file);
                     tally.breach(on(signing, message));
                 }
@@ -127,6 +130,26 @@ fn authorities() -> Vec<Check> {
         .page("Nodes that join get certificates that nobody accepts, and those that renew theirs fall off.", "Looks whether a CA in --client-ca-file is, or has signed, that of --cluster-signing-cert-file, or those of the signers kubelet-client and kube-apiserver-client.")
         .basis("PKI certificates and requirements: certificate paths", CERTIFICATES)
         .remedy(Remedy::new("Name the same CA, or add it to --client-ca-file.")),
+        claim("pki.ca.kubelet-signer-trusted", "what the controller manager signs for kubelets to serve is accepted by the API server", Of::Roles(&[Role::KubeletServingCa, Role::SigningCa, Role::OtherSigningCa]), "signers of what kubelets serve", |view, tally| {
+            let discovery = &view.facts.discovery;
+            let bootstraps = discovery.command(Component::Kubelet).is_some_and(|line| line.get("rotate-server-certificates") == Some("true"));
+            let Some(manager) = discovery.command(Component::ControllerManager).filter(|_| bootstraps) else { return };
+            let Some(servers) = view.facts.bundle(Role::KubeletServingCa) else { return };
+            let named = [KUBELET_SERVING, SIGNING].into_iter().find_map(|[certificate, _]| manager.paths(certificate).pop());
+            let Some(signing) = named.and_then(|file| view.facts.bundles.iter().find(|bundle| bundle.file == file)) else { return };
+            let Some(first) = signing.certificates.first() else { return };
+            tally.look();
+            if !trusts(servers, &first.certificate, view) {
+                let message = format!("{} signs what kubelets serve, and {} does not trust it", first.certificate.subject, servers.file);
+                tally.breach(on(signing, message));
+            }
+        })
+        .label("role")
+        .alias("PKI-R14")
+        .alias("kubernetes.io/kubelet-serving")
+        .page("Once the kubelets have renewed what they serve, `kubectl logs`, `exec` and `port-forward` fail on every node.", "Where the kubelet has serverTLSBootstrap and the API server --kubelet-certificate-authority, looks whether a CA in that is, or has signed, the one of --cluster-signing-kubelet-serving-cert-file or --cluster-signing-cert-file.")
+        .basis("Certificate management with kubeadm: kubelet serving certificates", KUBEADM)
+        .remedy(Remedy::new("Add the signer's CA to the file of --kubelet-certificate-authority.")),
         claim("pki.ca.signing-single", "the controller manager signs with one certificate, not a chain", Of::Roles(&[Role::SigningCa, Role::OtherSigningCa]), "signing CAs", |view, tally| {
             // A cluster CA that is a chain is read by others as a bundle; kube-controller-manager takes the first.
             let Some(line) = view.facts.discovery.command(Component::ControllerManager) else { return };

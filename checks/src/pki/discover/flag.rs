@@ -53,11 +53,14 @@ const REQUESTHEADER: &str = "requestheader-client-ca-file";
 
 /// The flags of the pair by which the controller manager signs for everybody: certificate and key.
 pub const SIGNING: [&str; 2] = ["cluster-signing-cert-file", "cluster-signing-key-file"];
+/// The same for kubernetes.io/kubelet-serving alone.
+pub const KUBELET_SERVING: [&str; 2] =
+    ["cluster-signing-kubelet-serving-cert-file", "cluster-signing-kubelet-serving-key-file"];
 /// The same for single signers. Beside these it takes no pair for all.
 pub const SIGNERS: [[&str; 2]; 4] = [
     ["cluster-signing-kubelet-client-cert-file", "cluster-signing-kubelet-client-key-file"],
     ["cluster-signing-kube-apiserver-client-cert-file", "cluster-signing-kube-apiserver-client-key-file"],
-    ["cluster-signing-kubelet-serving-cert-file", "cluster-signing-kubelet-serving-key-file"],
+    KUBELET_SERVING,
     ["cluster-signing-legacy-unknown-cert-file", "cluster-signing-legacy-unknown-key-file"],
 ];
 

@@ -45,6 +45,18 @@ fn another_ca(tree: &Tree, name: &str) {
     tree.write(&format!("{PKI}/{name}.key"), key);
 }
 
+/// The API server verifies kubelets, which ask for what they serve; the next will be of this signer.
+fn verified_kubelet(tree: &Tree, signer: &str) {
+    let mut params = forge::leaf("system:node:cp1", Some("system:nodes"), Some(Usage::Server));
+    params.subject_alt_names = vec![SanType::DnsName("cp1".try_into().unwrap())];
+    let key = forge::key();
+    tree.write("var/lib/kubelet/pki/kubelet.crt", tree.authority("ca").sign(&params, &key));
+    tree.write("var/lib/kubelet/pki/kubelet.key", key.serialize_pem());
+    tree.replace("var/lib/kubelet/config.yaml", "rotateCertificates", "serverTLSBootstrap: true\nrotateCertificates");
+    flag(tree, APISERVER, "kubelet-certificate-authority=/etc/kubernetes/pki/ca.crt");
+    signers(tree, "kubelet-serving", signer);
+}
+
 /// The scheduler is told its kubeconfig by a file. The flag beside it names another, and counts for nothing.
 pub(crate) fn scheduler(tree: &Tree, kubeconfig: &str) {
     for flag in ["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"] {
@@ -133,6 +145,13 @@ pub(super) fn rows() -> Vec<Row> {
         row("what kubelets serve is signed by another CA", &[], |tree| {
             another_ca(tree, "signer");
             signers(tree, "kubelet-serving", "signer");
+        }),
+        row("what kubelets serve is signed by the CA that they are verified by", &[], |tree| {
+            verified_kubelet(tree, "ca")
+        }),
+        row("what kubelets serve will be signed by another CA", &["pki.ca.kubelet-signer-trusted"], |tree| {
+            another_ca(tree, "signer");
+            verified_kubelet(tree, "signer");
         }),
         row("the signer of the rest has the key of another", &["pki.key.pair"], |tree| {
             another_ca(tree, "signer");
