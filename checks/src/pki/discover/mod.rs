@@ -277,7 +277,8 @@ impl Discovery {
         }
         self.folders.insert(place.to_owned());
         // The folder is the PKI, or what is around it; of the layouts, the one that explains most.
-        let bases = ["", "pki", "ssl", "certs", "tls"].map(|name| below(place, name));
+        let mut bases = ["", "pki", "ssl", "certs", "tls"].map(|name| below(place, name)).to_vec();
+        bases.retain(|base| host.stat(base).known().is_some());
         let score = |base: &str, layout: &Layout| {
             let rows = layout.parts.iter().flat_map(|part| part.rows).map(layout::Row::file);
             let rows = rows.filter(|file| !file.starts_with('/'));
