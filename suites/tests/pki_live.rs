@@ -83,6 +83,8 @@ struct Node {
     dir: PathBuf,
     programs: Programs,
     endpoints: Vec<String>,
+    /// What the API server was started with.
+    flags: Vec<String>,
 }
 
 impl Node {
@@ -202,7 +204,7 @@ fn control_plane(dir: &Path, programs: Programs) -> (Node, Vec<Process>) {
     let pki = dir.join("pki");
     issue(&spec, &pki).unwrap();
     kubeconfigs(&spec, &pki, dir).unwrap();
-    let node = Node { dir: dir.to_owned(), programs, endpoints: Vec::new() };
+    let mut node = Node { dir: dir.to_owned(), programs, endpoints: Vec::new(), flags: Vec::new() };
     copy(&pki, &node.root().join("etc/kubernetes/pki"));
     let plane = ControlPlane {
         node: spec.node.clone(),
@@ -222,6 +224,9 @@ fn control_plane(dir: &Path, programs: Programs) -> (Node, Vec<Process>) {
     run("ip", &["address", "add", &format!("{ADDRESS}/32"), "dev", "lo"]);
     let components = plane.components().into_iter().filter(|component| component.name != "kube-scheduler");
     let processes = components.map(|component| {
+        if component.name == "kube-apiserver" {
+            node.flags = component.arguments().collect();
+        }
         let log = dir.join(format!("{}.log", component.name));
         start(node.programs.path(component.name).unwrap(), component.arguments(), &log)
     });
@@ -253,6 +258,17 @@ fn each_defect_of_a_live_control_plane_is_found_and_nothing_else() {
     let (mut node, mut processes) = control_plane(folder.path(), programs);
     node.finds(&[]);
     let cluster_ca = std::fs::read(node.dir.join("pki/ca.crt")).unwrap();
+
+    // The manifest rules out TLS 1.2, and the process is older than that.
+    let manifest = node.root().join("etc/kubernetes/manifests/kube-apiserver.yaml");
+    let (ours, theirs) = (node.dir.join("pki").display().to_string(), "/etc/kubernetes/pki");
+    let flags = node.flags.iter().map(|flag| flag.replace(&ours, theirs));
+    let flags = flags.chain(["--tls-min-version=VersionTLS13".to_owned()]).map(|flag| format!("    - {flag}\n"));
+    std::fs::create_dir_all(manifest.parent().unwrap()).unwrap();
+    let pod = format!("spec:\n  containers:\n  - command:\n    - kube-apiserver\n{}", flags.collect::<String>());
+    std::fs::write(&manifest, pod).unwrap();
+    node.finds(&[("pki.live.ruled-out", "kube-apiserver.yaml rules out")]);
+    std::fs::remove_file(manifest).unwrap();
 
     // Renewed on disk, and the process goes on with what it has.
     let file = node.root().join("etc/kubernetes/pki/apiserver.crt");

@@ -17,6 +17,7 @@ pub mod settings;
 pub mod store;
 mod tally;
 pub mod talos;
+mod told;
 mod trust;
 pub mod x509;
 

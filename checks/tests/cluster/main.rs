@@ -24,7 +24,8 @@ use serde_json::json;
 use world::{NOW, World, at, base64, cluster_info, modulus, request, self_made, served, stamp};
 
 /// Claims that hold files against servers or the API, each with a test of its own.
-const OF_FILES: [&str; 3] = ["pki.live.served-is-file", "pki.live.trusted", "pki.api.token-files"];
+const OF_FILES: [&str; 4] =
+    ["pki.live.served-is-file", "pki.live.trusted", "pki.live.ruled-out", "pki.api.token-files"];
 
 fn ours() -> Vec<Check> {
     checks().into_iter().filter(|check| check.labels.contains(&"live") || check.labels.contains(&"api")).collect()
@@ -62,8 +63,8 @@ fn nothing_is_concluded_where_nobody_looked() {
     }
 }
 
-/// A node that serves what is in its files, or something else: the API server on every address, etcd on the loopback address.
-fn node(world: &World, file: &[u8], ca: &[u8]) -> Facts {
+/// A node on which the API server listens on every address, etcd on the loopback address.
+fn listening(world: &World) -> Transcript {
     let mut transcript = Transcript::default();
     let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
     let line = |slot: u8, address: &str| {
@@ -74,13 +75,21 @@ fn node(world: &World, file: &[u8], ca: &[u8]) -> Facts {
     let table = format!("{head}{}{}", line(0, "00000000:192B"), line(1, "0100007F:0050"));
     let query = Query::Read { path: "/proc/1/net/tcp".to_owned() };
     transcript.insert(query, Ok(Reply::Bytes { bytes: table.into_bytes(), truncated: false }));
-    let presented = world.servers["apiserver"].presented.as_ref().unwrap();
+    let server = &world.servers["apiserver"];
+    let mut answer = |call, answer: serde_json::Value| {
+        transcript.insert(Query::Tls { address: "127.0.0.1:6443".to_owned(), call }, Ok(answer.into()));
+    };
+    answer(TlsCall::Survey, serde_json::to_value(&server.survey).unwrap());
     for name in [None, Some("apiserver-loopback-client"), Some("kubernetes.default.svc")] {
         let call = TlsCall::Served { name: name.map(str::to_owned) };
-        let answer = Ok(serde_json::to_value(presented).unwrap().into());
-        transcript.insert(Query::Tls { address: "127.0.0.1:6443".to_owned(), call }, answer);
+        answer(call, serde_json::to_value(server.presented.as_ref().unwrap()).unwrap());
     }
-    let mut facts = Facts::read(&transcript);
+    transcript
+}
+
+/// A node that serves what is in its files, or something else.
+fn node(world: &World, file: &[u8], ca: &[u8]) -> Facts {
+    let mut facts = Facts::read(&listening(world));
     let held = |der: &[u8]| vec![Held { line: 1, certificate: Arc::new(Certificate::parse(der).unwrap()) }];
     facts.credentials.push(Credential {
         role: Role::ApiserverServing,
@@ -127,6 +136,40 @@ fn what_a_node_serves_is_what_is_in_its_files() {
         "{untrusted:?}"
     );
     assert_eq!(file, Verdict::Holds);
+}
+
+#[test]
+fn a_server_speaks_what_its_flags_allow() {
+    // It speaks TLS 1.2 with these, and TLS 1.3.
+    let mut world = World::new();
+    let suites = ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"];
+    let survey = &mut world.servers.get_mut("apiserver").unwrap().survey;
+    survey.suites.insert(Version::Tls12, suites.map(str::to_owned).to_vec());
+    let judged = |flags: &[&str]| {
+        let mut transcript = listening(&world);
+        let command = format!("kube-apiserver\0{}", flags.join("\0"));
+        let process = json!({ "pid": 77, "command": command, "started": NOW, "sandboxed": false });
+        transcript.insert(Query::Processes, Ok(json!([process]).into()));
+        let facts = Facts::read(&transcript);
+        let profile = Profile::new(jiff::Timestamp::from_second(NOW).unwrap());
+        let check = ours().into_iter().find(|check| check.id == "pki.live.ruled-out").unwrap();
+        check.judge(&View::alone(&facts, &profile)).verdict
+    };
+    let both = "--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305";
+    assert_eq!(judged(&[both, "--tls-min-version=VersionTLS12"]), Verdict::Holds);
+    for (flag, found) in [
+        ("--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", suites[1]),
+        ("--tls-min-version=VersionTLS13", "TLS 1.2"),
+    ] {
+        let verdict = judged(&[flag]);
+        let Verdict::Breached(all) = &verdict else { panic!("{flag}: {verdict:?}") };
+        assert_eq!(all[0].found.as_deref(), Some(found), "{flag}");
+        assert!(all[0].message.contains("process 77 rules out"), "{}", all[0].message);
+    }
+    // Go's defaults rule nothing out, and with what it refuses it does not run.
+    for flags in [&[][..], &["--v=2"], &["--tls-cipher-suites=TLS_NOT_AT_ALL"]] {
+        assert!(matches!(judged(flags), Verdict::NotApplicable(_)), "{flags:?}");
+    }
 }
 
 #[test]

@@ -81,6 +81,24 @@ fn the_pki_of_the_real_kubeadm_audits_clean() {
 }
 
 #[test]
+fn components_that_are_told_good_suites_audit_clean() {
+    let tree = Tree::new(Base::Ecdsa).unwrap();
+    // Those of k3s and of the CIS profile of RKE2; of EKS Anywhere for etcd.
+    let suites = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305";
+    let manifest = |component: &str| format!("etc/kubernetes/manifests/{component}.yaml");
+    for component in ["kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
+        mutations::files::flag(&tree, &manifest(component), &format!("tls-cipher-suites={suites}"));
+        mutations::files::flag(&tree, &manifest(component), "tls-min-version=VersionTLS12");
+    }
+    for flag in [&format!("cipher-suites={suites}"), "tls-min-version=TLS1.2", "tls-max-version=TLS1.3"] {
+        mutations::files::flag(&tree, &manifest("etcd"), flag);
+    }
+    let audit = audit_tree(&tree);
+    assert!(audit.breached.is_empty() && audit.undetermined.is_empty(), "{audit:#?}");
+    assert!(audit.held.contains("pki.flag.tls-refused"), "{:?}", audit.held);
+}
+
+#[test]
 fn a_root_of_the_same_name_is_a_rotation() {
     for (name, finds) in [("kubernetes", false), ("kubernetes@1790000000", false), ("kubernetes-2", true)] {
         let tree = Tree::new(Base::Ecdsa).unwrap();

@@ -6,6 +6,7 @@ mod cluster;
 pub(crate) mod discovery;
 pub(crate) mod files;
 mod kubeconfigs;
+mod tls;
 
 use seaworthy_checks::Profile;
 use seaworthy_checks::host::{Host, LiveHost};
@@ -48,10 +49,18 @@ impl Row {
 
 /// Every defect.
 pub(crate) fn all() -> Vec<Row> {
-    [files::rows(), discovery::rows(), certificates::rows(), chains::rows(), kubeconfigs::rows(), cluster::rows()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        files::rows(),
+        tls::rows(),
+        discovery::rows(),
+        certificates::rows(),
+        chains::rows(),
+        kubeconfigs::rows(),
+        cluster::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Makes the defect and audits.

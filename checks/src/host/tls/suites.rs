@@ -75,6 +75,16 @@ pub const SUITES_13: &[(u16, &str)] = &[
     (0x1305, "TLS_AES_128_CCM_8_SHA256"),
 ];
 
+/// The suites that Go's crypto/tls knows by name, secure or not, in every version that a Kubernetes of today is built with.
+const GO_SUITES: &[u16] = &[
+    0x0005, 0x000a, 0x002f, 0x0035, 0x003c, 0x009c, 0x009d, 0xc007, 0xc009, 0xc00a, 0xc011, 0xc012, 0xc013, 0xc014,
+    0xc023, 0xc027, 0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9, 0x1301, 0x1302, 0x1303,
+];
+
+/// Names that Kubernetes and etcd take beside Go's, from before Go 1.14.
+const OLD_NAMES: &[(&str, u16)] =
+    &[("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", 0xcca8), ("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305", 0xcca9)];
+
 /// Named groups that a server is asked about.
 pub const GROUPS: &[(u16, &str)] = &[
     (0x11ec, "X25519MLKEM768"),
@@ -119,6 +129,15 @@ pub fn suite_name(number: u16) -> String {
 #[must_use]
 pub fn group_name(number: u16) -> String {
     named(number, &[GROUPS])
+}
+
+/// The name of a suite of Go's, by a name that Kubernetes and etcd take for it in a flag; `None` where they take none.
+#[must_use]
+pub fn go_suite(name: &str) -> Option<&'static str> {
+    let old = OLD_NAMES.iter().find(|(old, _)| *old == name);
+    let rows = SUITES.iter().chain(SUITES_13);
+    let mut known = rows.filter(|(number, _)| GO_SUITES.contains(number));
+    known.find(|(number, own)| old.map_or(*own == name, |(_, new)| number == new)).map(|(_, own)| *own)
 }
 
 fn named(number: u16, tables: &[&[(u16, &str)]]) -> String {
@@ -167,6 +186,23 @@ mod tests {
         ] {
             assert_eq!(weakness(name), wanted, "{name}");
         }
+    }
+
+    #[test]
+    fn go_knows_some_suites_by_name() {
+        for (name, wanted) in [
+            ("TLS_RSA_WITH_RC4_128_SHA", Some("TLS_RSA_WITH_RC4_128_SHA")),
+            ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", Some("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256")),
+            ("TLS_AES_128_GCM_SHA256", Some("TLS_AES_128_GCM_SHA256")),
+            ("TLS_RSA_WITH_AES_256_CBC_SHA256", None),
+            ("TLS_DHE_RSA_WITH_AES_128_GCM_SHA256", None),
+            (" TLS_AES_128_GCM_SHA256", None),
+            ("", None),
+        ] {
+            assert_eq!(go_suite(name), wanted, "{name}");
+        }
+        let all = SUITES.iter().chain(SUITES_13).filter(|(_, name)| go_suite(name).is_some());
+        assert_eq!(all.count(), GO_SUITES.len());
     }
 
     #[test]

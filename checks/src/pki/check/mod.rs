@@ -11,6 +11,7 @@ mod kubeconfig;
 mod public;
 mod rights;
 mod role;
+mod tls;
 mod usage;
 mod validity;
 
@@ -41,6 +42,7 @@ pub fn checks() -> Vec<Check> {
         role::checks,
         usage::checks,
         flag::checks,
+        tls::checks,
         kubeconfig::checks,
         cluster::checks,
         live::checks,

@@ -197,6 +197,8 @@ const KUBELET_MEMBERS: &[(&str, &str)] = &[
     ("staticPodPath", "pod-manifest-path"),
     ("clusterDomain", "cluster-domain"),
     ("address", "address"),
+    ("tlsCipherSuites", "tls-cipher-suites"),
+    ("tlsMinVersion", "tls-min-version"),
 ];
 
 /// Members of etcd's configuration file, and the flags that they stand for (etcd, server/embed/config.go).
@@ -214,6 +216,9 @@ const ETCD_MEMBERS: &[(&str, &str)] = &[
     ("listen-client-urls", "listen-client-urls"),
     ("advertise-client-urls", "advertise-client-urls"),
     ("initial-advertise-peer-urls", "initial-advertise-peer-urls"),
+    ("cipher-suites", "cipher-suites"),
+    ("tls-min-version", "tls-min-version"),
+    ("tls-max-version", "tls-max-version"),
 ];
 
 /// Members of the configurations of kube-scheduler and kube-proxy, and the flags that they stand for.
@@ -224,6 +229,10 @@ fn members(config: &Value, table: &[(&str, &str)]) -> Vec<(String, String)> {
     let text = |value: &Value| match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Bool(flag) => Some(flag.to_string()),
+        // As the flag of the same has it: separated by commas.
+        Value::Array(all) if !all.is_empty() => {
+            all.iter().map(Value::as_str).collect::<Option<Vec<_>>>().map(|all| all.join(","))
+        }
         _ => None,
     };
     let row = |(member, flag): &(&str, &str)| {
@@ -302,9 +311,9 @@ fn pod_commands(pod: &Value, path: &str) -> Vec<CommandLine> {
             .iter()
             .chain(&list(container.get("args")))
             .filter_map(Value::as_str)
-            // A shell's script is one word of several.
+            // A shell's script is one word of several; a flag is one, whatever is in it.
             .flat_map(|word| {
-                let script = word.contains(char::is_whitespace) && word.contains("--");
+                let script = !word.starts_with('-') && word.contains(char::is_whitespace) && word.contains("--");
                 let split = if script { word.split_whitespace().collect() } else { vec![word] };
                 split.into_iter().map(|word| word.trim_matches('"').to_owned()).collect::<Vec<_>>()
             })

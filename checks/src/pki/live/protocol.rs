@@ -1,33 +1,73 @@
 //! Claims about what servers would speak: versions, cipher suites, signatures, key exchange.
 
-use super::{Endpoint, Facts, checks_of};
+use super::{Endpoint, Facts, Origin, checks_of, claim};
 use crate::check::{Remedy, Severity};
 use crate::conclusion::Breach;
 use crate::host::hello::Version;
 use crate::host::suites::{SHA1_SCHEMES, Weakness, X25519MLKEM768, group_name, weakness};
 use crate::host::{Survey, Welcome};
-use crate::pki::Check;
+use crate::pki::discover::Role;
 use crate::pki::live::Server;
 use crate::pki::tally::Tally;
+use crate::pki::told::Told;
+use crate::pki::{Check, View};
 
 const GO_TLS: &str = "https://pkg.go.dev/crypto/tls";
 const CIS: &str = "https://www.cisecurity.org/benchmark/kubernetes";
 const GODEBUG: &str = "https://go.dev/doc/godebug";
 const SECURING: &str = "https://kubernetes.io/docs/tasks/administer-cluster/securing-a-cluster/";
 
+/// What a server accepts, if it speaks TLS at all.
+fn survey<'e>(endpoint: &'e Endpoint, tally: &mut Tally) -> Option<&'e Survey> {
+    let survey = endpoint.need(&endpoint.survey, tally)?;
+    match &survey.cut {
+        _ if survey.plain.is_some() => None,
+        Some(why) if survey.suites.is_empty() => {
+            tally.unknown(format!("{}: {why}", endpoint.title()));
+            None
+        }
+        _ => Some(survey),
+    }
+}
+
 /// Goes through what every server accepts that speaks TLS at all.
 fn surveys(facts: &Facts, tally: &mut Tally, mut judge: impl FnMut(&Endpoint, &Survey, &mut Tally)) {
     for endpoint in &facts.endpoints {
-        let Some(survey) = endpoint.need(&endpoint.survey, tally) else { continue };
-        if survey.plain.is_some() {
-            continue;
+        if let Some(survey) = survey(endpoint, tally) {
+            tally.look();
+            judge(endpoint, survey, tally);
         }
-        match &survey.cut {
-            Some(why) if survey.suites.is_empty() => tally.unknown(format!("{}: {why}", endpoint.title())),
-            _ => {
-                tally.look();
-                judge(endpoint, survey, tally);
+    }
+}
+
+/// Servers of this node that speak what their flags rule out. Versions before TLS 1.2 are nobody's to speak, and said by themselves.
+fn ruled_out(view: &View<'_>, tally: &mut Tally) {
+    for endpoint in view.facts.live.endpoints.iter().filter(|endpoint| endpoint.origin == Origin::Node) {
+        let Some(component) = endpoint.server.serving().map(Role::holder) else { continue };
+        let lines = view.facts.discovery.commands.iter().filter(|line| line.component == component);
+        let told: Vec<_> = lines.filter_map(|line| Some((line, Told::of(line)?))).collect();
+        let mut told = told.into_iter().filter(|(_, told)| told.is_anything() && told.refusals().is_empty());
+        // Of several processes it is not known which one listens here.
+        let (Some((line, told)), None) = (told.next(), told.next()) else { continue };
+        let Some(survey) = survey(endpoint, tally) else { continue };
+        tally.look();
+        let chosen = told.chosen();
+        let mut found = Vec::new();
+        for (&version, suites) in survey.suites.iter().filter(|(version, _)| **version >= Version::Tls12) {
+            let old = told.oldest().is_some_and(|oldest| version < oldest);
+            if old || told.newest().is_some_and(|newest| version > newest) {
+                found.push(version.to_string());
+            } else if version < Version::Tls13 && !chosen.is_empty() {
+                found.extend(suites.iter().filter(|suite| !chosen.contains(&suite.as_str())).cloned());
             }
+        }
+        if !found.is_empty() {
+            let title = endpoint.title();
+            let message = format!(
+                "{title} speaks what {} rules out: it was not started again since, or something else listens there",
+                line.place
+            );
+            tally.breach(Breach::new(&title, message).found(found.join(", ")).at(&line.place, None));
         }
     }
 }
@@ -222,6 +262,16 @@ pub(super) fn checks() -> Vec<Check> {
         )
         .basis("RFC 9325: recommendations for secure use of TLS, section 4.2", "https://www.rfc-editor.org/rfc/rfc9325")
         .remedy(flags("Name only suites with GCM and CHACHA20 in --tls-cipher-suites; those of TLS 1.3 cannot be chosen.")),
+        claim("pki.live.ruled-out", "no server of the node speaks what its flags rule out", ruled_out)
+            .alias("PKI-L04")
+            .alias("PKI-L03")
+            .alias("tls-cipher-suites")
+            .page(
+                "Who has set --tls-cipher-suites or --tls-min-version believes that it is so. The process may be older than its manifest, or be told by another file; or it is another one that has the port.",
+                "Compares the versions from TLS 1.2 on and the cipher suites of TLS 1.2 that a server of this node accepts with the flags of its component, or the configuration that stands for them. What is told nothing is not judged, nor a component that two command lines are known of; versions before TLS 1.2 are for pki.live.version.",
+            )
+            .basis("kube-apiserver: --tls-cipher-suites, --tls-min-version", "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/")
+            .remedy(flags("Start the component again: move its manifest away and back. If that does not help, see what listens on the port (ss -ltnp).")),
         checks_of("pki.live.sha1", "no server insists on signatures with SHA-1", |facts, _, tally| sha1(facts, tally))
             .alias("PKI-L08")
             .alias("tlssha1")

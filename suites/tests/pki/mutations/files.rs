@@ -11,7 +11,7 @@ use crate::tree::{Base, PKI, Tree};
 
 pub(super) const APISERVER: &str = "etc/kubernetes/manifests/kube-apiserver.yaml";
 pub(super) const MANAGER: &str = "etc/kubernetes/manifests/kube-controller-manager.yaml";
-const ETCD: &str = "etc/kubernetes/manifests/etcd.yaml";
+pub(super) const ETCD: &str = "etc/kubernetes/manifests/etcd.yaml";
 
 fn append(tree: &Tree, path: &str, text: &str) {
     tree.write(path, format!("{}{text}", tree.read(path)));
@@ -26,7 +26,7 @@ pub(super) fn without(tree: &Tree, manifest: &str, flag: &str) {
 }
 
 /// Gives a component of a manifest one flag more.
-pub(super) fn flag(tree: &Tree, manifest: &str, flag: &str) {
+pub(crate) fn flag(tree: &Tree, manifest: &str, flag: &str) {
     let text = tree.read(manifest);
     let program = text.lines().find(|line| line.starts_with("    - ")).unwrap_or_else(|| panic!("{manifest}: {text}"));
     tree.replace(manifest, &format!("{program}\n"), &format!("{program}\n    - --{flag}\n"));
