@@ -265,7 +265,11 @@ fn make(base: Base) -> Option<Template> {
             for name in ["ca.key", "etcd/ca.key", "front-proxy-ca.key"] {
                 tree.remove(&format!("{PKI}/{name}"));
             }
-            tree.replace("etc/kubernetes/manifests/kube-controller-manager.yaml", "    - --cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt\n    - --cluster-signing-key-file=/etc/kubernetes/pki/ca.key\n", "");
+            let pair = "    - --cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt\n    - --cluster-signing-key-file=/etc/kubernetes/pki/ca.key\n";
+            // kubeadm says that there is none, others say nothing.
+            let none = "    - --cluster-signing-cert-file=\n    - --cluster-signing-key-file=\n";
+            let none = if base == Base::KubeadmExternalCa { none } else { "" };
+            tree.replace("etc/kubernetes/manifests/kube-controller-manager.yaml", pair, none);
         }
         Base::Intermediate => {
             let mut params = forge::leaf("company-root", None, None);

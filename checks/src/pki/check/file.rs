@@ -1,5 +1,6 @@
 //! Files: what is there, and what is in it.
 
+use super::flag::signs_nothing;
 use super::*;
 use crate::fact::Fact;
 use crate::host::{FileKind, Form, Oddity};
@@ -243,6 +244,31 @@ fn strays() -> Vec<Check> {
         )
         .basis("PKI certificates and requirements", CERTIFICATES)
         .remedy(Remedy::new("Remove it, and rotate the CA: the key has been where it must not be.").command("shred -u /etc/kubernetes/pki/ca.key")),
+        claim("pki.file.ca-key-external", "the key of a CA that is to be elsewhere is not here", Of::Roles(&[Role::ClientCa]), "controller managers that are told to sign nothing", |view, tally| {
+            let discovery = &view.facts.discovery;
+            let Some(line) = discovery.command(Component::ControllerManager).filter(|line| signs_nothing(line)) else { return };
+            let Some(bundle) = view.facts.bundle(Role::ClientCa) else { return };
+            tally.look();
+            let authorities: Vec<_> = bundle.certificates.iter().filter(|held| held.certificate.is_ca()).collect();
+            // Of copies another claim tells.
+            for file in view.facts.store.iter().filter(|file| !discovery.backups.contains(&file.path)) {
+                for key in file.contents.known().iter().flat_map(|contents| &contents.keys) {
+                    if let Some(held) = authorities.iter().find(|held| held.certificate.public_key.sha256 == key.public.sha256) {
+                        let message = format!("{} is the private key of {}, and {} says that it is elsewhere: the controller manager is to sign nothing", file.path, held.certificate.subject, line.place);
+                        tally.breach(Breach::new(&file.path, message).wanted("no key of this CA").at(&file.path, Some(key.line).filter(|line| *line > 0)));
+                    }
+                }
+            }
+        })
+        .label("file")
+        .alias("PKI-F05")
+        .alias("external CA")
+        .page(
+            "Who keeps the cluster's CA elsewhere does so lest a node of the control plane can make administrators. A key that was left behind, or copied there to sign just once, undoes that, and kubeadm no longer takes the CA for external: it signs with it.",
+            "Where --cluster-signing-cert-file and --cluster-signing-key-file are both given and empty, as kubeadm writes them for an external CA, compares every private key of the node with the CAs of --client-ca-file. That the front proxy's CA is external, or etcd's, no flag says.",
+        )
+        .basis("Certificate management with kubeadm: external CA mode", "https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-certs/#external-ca-mode")
+        .remedy(Remedy::new("Take it off the node, and rotate the CA if others than its keepers could read it.").command("shred -u /etc/kubernetes/pki/ca.key")),
         claim("pki.file.backup", "no copy that somebody put aside holds a private key", Of::Other, "copies", |view, tally| {
             for path in &view.facts.discovery.backups {
                 let Some(file) = view.facts.store.get(path) else { continue };

@@ -79,13 +79,22 @@ fn started(
 
 /// Does this controller manager do without the pair by which it signs for everybody?
 ///
-/// It does where single signers have pairs, and where the key of the cluster's CA is elsewhere and it is told no half of one.
+/// It does where single signers have pairs, where it is told that there is none, and where the key of the cluster's CA is elsewhere and it is told
+/// no half of one.
 fn signs_otherwise(line: &CommandLine, facts: &Facts) -> bool {
     let external = || {
         let ca = facts.bundle(Role::ClientCa);
         ca.is_some_and(|ca| !ca.certificates.iter().any(|held| facts.has_key_of(&held.certificate)))
     };
-    single_signer(line).is_some() || (SIGNING.into_iter().all(|flag| !told(line, flag)) && external())
+    single_signer(line).is_some()
+        || signs_nothing(line)
+        || (SIGNING.into_iter().all(|flag| !told(line, flag)) && external())
+}
+
+/// Is this controller manager told to sign nothing? kubeadm gives it an empty certificate and an empty key where the key of the cluster's CA is
+/// elsewhere (kubeadm, `getControllerManagerCommand`).
+pub(super) fn signs_nothing(line: &CommandLine) -> bool {
+    SIGNING.into_iter().all(|flag| line.get(flag) == Some("")) && single_signer(line).is_none()
 }
 
 /// The first flag that gives a single signer a certificate or a key of its own.

@@ -247,6 +247,12 @@ pub(super) fn rows() -> Vec<Row> {
         row("the controller manager is told nothing to sign with", &["pki.flag.controller-manager"], |tree| {
             SIGNING.iter().for_each(|flag| without(tree, MANAGER, flag));
         }),
+        row("the CA is elsewhere, and its key is here", &["pki.file.ca-key-external"], |tree| {
+            SIGNING.iter().for_each(|name| {
+                without(tree, MANAGER, name);
+                flag(tree, MANAGER, &format!("{name}="));
+            });
+        }),
         row("the controller manager is told no key to sign with", &["pki.flag.controller-manager"], |tree| {
             without(tree, MANAGER, "cluster-signing-key-file");
         }),
