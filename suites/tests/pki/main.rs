@@ -81,6 +81,28 @@ fn the_pki_of_the_real_kubeadm_audits_clean() {
 }
 
 #[test]
+fn of_a_pair_that_is_none_the_half_that_was_replaced_is_named() {
+    let pair = ["etcd/peer.crt", "etcd/peer.key"];
+    let hour = std::time::Duration::from_hours(1);
+    for (crt, key, said) in [
+        (0, 1, Some(": the key was replaced at 1970-01-01T01:00:00Z, and the certificate is of 1970-01-01T00:00:00Z")),
+        (2, 1, Some(": the certificate was replaced at 1970-01-01T02:00:00Z, and the key is of 1970-01-01T01:00:00Z")),
+        (1, 1, None),
+    ] {
+        let tree = Tree::new(Base::Ecdsa).unwrap();
+        std::fs::copy(tree.pki("etcd/server.key"), tree.pki("etcd/peer.key")).unwrap();
+        for (name, hours) in pair.into_iter().zip([crt, key]) {
+            let file = std::fs::File::options().write(true).open(tree.pki(name)).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + hour * hours).unwrap();
+        }
+        let found = audit_tree(&tree).breached;
+        let [message] = &found["pki.key.pair"][..] else { panic!("{found:#?}") };
+        assert_eq!(message.contains("replaced"), said.is_some(), "{message}");
+        assert!(message.ends_with(said.unwrap_or("(CN=cp1)")), "{message}");
+    }
+}
+
+#[test]
 fn components_that_are_told_good_suites_audit_clean() {
     let tree = Tree::new(Base::Ecdsa).unwrap();
     // Those of k3s and of the CIS profile of RKE2; of EKS Anywhere for etcd.

@@ -77,6 +77,23 @@ fn again() -> Remedy {
         .command("kubeadm certs renew all")
 }
 
+/// Which half of a pair was replaced without the other: that of the file that was written later, where they were not written at once.
+fn replaced(facts: &Facts, certificate: &str, key: &str) -> Option<String> {
+    let written = |path| Some(facts.store.get(path)?.stat.known()?.mtime);
+    let (of_certificate, of_key) = (written(certificate)?, written(key)?);
+    let time =
+        |second| jiff::Timestamp::from_second(second).map_or_else(|_| second.to_string(), |time| time.to_string());
+    let told = |new: &str, at, old: &str, of| {
+        format!("the {new} was replaced at {}, and the {old} is of {}", time(at), time(of))
+    };
+    // Who makes a pair writes one after the other.
+    match of_key - of_certificate {
+        2.. => Some(told("key", of_key, "certificate", of_certificate)),
+        ..-1 => Some(told("certificate", of_certificate, "key", of_key)),
+        -1..2 => None,
+    }
+}
+
 fn pairs() -> Vec<Check> {
     vec![
         claim("pki.key.pair", "every private key belongs to its certificate", Of::Pairs, "pairs", |view, tally| {
@@ -89,7 +106,8 @@ fn pairs() -> Vec<Check> {
                     continue;
                 }
                 let key_file = key_file.unwrap_or(file);
-                let message = format!("{key_file} is not the key of {file} ({})", held.certificate.subject);
+                let half = replaced(view.facts, file, key_file).map(|half| format!(": {half}")).unwrap_or_default();
+                let message = format!("{key_file} is not the key of {file} ({}){half}", held.certificate.subject);
                 tally.breach(
                     Breach::new(key_file, message)
                         .found(format!("sha256:{}", key.sha256))
@@ -101,10 +119,11 @@ fn pairs() -> Vec<Check> {
         .severity(Severity::Critical)
         .label("key")
         .alias("PKI-F06")
+        .alias("PKI-F13")
         .alias("tls: private key does not match public key")
         .page(
             "A component whose key is not that of its certificate does not start.",
-            "Derives the public half of every private key and compares its SHA-256 with that of the certificate's key. Which belong together is said by flags, kubeconfigs and layouts, never by names.",
+            "Derives the public half of every private key and compares its SHA-256 with that of the certificate's key. Which belong together is said by flags, kubeconfigs and layouts, never by names; which of the two was replaced without the other, by when their files were written.",
         )
         .basis("PKI certificates and requirements: certificate paths", CERTIFICATES)
         .remedy(Remedy::new("Put the right key there, or have both made anew.").command("rm FILE.crt FILE.key && kubeadm init phase certs NAME")),
