@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::pki::discover::{Component, KUBELET_SERVING, Role, SIGNERS, SIGNING};
+use crate::pki::discover::{Component, KUBELET_SERVING, Role, SIGNERS, SIGNING, Sni};
 use crate::pki::facts::{Bundle, Credential};
+use crate::pki::live::matches;
 use crate::pki::settings::{self, Place};
 use crate::pki::x509::Certificate;
 use crate::pki::x509::path::Signature;
@@ -316,6 +317,38 @@ fn sans() -> Vec<Check> {
         .page("The documentation lists the host's name and, for etcd, localhost and 127.0.0.1. Nothing of Kubernetes dials them; scripts, backups and people do, and are refused.", "Looks, where the PKI is kubeadm's, for the node's name (--hostname-override, or the host name) among the SANs of the API server and of etcd, and for localhost and 127.0.0.1 among those of etcd.")
         .basis(SANS, CERTIFICATES)
         .remedy(renew("apiserver")),
+        claim("pki.san.sni", "what is served for certain names is for these names", Of::Roles(&[Role::NamedServing]), "names that a certificate is served for", |view, tally| {
+            for line in &view.facts.discovery.commands {
+                for Sni { certificate: file, names, .. } in line.sni() {
+                    let held = view.facts.store.contents(&file).and_then(|contents| contents.certificates.first());
+                    let sans = held.and_then(|held| held.certificate.extensions.subject_alt_names.as_ref());
+                    // One without is judged by pki.san.present.
+                    let Some(sans) = sans.filter(|sans| !sans.dns.is_empty() || !sans.ips.is_empty()) else { continue };
+                    for name in &names {
+                        tally.look();
+                        let address: Option<IpAddr> = name.parse().ok();
+                        let covered = match address {
+                            Some(address) => sans.ips.contains(&address),
+                            None => matches(&sans.dns, name) || sans.dns.iter().any(|san| fits(name, san)),
+                        };
+                        if !covered {
+                            let message = format!("{file}: {} serves it for {name}, which it does not name", line.component);
+                            let found = sans.dns.iter().cloned().chain(sans.ips.iter().map(ToString::to_string)).collect::<Vec<_>>().join(", ");
+                            tally.breach(Breach::new(&file, message).found(found).wanted(name).at(&line.place, None));
+                        }
+                    }
+                }
+            }
+        })
+        .label("san")
+        .alias("tls-sni-cert-key")
+        .alias("x509: certificate is valid for")
+        .page(
+            "Names behind the colon of --tls-sni-cert-key count before the certificate's own: it is served for them whatever it says, and those that ask for them refuse it, while the certificate of --tls-cert-file might have done.",
+            "Compares each name that a value of --tls-sni-cert-key lists with the SANs of its certificate: an address must be there, of a pattern with * at least one name that it stands for. Values without names serve the certificate's own.",
+        )
+        .basis("kube-apiserver: --tls-sni-cert-key", "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/")
+        .remedy(Remedy::new("Take the name out of the flag, or have the certificate made for it, too.")),
         claim("pki.san.kubelet", "the kubelet's serving certificate names its node", Of::Roles(&[Role::KubeletServing]), "kubelets", |view, tally| {
             let Some(node) = view.facts.settings.node.as_deref() else { return };
             for one in view.facts.of_role(Role::KubeletServing).filter(|one| has_names(one)) {
@@ -328,6 +361,13 @@ fn sans() -> Vec<Check> {
         .basis("Certificate management with kubeadm: kubelet serving certificates", KUBEADM)
         .remedy(Remedy::new("Remove it: the kubelet makes another when it starts.").command("rm /var/lib/kubelet/pki/kubelet.crt /var/lib/kubelet/pki/kubelet.key && systemctl restart kubelet")),
     ]
+}
+
+/// Does a pattern, a star in place of some labels, stand for this name?
+fn fits(pattern: &str, name: &str) -> bool {
+    let (labels, own) = (pattern.split('.'), name.split('.'));
+    labels.clone().count() == own.clone().count()
+        && labels.zip(own).all(|(label, own)| label == "*" || label.eq_ignore_ascii_case(own))
 }
 
 /// Has it any SAN? One without is judged by `pki.san.present` alone.

@@ -19,7 +19,7 @@ impl FlagRow {
     /// The files that a command line names by it, each with its key's.
     pub(super) fn files(&self, line: &CommandLine) -> Vec<(String, Option<String>)> {
         if self.file == SNI {
-            return line.all(SNI).map(|value| sni(line, value)).collect();
+            return line.sni().into_iter().map(|one| (one.certificate, one.key)).collect();
         }
         let key = self.key.and_then(|key| line.paths(key).pop());
         let mut files = line.paths(self.file);
@@ -31,13 +31,29 @@ impl FlagRow {
     }
 }
 
-/// `certificate,key`, behind a colon the names that it is for: the certificate's own where there are none.
-fn sni(line: &CommandLine, value: &str) -> (String, Option<String>) {
-    let files = value.split_once(':').map_or(value, |(files, _)| files);
-    let path = |file: &str| line.on_the_node(file.trim());
-    match files.split_once(',') {
-        Some((certificate, key)) => (path(certificate), Some(path(key))),
-        None => (path(files), None),
+/// A certificate that is served to those that ask for certain names: one value of `--tls-sni-cert-key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sni {
+    /// The file of the certificate.
+    pub certificate: String,
+    /// The file of its key.
+    pub key: Option<String>,
+    /// The names and addresses that it is served for, `*` in place of any label; the certificate's own where there are none.
+    pub names: Vec<String>,
+}
+
+impl CommandLine {
+    /// What is served for certain names (component-base, `cliflag.NamedCertKey`).
+    #[must_use]
+    pub fn sni(&self) -> Vec<Sni> {
+        let read = |value: &str| {
+            // `certificate,key:name,name`
+            let (files, names) = value.split_once(':').unwrap_or((value, ""));
+            let mut files = files.split(',').map(|file| self.on_the_node(file.trim()));
+            let names = names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+            Sni { certificate: files.next().unwrap_or_default(), key: files.next(), names: names.collect() }
+        };
+        self.all(SNI).map(read).collect()
     }
 }
 

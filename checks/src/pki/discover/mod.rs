@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 pub use command::CommandLine;
-pub use flag::{KUBELET_SERVING, SIGNERS, SIGNING};
+pub use flag::{KUBELET_SERVING, SIGNERS, SIGNING, Sni};
 pub use layout::{LAYOUTS, Layout};
 pub use role::{Component, Kind, Role};
 pub use talos::member;

@@ -17,7 +17,8 @@ const SCHEDULER: &str = "etc/kubernetes/manifests/kube-scheduler.yaml";
 fn named(tree: &Tree, name: &str, change: impl FnOnce(&mut CertificateParams)) {
     let (authority, _) = Authority::new(&forge::leaf("public", None, None));
     let mut params = forge::leaf(name, None, Some(Usage::Server));
-    params.subject_alt_names = vec![SanType::DnsName(format!("{name}.example.test").try_into().unwrap())];
+    let names = [format!("{name}.example.test"), format!("a.{name}.example.test")];
+    params.subject_alt_names = names.map(|name| SanType::DnsName(name.try_into().unwrap())).into();
     change(&mut params);
     let key = forge::key();
     tree.write(&format!("{PKI}/{name}.crt"), authority.sign(&params, &key));
@@ -104,6 +105,18 @@ fn expired(params: &mut CertificateParams) {
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
+        row("what is served for a name is for another", &["pki.san.sni"], |tree| {
+            named(tree, "public", |params| {
+                params.subject_alt_names[0] = SanType::DnsName("other.example.test".try_into().unwrap());
+            });
+        }),
+        row("what is served for any name below one has none of them", &["pki.san.sni"], |tree| {
+            named(tree, "public", |params| drop(params.subject_alt_names.pop()));
+        }),
+        row("what is served for an address does not name it", &["pki.san.sni"], |tree| {
+            let files = "/etc/kubernetes/pki/apiserver.crt,/etc/kubernetes/pki/apiserver.key";
+            flag(tree, APISERVER, &format!("tls-sni-cert-key={files}:10.0.0.11,KUBERNETES,fd00::1"));
+        }),
         row("certificates are served by name", &[], |tree| {
             ["web", "ops"].iter().for_each(|name| named(tree, name, |_| {}))
         }),
