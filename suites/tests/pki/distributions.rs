@@ -199,7 +199,10 @@ fn kops_mounts_its_files_elsewhere_in_the_container() {
     let leaf = |by: &Authority, stem: &str, who: &str, usage, sans: &[&str]| {
         m.leaf(by, (&pair(stem).0, &pair(stem).1), who, usage, sans);
     };
-    leaf(&cluster, "server", "kubernetes-master", Usage::Server, &[&SERVICE[..], &["100.64.0.1"]].concat());
+    let sans = [&SERVICE[..], &["100.64.0.1"]].concat();
+    let (crt, key) = pair("server");
+    let serving = m.leaf(&cluster, (&crt, &key), "kubernetes-master", Usage::Server, &sans);
+    m.file(&crt, &format!("{serving}{}", cluster.pem));
     leaf(&cluster, "kubelet-api", "kubelet-api", Usage::Client, &[]);
     leaf(&etcd, "etcd-client", "etcd-client", Usage::Client, &[]);
     leaf(&proxy, "apiserver-aggregator", "aggregator", Usage::Client, &[]);
@@ -424,7 +427,8 @@ fn openshift_serves_several_certificates() {
         [("service-network-serving-certkey", "kubernetes.default.svc"), ("localhost-serving-cert-certkey", "localhost")]
     {
         let files = secret("kube-apiserver", name);
-        m.leaf_for(&signer, (&files.0, &files.1), san, Usage::Server, &[san], 29);
+        let serving = m.leaf_for(&signer, (&files.0, &files.1), san, Usage::Server, &[san], 29);
+        m.file(&files.0, &format!("{serving}{}", signer.pem));
     }
     // The certificates of all members, as of 4.16 by one signer.
     let etcd_certs = format!("{base}/etcd-certs");
@@ -446,7 +450,7 @@ fn openshift_serves_several_certificates() {
     assert!(facts.credentials.iter().all(|one| !one.file.contains("metrics")), "{:#?}", facts.credentials);
     let found = audit(&host, None, &profile()).breached;
     // Certificates of thirty days are no alarm, one for localhost need not name the Service, and signers may be many.
-    let alarms = ["pki.validity", "pki.san", "pki.chain.bundle", "pki.chain.wrong-ca", "pki.usage"];
+    let alarms = ["pki.validity", "pki.san", "pki.chain.bundle", "pki.chain.root", "pki.chain.wrong-ca", "pki.usage"];
     let found: Vec<_> = found.keys().filter(|id| alarms.iter().any(|alarm| id.starts_with(alarm))).collect();
     // etcd's last for three years.
     assert_eq!(found, ["pki.validity.long"]);

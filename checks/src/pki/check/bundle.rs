@@ -69,6 +69,11 @@ fn of_clients<'f>(view: &View<'f>) -> impl Iterator<Item = (&'f Bundle, Vec<Role
 /// Roots of a bundle that have nothing to do with this node, where others of it have: of another name, and without any certificate
 /// here that they have signed, and without a key.
 fn strangers<'f>(bundle: &'f Bundle, view: &View<'f>) -> Vec<&'f Held> {
+    let is_root = |held: &&Held| held.certificate.is_self_issued() && held.certificate.is_ca() && !expired(held, view);
+    let roots: Vec<_> = bundle.certificates.iter().filter(is_root).collect();
+    if roots.len() < 2 {
+        return Vec::new();
+    }
     let all = view.facts.certificates();
     let signs = |root: &Certificate| {
         let of_it = |held: &Held| {
@@ -81,11 +86,7 @@ fn strangers<'f>(bundle: &'f Bundle, view: &View<'f>) -> Vec<&'f Held> {
     };
     // k3s and OpenShift write the time into the name.
     let name = |held: &Held| held.certificate.subject.to_string().split('@').next().unwrap_or_default().to_owned();
-    let roots = bundle
-        .certificates
-        .iter()
-        .filter(|held| held.certificate.is_self_issued() && held.certificate.is_ca() && !expired(held, view));
-    let (known, unknown): (Vec<_>, Vec<_>) = roots.partition(|held| signs(&held.certificate));
+    let (known, unknown): (Vec<_>, Vec<_>) = roots.into_iter().partition(|held| signs(&held.certificate));
     let names: BTreeSet<_> = known.into_iter().map(name).collect();
     let strange = |held: &&Held| !names.contains(&name(held)) && !is_public(&held.certificate.public_key);
     if names.is_empty() { Vec::new() } else { unknown.into_iter().filter(strange).collect() }

@@ -194,8 +194,8 @@ fn reissue() -> Remedy {
 const X509: &str = "https://pkg.go.dev/crypto/x509#Certificate.Verify";
 const VERIFY: &str = "Go: crypto/x509, Certificate.Verify";
 
-/// Distributions that write the root behind every certificate.
-const WITH_ROOTS: [&str; 3] = ["k3s", "RKE2", "Talos"];
+/// Distributions that write the root behind what is served: IAM of AWS, for one, takes its fingerprint from there.
+const WITH_ROOTS: [&str; 5] = ["k3s", "RKE2", "Talos", "kops", "OpenShift"];
 
 fn leading() -> Vec<Check> {
     vec![
@@ -297,7 +297,7 @@ fn leading() -> Vec<Check> {
         .alias("self-signed certificate in certificate chain")
         .page(
             "It goes over the wire with every handshake and helps nobody: a root is trusted because it is known, not because it is sent. It also hides a bundle that is missing: openssl then says 'self-signed certificate in certificate chain'.",
-            "Looks behind each certificate in its file for one that is signed by its own key. k3s, RKE2 and Talos write their files so and are not judged, nor is a certificate that a component made when it started.",
+            "Looks behind each certificate in its file for one that is signed by its own key. k3s, RKE2, Talos, kops and OpenShift write their files so and are not judged, nor is a certificate that a component made when it started. Where AWS's IAM trusts the cluster's tokens it takes the root's fingerprint from what the API server presents: then leave it.",
         )
         .basis("RFC 5246 section 7.4.2: the root may be omitted from the chain", "https://www.rfc-editor.org/rfc/rfc5246#section-7.4.2")
         .remedy(Remedy::new("Take it out of the file: the certificate stays, and the intermediate CAs behind it.")),

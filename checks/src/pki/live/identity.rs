@@ -401,7 +401,7 @@ pub(super) fn checks() -> Vec<Check> {
             .alias("PKI-C08")
             .alias("self-signed certificate in certificate chain")
             .page(
-                "It goes over the wire with every handshake and helps nobody: who trusts the root has it, who has it not does not trust it. k3s, RKE2 and Talos do it by design.",
+                "It goes over the wire with every handshake and helps nobody: who trusts the root has it, who has it not does not trust it. k3s, RKE2, Talos, kops and OpenShift do it by design, and IAM of AWS takes the fingerprint of an issuer of tokens from there.",
                 "Looks behind what each server presents for a certificate that is signed by its own key. What is in a file of this node is said of the file (pki.chain.root); what a component made when it started is not judged.",
             )
             .basis("RFC 5246 section 7.4.2: the root may be omitted from the chain", "https://www.rfc-editor.org/rfc/rfc5246#section-7.4.2")
