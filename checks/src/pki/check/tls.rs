@@ -80,7 +80,7 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("CIS 1.2.29")
         .alias("CIS 4.2.12")
         .page(
-            "RSA key exchange and 3DES are off in Go since 1.22 and 1.23; a list that names them turns them on again. Talos, AKS and the list of the CIS Benchmark itself name TLS_RSA_WITH_AES_128_GCM_SHA256 and its like; suites with CBC, which Go has on, are not counted here.",
+            "RSA key exchange and 3DES are off in Go since 1.22 and 1.23; a list that names them turns them on again. Talos and the list of the CIS Benchmark itself name TLS_RSA_WITH_AES_128_GCM_SHA256 and its like; suites with CBC, which Go has on, are not counted here.",
             "Looks at each suite of the list, where it counts: with --tls-min-version=VersionTLS13 none does.",
         )
         .basis("Go: GODEBUG tlsrsakex and tls3des", "https://go.dev/doc/godebug")
