@@ -252,6 +252,9 @@ pub(crate) struct RemoteOptions {
     /// A TLS server to ask, as HOST:PORT or HOST:PORT=ROLE; several allowed
     #[arg(long = "endpoint", value_name = "HOST:PORT[=ROLE]")]
     pub(crate) endpoints: Vec<Target>,
+    /// Show the node's own client certificates to the servers that they are for, to see whether they are let in; without it no key is used
+    #[arg(long)]
+    pub(crate) log_in: bool,
 }
 
 impl RemoteOptions {

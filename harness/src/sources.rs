@@ -14,10 +14,15 @@ pub(crate) fn open(hosts: &[PathBuf], mut layout: Layout, remote: &RemoteOptions
     let usage = |error: seaworthy_suites::NodeError| Fault::usage(error.to_string());
     let kubeconfig =
         remote.kubeconfig.as_ref().map(|path| Kubeconfig { path: path.clone(), context: remote.context.clone() });
+    if hosts.is_empty() && remote.log_in {
+        let fault = Fault::usage("--log-in shows the certificates of a node, and none is named".to_owned());
+        return Err(fault.hint("name it by --host: / for this machine, or a folder that holds a PKI"));
+    }
     if hosts.is_empty() {
         return Ok(vec![Source::remote(kubeconfig.as_ref(), remote.endpoints.clone()).map_err(usage)?]);
     }
     layout.endpoints.clone_from(&remote.endpoints);
+    layout.log_in = remote.log_in;
     let open = |path: &PathBuf| {
         let source = Source::open(path, &layout)?;
         match &kubeconfig {

@@ -64,6 +64,7 @@ fn bad_input_is_named() {
     let file = dir.path().join("file");
     std::fs::write(&file, "no recording\n").unwrap();
     let (file, empty) = (file.to_str().unwrap(), tempfile::tempdir().unwrap());
+    refuses(&["run", "--suite", "pki", "--endpoint", "127.0.0.1:1=other", "--log-in"], &["--log-in", "--host"]);
     refuses(&["run", "--focus", "("], &["--focus", "unclosed group"]);
     refuses(&["run", "--focus", "ip-foward"], &["matches no trial", "did you mean"]);
     refuses(&["list", "--suite", "nodes"], &["no suite 'nodes'", "node"]);

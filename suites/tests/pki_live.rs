@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
@@ -33,7 +33,7 @@ const ADDRESS: &str = "10.0.0.11";
 
 /// The programs that `seaworthy assets fetch` left in the cache.
 fn programs() -> Option<Programs> {
-    let names = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
+    let names = ["etcd", "etcdctl", "kube-apiserver", "kube-controller-manager", "kubectl"];
     let found = find(&Request::here(Release::newest(), &names)?).ok().filter(|_| nix::unistd::geteuid().is_root());
     if found.is_none() {
         let what = format!("root, and `seaworthy assets fetch {}`", names.join(" "));
@@ -111,12 +111,18 @@ impl Node {
             std::fs::write(net.join(file), std::fs::read(format!("/proc/thread-self/net/{file}")).unwrap()).unwrap();
         }
         let endpoints = self.endpoints.iter().map(|text| text.parse().unwrap()).collect();
-        let layout = Layout { endpoints, ..Layout::default() };
+        let layout = Layout { endpoints, log_in: true, ..Layout::default() };
         let cluster = Cluster::open(&self.dir.join("super-admin.conf"), None).unwrap();
         let host = LiveHost::open(&self.root()).unwrap().with_layout(layout).with_cluster(cluster);
         let recorder = Recorder::new(&host, true);
         drop(Facts::read(&recorder));
-        let facts = Facts::read(&recorder.finish());
+        let transcript = recorder.finish();
+        // The keys that are used stay where they are.
+        let said: String = transcript.iter().map(|answer| serde_json::to_string(&answer).unwrap()).collect();
+        let key = std::fs::read_to_string(self.root().join("etc/kubernetes/pki/apiserver-etcd-client.key")).unwrap();
+        assert!(said.contains("reception") || said.contains("log-in"), "nobody logged in");
+        assert!(key.lines().filter(|line| line.len() > 40).all(|line| !said.contains(line)), "a key was recorded");
+        let facts = Facts::read(&transcript);
         let profile = Profile::new(jiff::Timestamp::now());
         let view = View::alone(&facts, &profile);
         let ours = checks().into_iter().filter(|check| check.labels.contains(&"live") || check.labels.contains(&"api"));
@@ -152,6 +158,16 @@ fn ca(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A certificate of a client, and its key.
+fn client(name: &str, issuer: &Issuer<'_, KeyPair>) -> (String, String) {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let key = KeyPair::generate().unwrap();
+    (params.signed_by(&key, issuer).unwrap().pem(), key.serialize_pem())
 }
 
 /// A server that asks for client certificates by a CA, if one is given, and answers every request with 401. What it presents has
@@ -206,6 +222,9 @@ fn control_plane(dir: &Path, programs: Programs) -> (Node, Vec<Process>) {
     kubeconfigs(&spec, &pki, dir).unwrap();
     let mut node = Node { dir: dir.to_owned(), programs, endpoints: Vec::new(), flags: Vec::new() };
     copy(&pki, &node.root().join("etc/kubernetes/pki"));
+    for name in ["admin.conf", "scheduler.conf"] {
+        std::fs::copy(dir.join(name), node.root().join("etc/kubernetes").join(name)).unwrap();
+    }
     let plane = ControlPlane {
         node: spec.node.clone(),
         advertise: spec.advertise,
@@ -281,24 +300,78 @@ fn each_defect_of_a_live_control_plane_is_found_and_nothing_else() {
     node.finds(&[("pki.live.served-is-file", "was not restarted")]);
     std::fs::write(&file, old).unwrap();
 
+    // What the API server would show to etcd after its next start, and the scheduler to the API server, is by a CA that they do not know.
+    let kubernetes = node.root().join("etc/kubernetes");
+    let (crt, key, conf) = ("pki/apiserver-etcd-client.crt", "pki/apiserver-etcd-client.key", "scheduler.conf");
+    let saved = [crt, key, conf].map(|file| (kubernetes.join(file), std::fs::read(kubernetes.join(file)).unwrap()));
+    let (other_crt, other_key) = client("kube-apiserver-etcd-client", &ca("etcd-ca"));
+    std::fs::write(kubernetes.join(crt), &other_crt).unwrap();
+    std::fs::write(kubernetes.join(key), &other_key).unwrap();
+    node.finds(&[("pki.live.log-in", "was shown to etcd 10.0.0.11:2379, which does not take it: alert ")]);
+    let (other_crt, other_key) = client("system:kube-scheduler", &ca("kubernetes"));
+    let mut config: Value = serde_saphyr::from_slice(&saved[2].1).unwrap();
+    config["users"][0]["user"]["client-certificate-data"] = STANDARD.encode(other_crt).into();
+    config["users"][0]["user"]["client-key-data"] = STANDARD.encode(other_key).into();
+    std::fs::write(kubernetes.join(conf), config.to_string()).unwrap();
+    saved[..2].iter().for_each(|(file, content)| std::fs::write(file, content).unwrap());
+    node.finds(&[("pki.live.log-in", "which does not take it: 401 Unauthorized")]);
+    saved.iter().for_each(|(file, content)| std::fs::write(file, content).unwrap());
+    node.finds(&[]);
+
     // Another etcd, which trusts the cluster's CA, too.
     let bundle = node.dir.join("both.crt");
     let etcd_ca = std::fs::read(node.dir.join("pki/etcd/ca.crt")).unwrap();
     std::fs::write(&bundle, [&cluster_ca[..], &etcd_ca].concat()).unwrap();
     let pki = |name: &str| node.dir.join("pki").join(name).display().to_string();
-    let flags = [
-        "--listen-client-urls=https://127.0.0.1:4001".to_owned(),
-        "--advertise-client-urls=https://127.0.0.1:4001".to_owned(),
-        "--listen-peer-urls=http://127.0.0.1:4380".to_owned(),
-        format!("--data-dir={}", node.dir.join("etcd2").display()),
-        format!("--cert-file={}", pki("etcd/server.crt")),
-        format!("--key-file={}", pki("etcd/server.key")),
-        "--client-cert-auth=true".to_owned(),
-        format!("--trusted-ca-file={}", bundle.display()),
-    ];
-    let rogue = start(node.programs.path("etcd").unwrap(), flags, &node.dir.join("etcd2.log"));
+    let another = |trusted: String| {
+        let flags = [
+            "--listen-client-urls=https://127.0.0.1:4001".to_owned(),
+            "--advertise-client-urls=https://127.0.0.1:4001".to_owned(),
+            "--listen-peer-urls=http://127.0.0.1:4380".to_owned(),
+            format!("--data-dir={}", node.dir.join("etcd2").display()),
+            format!("--cert-file={}", pki("etcd/server.crt")),
+            format!("--key-file={}", pki("etcd/server.key")),
+            "--client-cert-auth=true".to_owned(),
+            format!("--trusted-ca-file={trusted}"),
+        ];
+        start(node.programs.path("etcd").unwrap(), flags, &node.dir.join("etcd2.log"))
+    };
+    let rogue = another(bundle.display().to_string());
     node.finds(&[("pki.live.etcd-ca", "CN=kubernetes")]);
     drop(rogue);
+
+    // And one whose authorization is on, and has no users of these names.
+    std::fs::remove_dir_all(node.dir.join("etcd2")).unwrap();
+    let guarded = another(pki("etcd/ca.crt"));
+    let authority = std::fs::read_to_string(pki("etcd/ca.crt")).unwrap();
+    let authority_key = KeyPair::from_pem(&std::fs::read_to_string(pki("etcd/ca.key")).unwrap()).unwrap();
+    let (root_crt, root_key) = client("root", &Issuer::from_ca_cert_pem(&authority, authority_key).unwrap());
+    std::fs::write(pki("root.crt"), root_crt).unwrap();
+    std::fs::write(pki("root.key"), root_key).unwrap();
+    let etcdctl = |words: &str| {
+        let mut command = Command::new(node.programs.path("etcdctl").unwrap());
+        command.args(["--endpoints=https://127.0.0.1:4001", "--cacert", &pki("etcd/ca.crt")]);
+        command.args(["--cert", &pki("root.crt"), "--key", &pki("root.key")]).args(words.split(' '));
+        let ran = command.output().unwrap();
+        if ran.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&ran.stderr).into_owned()) }
+    };
+    let began = Instant::now();
+    while let Err(why) = etcdctl("user add root --no-password") {
+        assert!(began.elapsed() < Duration::from_mins(1), "{why}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let etcdctl = |words: &str| etcdctl(words).unwrap();
+    ["role add root", "user grant-role root root", "auth enable"].into_iter().for_each(etcdctl);
+    node.finds(&[(
+        "pki.live.log-in",
+        "etcd 127.0.0.1:4001, which takes it and lets its holder do nothing: etcdserver: permission denied",
+    )]);
+    let users = ["kube-apiserver-etcd-client", "kube-etcd-healthcheck-client"];
+    users.iter().for_each(|user| etcdctl(&format!("user add {user} --no-password")));
+    ["role add api", "role grant-permission api read --prefix=true /registry/"].into_iter().for_each(etcdctl);
+    users.iter().for_each(|user| etcdctl(&format!("user grant-role {user} api")));
+    node.finds(&[]);
+    drop(guarded);
 
     // A CA in cluster-info that is no longer the cluster's; the signature under it is good.
     let stranger = ca("kubernetes");
@@ -339,10 +412,11 @@ fn each_defect_of_a_live_control_plane_is_found_and_nothing_else() {
     let (_, cluster_ca) = x509_parser::pem::parse_x509_pem(&cluster_ca).unwrap();
     let clients = CertificateDer::from(cluster_ca.contents);
     serve("10.0.0.11:10250", &format!("cp1@{made}"), &ca(&format!("cp1-ca@{made}")), &[], Some(clients));
-    node.finds(&[("pki.live.exposed", "nobody can verify it")]);
+    let stranger = ("pki.live.log-in", "was shown to kubelet 10.0.0.11:10250, which does not take it: 401");
+    node.finds(&[("pki.live.exposed", "nobody can verify it"), stranger]);
 
     // A server that is not there.
     node.endpoints.push(format!("{ADDRESS}:16443"));
-    node.finds(&[("pki.live.exposed", "nobody can verify it"), ("pki.live.answers", "nothing listens")]);
+    node.finds(&[("pki.live.exposed", "nobody can verify it"), stranger, ("pki.live.answers", "nothing listens")]);
     processes.clear();
 }

@@ -306,7 +306,7 @@ impl Host for LiveHost {
                 Some(cluster) => cluster.ask(query),
                 None => Err(Refusal::new(RefusalKind::NotAsked, format!("{query}: no kubeconfig was named"))),
             },
-            Query::Tls { address, call } => super::tls::call(address, call),
+            Query::Tls { address, call } => super::tls::call(self, address, call),
             Query::Probe { probe } => match &self.probes {
                 Some(program) => super::probe::ask(program, &self.root_path, *probe),
                 None => Err(Refusal::new(RefusalKind::NotAsked, format!("{query}: this program does not probe"))),

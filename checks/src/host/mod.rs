@@ -28,13 +28,13 @@ pub use live::LiveHost;
 pub use probe::probe_main;
 pub use process::Process;
 pub use query::{
-    Answer, CriCall, Entry, FileKind, FileSystem, Layout, Probe, Program, Query, Refusal, RefusalKind, Reply, Stat,
-    System, TlsCall,
+    Answer, CriCall, Entry, FileKind, FileSystem, Layout, Probe, Program, Query, Question, Refusal, RefusalKind, Reply,
+    Stat, System, TlsCall,
 };
 pub use recording::{BadRecording, FORMAT as RECORDING_FORMAT, read_recording, write_recording};
 pub use redact::redact;
 pub use remote::Remote;
-pub use tls::{Served, Survey, Welcome, hello, suites};
+pub use tls::{Reception, Served, Survey, Welcome, hello, suites};
 pub use transcript::{Meta, Recorder, Transcript};
 
 use std::sync::Arc;
@@ -170,7 +170,7 @@ fn block_on<T: Send>(runtime: &tokio::runtime::Runtime, future: impl Future<Outp
 }
 
 /// Runs a future to its end on a thread and runtime of its own, whatever runtime the caller may be in.
-fn within(future: impl Future<Output = Answer> + Send) -> Answer {
+fn within<T: Send>(future: impl Future<Output = Result<T, Refusal>> + Send) -> Result<T, Refusal> {
     let run = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {

@@ -176,6 +176,28 @@ pub enum TlsCall {
     },
     /// Every version, cipher suite and group that it accepts, as [`Survey`](super::Survey).
     Survey,
+    /// How it receives who shows a certificate of the node, as [`Reception`](super::Reception).
+    LogIn {
+        /// The file of the certificate: PEM, or a kubeconfig that embeds it.
+        certificate: String,
+        /// The file of its key.
+        key: String,
+        /// What is asked to see who may.
+        question: Question,
+    },
+}
+
+/// What is asked of a server by who shows a certificate. No answer's content is kept.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Question {
+    /// A GET.
+    Get {
+        /// The path.
+        path: String,
+    },
+    /// Whether etcd has a key below `/registry/`.
+    EtcdKeys,
 }
 
 impl fmt::Display for TlsCall {
@@ -185,6 +207,7 @@ impl fmt::Display for TlsCall {
             Self::Served { name: Some(name) } => write!(f, "certificates presented for {name}"),
             Self::Welcome { path } => write!(f, "anonymous GET {path}"),
             Self::Survey => f.write_str("what is accepted"),
+            Self::LogIn { certificate, .. } => write!(f, "reception of {certificate}"),
         }
     }
 }
@@ -255,6 +278,9 @@ pub struct Layout {
     /// TLS servers to ask beside those that listen on this node.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Target>,
+    /// Are the node's own client certificates to be shown to the servers that they are for?
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub log_in: bool,
 }
 
 /// The type of a file.

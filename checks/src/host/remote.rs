@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Answer, Cluster, Host, Layout, LiveHost, Query, Refusal, RefusalKind, Reply, lookup, tls};
+use super::{Answer, Cluster, Host, Layout, LiveHost, Query, Refusal, RefusalKind, Reply, TlsCall, lookup, tls};
 use crate::pki::live::Target;
 
 /// A cluster, servers, or both; no node, so that nothing of this machine is judged by mistake.
@@ -28,7 +28,10 @@ impl Host for Remote {
     fn ask(&self, query: &Query) -> Answer {
         match (query, &self.cluster) {
             (Query::Kubeconfig | Query::Api { .. }, Some(cluster)) => cluster.ask(query),
-            (Query::Tls { address, call }, _) => tls::call(address, call),
+            // There is no node whose certificates could be shown.
+            (Query::Tls { address, call }, _) if !matches!(call, TlsCall::LogIn { .. }) => {
+                tls::call(&self.own, address, call)
+            }
             (Query::Lookup { name }, _) => lookup::lookup(&self.own, name),
             (Query::Layout, _) => serde_json::to_value(&self.layout)
                 .map(Reply::from)

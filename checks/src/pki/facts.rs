@@ -155,6 +155,7 @@ impl Facts {
         };
         facts.relate();
         facts.gaps = facts.find_gaps();
+        facts.live.log_ins = live::log_ins(host, &facts.credentials, &facts.live);
         facts
     }
 

@@ -93,8 +93,8 @@ fn audit(lab: &Lab, from: From) -> Audit {
     command.args(run).args(["-O", "/mnt/audit"]);
     let ran = match from {
         From::Host(host) | From::Alone(host) => {
-            let kubeconfig = ["--kubeconfig", "/var/admin.conf"];
-            let with: &[&str] = if matches!(from, From::Host(_)) { &kubeconfig } else { &[] };
+            let more = ["--kubeconfig", "/var/admin.conf", "--log-in"];
+            let with: &[&str] = if matches!(from, From::Host(_)) { &more } else { &[] };
             let words = [&["seaworthy"], &run[..], &["--host", "/", "-O", "/var/audit"], with].concat();
             lab.exec(NAME, host, &words)
         }

@@ -1,7 +1,7 @@
 //! A whole handshake by rustls that believes everything: to see the certificates that a server presents to a client of today,
 //! how it asks for the client's, and whether it lets one in that has none.
 //!
-//! No key of a client is at hand here, so none can be sent.
+//! Without an identity no key is at hand here, so none can be used; who gives one is [`login`](super::login).
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
@@ -48,14 +48,20 @@ pub enum Welcome {
     Nothing,
 }
 
-/// What is heard during the handshake.
+/// What is heard during the handshake, and what is shown if a certificate is asked for.
 #[derive(Debug)]
-struct Ear {
+pub(super) struct Ear {
     heard: Mutex<Served>,
     schemes: Vec<SignatureScheme>,
+    identity: Option<Arc<CertifiedKey>>,
 }
 
 impl Ear {
+    pub(super) fn new(identity: Option<Arc<CertifiedKey>>) -> Self {
+        let schemes = SCHEMES.iter().map(|scheme| SignatureScheme::from(*scheme)).collect();
+        Self { heard: Mutex::default(), schemes, identity }
+    }
+
     fn heard(&self) -> std::sync::MutexGuard<'_, Served> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,7 +110,7 @@ impl ResolvesClientCert for Ear {
             authorities: root_hint_subjects.iter().map(|name| name.to_vec()).collect(),
             schemes: schemes.iter().map(|scheme| u16::from(*scheme)).collect(),
         });
-        None
+        self.identity.clone()
     }
 
     fn has_certs(&self) -> bool {
@@ -114,37 +120,44 @@ impl ResolvesClientCert for Ear {
 
 type Stream = StreamOwned<ClientConnection, Wire>;
 
+fn failed(why: impl ToString) -> Refusal {
+    Refusal::new(RefusalKind::Failed, why.to_string())
+}
+
+/// A client that believes every server.
+pub(super) fn config(ear: &Arc<Ear>) -> Result<ClientConfig, Refusal> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?
+        .dangerous()
+        .with_custom_certificate_verifier(ear.clone())
+        .with_client_cert_resolver(ear.clone());
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(config)
+}
+
 /// Shakes hands as far as the server goes along; without a name no server name is indicated.
-fn shake(address: SocketAddr, name: Option<&str>) -> Result<(Stream, Arc<Ear>, Option<std::io::Error>), Refusal> {
-    let failed = |why: String| Refusal::new(RefusalKind::Failed, why);
+fn shake(address: SocketAddr, name: Option<&str>, ear: &Arc<Ear>) -> Result<(Stream, Option<std::io::Error>), Refusal> {
     let server = match name {
         Some(name) => {
             ServerName::try_from(name.to_owned()).map_err(|_| failed(format!("'{name}' is no DNS name to ask for")))?
         }
         None => ServerName::IpAddress(address.ip().into()),
     };
-    let schemes = SCHEMES.iter().map(|scheme| SignatureScheme::from(*scheme)).collect();
-    let ear = Arc::new(Ear { heard: Mutex::default(), schemes });
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(error.to_string()))?
-        .dangerous()
-        .with_custom_certificate_verifier(ear.clone())
-        .with_client_cert_resolver(ear.clone());
-    config.resumption = rustls::client::Resumption::disabled();
-    let connection = ClientConnection::new(Arc::new(config), server).map_err(|error| failed(error.to_string()))?;
+    let connection = ClientConnection::new(Arc::new(config(ear)?), server).map_err(failed)?;
     let mut stream = StreamOwned::new(connection, Wire::dial(address)?);
     let mut failure = None;
     while failure.is_none() && stream.conn.is_handshaking() {
         failure = stream.conn.complete_io(&mut stream.sock).err();
     }
-    Ok((stream, ear, failure))
+    Ok((stream, failure))
 }
 
 /// The certificates that a server presents, with `name` as server name indication or without one.
 pub(super) fn served(address: SocketAddr, name: Option<&str>) -> Result<Served, Refusal> {
-    let (mut stream, ear, failure) = shake(address, name)?;
+    let ear = Arc::new(Ear::new(None));
+    let (mut stream, failure) = shake(address, name, &ear)?;
     let mut served = std::mem::take(&mut *ear.heard());
     served.version = stream.conn.protocol_version().map(|version| match version {
         ProtocolVersion::TLSv1_2 => "TLS 1.2".to_owned(),
@@ -158,9 +171,9 @@ pub(super) fn served(address: SocketAddr, name: Option<&str>) -> Result<Served, 
     Ok(served)
 }
 
-/// Asks for a path as nobody in particular.
-pub(super) fn welcome(address: SocketAddr, path: &str) -> Result<Welcome, Refusal> {
-    let (mut stream, _ear, failure) = shake(address, None)?;
+/// Asks for a path: without an identity as nobody in particular.
+pub(super) fn get(address: SocketAddr, path: &str, identity: Option<Arc<CertifiedKey>>) -> Result<Welcome, Refusal> {
+    let (mut stream, failure) = shake(address, None, &Arc::new(Ear::new(identity)))?;
     let outcome = failure.map_or(Ok(()), Err).and_then(|()| {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes())?;
@@ -188,7 +201,7 @@ fn status(head: &[u8]) -> Option<u16> {
 }
 
 /// The alert that the server sent, if that is what went wrong.
-fn alert(error: &std::io::Error) -> Option<String> {
+pub(super) fn alert(error: &std::io::Error) -> Option<String> {
     match error.get_ref()?.downcast_ref::<Error>()? {
         Error::AlertReceived(alert) => Some(alert_name(u8::from(*alert))),
         _ => None,

@@ -1,10 +1,12 @@
 //! What a TLS server says to someone who brings no key: the certificates that it presents, the CAs whose clients it takes, and
 //! all that it would speak.
 //!
-//! The server is only listened to: no credential is sent, and no handshake gets further than one request for a public path.
+//! The server is only listened to: no credential is sent, and no handshake gets further than one request. Only where the user asks for
+//! it is a certificate of the node shown ([`login`]).
 
 mod handshake;
 pub mod hello;
+mod login;
 pub mod suites;
 mod survey;
 mod wire;
@@ -15,18 +17,19 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 pub use handshake::{Served, Welcome};
+pub use login::Reception;
 pub use survey::Survey;
 
 use self::hello::{ClientHello, Flight, Version};
 use self::survey::{Mute, Until};
 use self::wire::Wire;
-use super::{Answer, Refusal, RefusalKind, Reply, TlsCall};
+use super::{Answer, LiveHost, Refusal, RefusalKind, Reply, TlsCall};
 
 /// The most that is read of a server's first flight: 64 KiB.
 const FLIGHT_LIMIT: usize = 64 << 10;
 
-/// Asks a server.
-pub(super) fn call(address: &str, call: &TlsCall) -> Answer {
+/// Asks a server; a certificate that is to be shown is read from the host.
+pub(super) fn call(host: &LiveHost, address: &str, call: &TlsCall) -> Answer {
     let address: SocketAddr = address.parse().map_err(|_| {
         Refusal::new(RefusalKind::Unsupported, format!("'{address}' is no address and port, as in 192.0.2.7:6443"))
     })?;
@@ -35,7 +38,10 @@ pub(super) fn call(address: &str, call: &TlsCall) -> Answer {
             let served = handshake::served(address, name.as_deref())?;
             value(&if served.chain.is_empty() { served_of_old(address, name.as_deref(), served) } else { served })
         }
-        TlsCall::Welcome { path } => value(&handshake::welcome(address, path)?),
+        TlsCall::Welcome { path } => value(&handshake::get(address, path, None)?),
+        TlsCall::LogIn { certificate, key, question } => {
+            value(&login::log_in(host, address, certificate, key, question)?)
+        }
         TlsCall::Survey => {
             // A port where nothing listens is absent, not a server that accepts nothing.
             drop(Wire::dial(address)?);

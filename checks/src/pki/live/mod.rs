@@ -5,9 +5,13 @@
 
 mod clients;
 mod identity;
+mod login;
 mod protocol;
 
 pub(crate) use clients::dn;
+pub use login::LogIn;
+pub(super) use login::log_ins;
+
 pub(crate) use identity::{covers, day, made_at, matches, names};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -349,6 +353,8 @@ pub struct Facts {
     pub endpoints: Vec<Endpoint>,
     /// Servers that were named and have no address: host and reason.
     pub unresolved: Vec<(Target, String)>,
+    /// Certificates that were shown to them; `None` where nobody asked for that.
+    pub log_ins: Option<Vec<LogIn>>,
 }
 
 impl Facts {
@@ -386,7 +392,10 @@ impl Facts {
 
 /// The claims about servers, in the order in which they are listed.
 pub(super) fn checks() -> Vec<Check> {
-    [identity::checks, clients::checks, protocol::checks].into_iter().flat_map(|family| family()).collect()
+    [identity::checks, clients::checks, login::checks, protocol::checks]
+        .into_iter()
+        .flat_map(|family| family())
+        .collect()
 }
 
 /// A claim about servers, whose judge goes through them at a time and counts.
