@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SanType,
+    SerialNumber,
 };
+use seaworthy_checks::pki::x509::path::{Signature, verify_list};
 use seaworthy_checks::pki::x509::pem::{Content, Document, RemarkKind};
-use seaworthy_checks::pki::x509::{Certificate, Curve, Flaw, GoVersion, Key, KeyForm, KeyKind, Part};
+use seaworthy_checks::pki::x509::{Certificate, Curve, Flaw, GoVersion, Key, KeyForm, KeyKind, Part, RevocationList};
 use x509_parser::prelude::FromDer as _;
 
 fn params() -> CertificateParams {
@@ -33,6 +35,45 @@ fn made() -> (Vec<u8>, String, KeyPair) {
     let key = pair(&rcgen::PKCS_ECDSA_P256_SHA256);
     let certificate = params().self_signed(&key).unwrap();
     (certificate.der().to_vec(), certificate.pem(), key)
+}
+
+#[test]
+fn revocation_lists_are_read_as_x509_parser_reads_them() {
+    let key = pair(&rcgen::PKCS_ECDSA_P384_SHA384);
+    let mut params = params();
+    params.key_usages.push(KeyUsagePurpose::CrlSign);
+    let time = |second| time::OffsetDateTime::from_unix_timestamp(second).unwrap();
+    let revoked = |serial: &[u8], reason_code| RevokedCertParams {
+        serial_number: SerialNumber::from_slice(serial),
+        revocation_time: time(1_700_000_000),
+        reason_code,
+        invalidity_date: None,
+    };
+    let made = CertificateRevocationListParams {
+        this_update: time(1_700_000_000),
+        next_update: time(2_600_000_000),
+        crl_number: SerialNumber::from(7),
+        issuing_distribution_point: None,
+        revoked_certs: vec![revoked(&[0x7f], None), revoked(&[0x80, 1], Some(RevocationReason::KeyCompromise))],
+        key_identifier_method: params.key_identifier_method.clone(),
+    };
+    let der = made.signed_by(&Issuer::from_params(&params, &key)).unwrap().der().to_vec();
+    let ours = RevocationList::parse(&der).unwrap();
+    let (_, theirs) = x509_parser::revocation_list::CertificateRevocationList::from_der(&der).unwrap();
+    assert_eq!(&*ours.der, der);
+    assert_eq!(ours.version, 2);
+    assert_eq!(&*ours.issuer.der, theirs.issuer().as_raw());
+    assert_eq!(ours.this_update.as_second(), theirs.last_update().timestamp());
+    assert_eq!(ours.next_update.map(|time| time.as_second()), theirs.next_update().map(|time| time.timestamp()));
+    let serials: Vec<_> = theirs.iter_revoked_certificates().map(|one| one.raw_serial().to_vec()).collect();
+    assert_eq!(ours.revoked.iter().map(|serial| serial.0.to_vec()).collect::<Vec<_>>(), serials);
+    assert_eq!(ours.revoked.iter().map(ToString::to_string).collect::<Vec<_>>(), ["7F", "8001"]);
+    assert_eq!(ours.tbs(), theirs.tbs_cert_list.as_ref());
+    let key_of = |key: &KeyPair| Key::parse(KeyForm::Pkcs8Private, key.serialized_der()).unwrap().public;
+    assert_eq!(verify_list(&ours, &key_of(&key)), Signature::Good);
+    assert_eq!(verify_list(&ours, &key_of(&pair(&rcgen::PKCS_ECDSA_P384_SHA384))), Signature::Wrong);
+    // Whatever is cut off, it is none: to Go, and so to etcd.
+    assert!((0..der.len()).all(|length| RevocationList::parse(&der[..length]).is_err()));
 }
 
 #[test]

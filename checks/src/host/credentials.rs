@@ -1,6 +1,6 @@
 //! What a file holds of certificates, keys, kubeconfigs and machine configurations, read where the file is, so that no private half leaves it.
 //!
-//! Certificates stay whole, since they are public. Of a private key the public half is derived and the rest forgotten; of
+//! Certificates and revocation lists stay whole, since they are public. Of a private key the public half is derived and the rest forgotten; of
 //! a token or a password it is said that it is there.
 
 use serde::{Deserialize, Serialize};
@@ -96,7 +96,13 @@ pub enum Holds {
         #[serde(with = "lossless")]
         spki: Vec<u8>,
     },
-    /// Something that a PKI may have and no component reads: a request, a revocation list, parameters.
+    /// A certificate revocation list.
+    RevocationList {
+        /// Its DER.
+        #[serde(with = "lossless")]
+        der: Vec<u8>,
+    },
+    /// Something that a PKI may have and no component reads: a request, parameters.
     Other,
     /// Something that cannot be understood.
     Malformed {
@@ -208,7 +214,9 @@ fn blocks(document: &Document) -> Vec<Block> {
                 Content::Key(key) => Holds::PublicKey { spki: key.public.spki.to_vec() },
                 Content::BrokenKey(BrokenKey::Encrypted) => Holds::EncryptedKey,
                 Content::BrokenKey(error) => malformed(error.to_string()),
-                Content::CertificateRequest | Content::RevocationList | Content::Parameters => Holds::Other,
+                Content::RevocationList(list) => Holds::RevocationList { der: list.der.to_vec() },
+                Content::BrokenRevocationList(error) => malformed(error.to_string()),
+                Content::CertificateRequest | Content::Parameters => Holds::Other,
                 Content::Unknown => Holds::Other,
             };
             let mut mislabelled = None;

@@ -66,7 +66,7 @@ impl Facts {
     /// Every file that certificates are needed from, by a flag, a layout or a kubeconfig, and that has none to give: it is not
     /// there, cannot be read, or holds something else.
     pub fn lost(&self) -> impl Iterator<Item = &Gap> {
-        self.gaps.iter().filter(|gap| gap.part != Part::Key)
+        self.gaps.iter().filter(|gap| !matches!(gap.part, Part::Key | Part::Revocations))
     }
 
     /// How many files have none of the certificates that they should have, or cannot be read.

@@ -178,7 +178,7 @@ impl Facts {
             let certificates = contents.certificates.clone();
             let (role, holder, file) = (one.role, one.holder, one.file.clone());
             match role.kind() {
-                Kind::Key => {}
+                Kind::Key | Kind::Revocations => {}
                 Kind::Bundle => {
                     bundles.push(Bundle { role, holder, file, certificates, key, key_file: one.key.clone() });
                 }

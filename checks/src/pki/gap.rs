@@ -16,6 +16,8 @@ pub enum Part {
     Key,
     /// A kubeconfig: it, or the CAs that it trusts.
     Kubeconfig,
+    /// A revocation list.
+    Revocations,
 }
 
 /// A file with a role that does not tell all that it must.
@@ -41,6 +43,7 @@ impl Facts {
             let (part, wrong): (_, Wrong) = match one.role {
                 Role::ServiceAccountPublicKeys => (Part::Key, no_key_at_all),
                 role if role.kind() == Kind::Key => (Part::Key, no_private_key),
+                role if role.kind() == Kind::Revocations => (Part::Revocations, no_list),
                 _ => (Part::Certificates, no_certificate),
             };
             all.extend(self.gap(&one.file, Some(one.role), part, one.required, wrong));
@@ -115,6 +118,11 @@ type Wrong = fn(&str, &Contents) -> Option<String>;
 
 fn no_certificate(file: &str, contents: &Contents) -> Option<String> {
     let none = || contents.certificates.is_empty().then(|| format!("{file} holds no certificate"));
+    malformed(file, contents).or_else(none)
+}
+
+fn no_list(file: &str, contents: &Contents) -> Option<String> {
+    let none = || contents.revocations.is_empty().then(|| format!("{file} holds no revocation list"));
     malformed(file, contents).or_else(none)
 }
 

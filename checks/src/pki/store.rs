@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::discover::member;
 use super::kubeconfig::Kubeconfig;
 use super::talos::Talos;
-use super::x509::{Certificate, Fingerprint, Key, KeyForm, PublicKey};
+use super::x509::{Certificate, Fingerprint, Key, KeyForm, PublicKey, RevocationList};
 use crate::fact::Fact;
 use crate::host::{Block, Credentials, Form, Holds, Host, Oddity, Query, Stat, WrongLabel};
 
@@ -37,6 +37,8 @@ pub struct Contents {
     pub keys: Vec<HeldKey>,
     /// Public keys in order.
     pub public_keys: Vec<PublicKey>,
+    /// Revocation lists in order: the lines where they begin, and each.
+    pub revocations: Vec<(u32, Arc<RevocationList>)>,
     /// Encrypted private keys: the lines where they begin.
     pub encrypted: Vec<u32>,
     /// What cannot be understood: line and reason.
@@ -52,11 +54,15 @@ impl Contents {
         self.keys.first().map(|key| &key.public)
     }
 
-    /// Is there neither a certificate nor a key in it?
+    /// Is there neither a certificate, a key nor a revocation list in it?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { certificates, keys, public_keys, encrypted, .. } = self;
-        certificates.is_empty() && keys.is_empty() && public_keys.is_empty() && encrypted.is_empty()
+        let Self { certificates, keys, public_keys, revocations, encrypted, .. } = self;
+        certificates.is_empty()
+            && keys.is_empty()
+            && public_keys.is_empty()
+            && revocations.is_empty()
+            && encrypted.is_empty()
     }
 
     fn of(blocks: &[Block], pool: &mut Pool) -> Self {
@@ -87,6 +93,13 @@ impl Contents {
                         }
                     }
                 }
+                Holds::RevocationList { der } => match RevocationList::parse(der) {
+                    Ok(list) => contents.revocations.push((line, Arc::new(list))),
+                    Err(why) => {
+                        contents.malformed.push((line, why.to_string()));
+                        continue;
+                    }
+                },
                 Holds::EncryptedKey => {
                     contents.encrypted.push(line);
                     continue;

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, SigningKey as _,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DistinguishedName, DnType,
+    DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
+    SigningKey as _,
 };
 use seaworthy_provision::pki::{Certificate, Spec, Usage, plan};
 
@@ -123,6 +124,36 @@ impl Authority {
     /// Signs; PEM.
     pub(crate) fn sign(&self, params: &CertificateParams, key: &KeyPair) -> String {
         params.signed_by(key, &self.issuer).unwrap().pem()
+    }
+
+    /// A list, in DER, of what it revokes, which is to be replaced in so many days. It has the CA's name and key, and the usage that kubeadm's CAs lack.
+    pub(crate) fn revoke(&self, name: &str, serials: &[SerialNumber], days: i64) -> Vec<u8> {
+        let mut params = leaf(name, None, None);
+        params.key_usages.push(KeyUsagePurpose::CrlSign);
+        let revoked = |serial: &SerialNumber| RevokedCertParams {
+            serial_number: serial.clone(),
+            revocation_time: self::days(-1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: self::days(days.min(0) - 30),
+            next_update: self::days(days),
+            crl_number: serial(),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: params.key_identifier_method.clone(),
+        };
+        list.signed_by(&Issuer::from_params(&params, self.issuer.key())).unwrap().der().to_vec()
+    }
+
+    /// The same list as one of version 1, which has neither a version nor extensions.
+    pub(crate) fn of_version_1(&self, list: &[u8]) -> Vec<u8> {
+        let parts = children(list);
+        let members = children(&parts[0]);
+        let tbs = wrap(0x30, &members[1..members.len() - 1].concat());
+        let bits = wrap(0x03, &[&[0], &self.issuer.key().sign(&tbs).unwrap()[..]].concat());
+        wrap(0x30, &[tbs, parts[1].clone(), bits].concat())
     }
 
     /// Signs what no library makes: `change` gets what is signed, as a list of its members in DER.

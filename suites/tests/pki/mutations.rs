@@ -6,6 +6,7 @@ mod cluster;
 pub(crate) mod discovery;
 pub(crate) mod files;
 mod kubeconfigs;
+mod revocations;
 mod tls;
 
 use seaworthy_checks::Profile;
@@ -56,6 +57,7 @@ pub(crate) fn all() -> Vec<Row> {
         certificates::rows(),
         chains::rows(),
         kubeconfigs::rows(),
+        revocations::rows(),
         cluster::rows(),
     ]
     .into_iter()

@@ -18,6 +18,7 @@ fn needed(facts: &Facts) -> Vec<(&str, String, Need)> {
         let need = match one.role {
             Role::ServiceAccountKey => Need::Key,
             Role::ServiceAccountPublicKeys => Need::AnyKey,
+            role if role.kind() == Kind::Revocations => Need::Revocations,
             _ => Need::Certificate,
         };
         all.push((one.file.as_str(), format!("{} ({})", one.role, one.from), need));
@@ -62,6 +63,7 @@ enum Need {
     Certificate,
     Key,
     AnyKey,
+    Revocations,
     Kubeconfig,
     Talos,
     Anything,
@@ -132,6 +134,7 @@ fn presence() -> Vec<Check> {
                     Need::Certificate => !contents.certificates.is_empty(),
                     Need::Key => !contents.keys.is_empty() || !contents.encrypted.is_empty(),
                     Need::AnyKey => !contents.keys.is_empty() || !contents.public_keys.is_empty() || !contents.certificates.is_empty(),
+                    Need::Revocations => !contents.revocations.is_empty(),
                     Need::Kubeconfig => file.kubeconfig.is_some(),
                     Need::Talos => file.talos.is_some(),
                     Need::Anything => file.kubeconfig.is_some() || !contents.is_empty(),
@@ -141,12 +144,13 @@ fn presence() -> Vec<Check> {
                         Need::Certificate => "a certificate in PEM",
                         Need::Key => "a private key in PEM",
                         Need::AnyKey => "a key in PEM",
+                        Need::Revocations => "a revocation list",
                         Need::Kubeconfig => "a kubeconfig",
                         Need::Talos => "a machine configuration",
-                        Need::Anything => "a certificate, a key or a kubeconfig",
+                        Need::Anything => "a certificate, a key, a revocation list or a kubeconfig",
                     };
                     tally.breach(breach(format!("{path} does not hold {wanted}: {what}")).wanted(wanted).at(path, None));
-                } else if file.form == Form::Der {
+                } else if file.form == Form::Der && need != Need::Revocations {
                     let message = format!("{path} is DER: Kubernetes reads PEM");
                     tally.breach(breach(message).found("DER").wanted("PEM").at(path, None));
                 }
@@ -158,8 +162,8 @@ fn presence() -> Vec<Check> {
         .alias("PKI-F08")
         .alias("data does not contain any valid RSA or ECDSA certificates")
         .page(
-            "A component that cannot parse its certificate or key does not start.",
-            "Splits PEM as Go does, and parses certificates and keys; of what is malformed in a certificate every other part is judged all the same.",
+            "A component that cannot parse its certificate or key does not start, and etcd refuses everybody while it cannot parse its revocation list.",
+            "Splits PEM as Go does, and parses certificates, keys and revocation lists; of what is malformed in a certificate every other part is judged all the same.",
         )
         .basis("PKI certificates and requirements", CERTIFICATES)
         .remedy(

@@ -9,6 +9,7 @@ mod flag;
 mod key;
 mod kubeconfig;
 mod public;
+mod revocation;
 mod rights;
 mod role;
 mod tls;
@@ -39,6 +40,7 @@ pub fn checks() -> Vec<Check> {
         chain::checks,
         bundle::checks,
         validity::checks,
+        revocation::checks,
         role::checks,
         usage::checks,
         flag::checks,
@@ -66,6 +68,8 @@ enum Of {
     Pairs,
     /// Kubeconfigs.
     Kubeconfigs,
+    /// Revocation lists.
+    Revocations,
     /// Something that files without a role tell, too.
     Other,
 }
@@ -76,17 +80,18 @@ impl Of {
         let (part, role) = (gap.part, gap.role);
         let tokens = matches!(role, Some(Role::ServiceAccountKey | Role::ServiceAccountPublicKeys));
         match self {
-            Self::Certificates => part != Part::Key,
+            Self::Certificates => !matches!(part, Part::Key | Part::Revocations),
             Self::Roles(roles) => match part {
                 Part::Certificates => role.is_none_or(|role| roles.contains(&role)),
                 // It has somebody's certificate in it.
                 Part::Kubeconfig => role.is_some_and(|role| roles.contains(&role)),
-                Part::Key => false,
+                Part::Key | Part::Revocations => false,
             },
-            Self::Keys => part != Part::Key || tokens,
+            Self::Keys => !matches!(part, Part::Key | Part::Revocations) || tokens,
             Self::ServiceAccounts => part == Part::Key && tokens,
-            Self::Pairs => true,
+            Self::Pairs => part != Part::Revocations,
             Self::Kubeconfigs => part == Part::Kubeconfig,
+            Self::Revocations => part == Part::Revocations,
             Self::Other => false,
         }
     }

@@ -147,7 +147,7 @@ pub(super) fn checks() -> Vec<Check> {
         .severity(Severity::Low)
         .alias("PKI-V04")
         .page(
-            "No component of Kubernetes looks at revocation lists: a certificate that leaks is good until it expires, and that may be a century.",
+            "No component but etcd looks at revocation lists: a certificate that leaks is good until it expires, and that may be a century.",
             "Looks for certificates that are presented, or are no CA, and last longer than --longest says, 13 months.",
         )
         .basis("PKI certificates and requirements", CERTIFICATES)

@@ -110,6 +110,8 @@ pub(super) const FLAGS: &[FlagRow] = &[
     row(Scheduler, Role::NamedServing, SNI, None),
     row(Etcd, Role::EtcdClientCa, "trusted-ca-file", None),
     row(Etcd, Role::EtcdPeerCa, "peer-trusted-ca-file", None),
+    row(Etcd, Role::EtcdClientRevocations, "client-crl-file", None),
+    row(Etcd, Role::EtcdPeerRevocations, "peer-crl-file", None),
     row(Etcd, Role::EtcdServer, "cert-file", Some("key-file")),
     row(Etcd, Role::EtcdPeer, "peer-cert-file", Some("peer-key-file")),
     row(Kubelet, Role::KubeletClientCa, CLIENT_CA, None),

@@ -74,6 +74,10 @@ pub enum Role {
     EtcdClientCa,
     /// The CAs whose peers etcd accepts: `--peer-trusted-ca-file`.
     EtcdPeerCa,
+    /// The list of clients' certificates that etcd refuses: `--client-crl-file`.
+    EtcdClientRevocations,
+    /// The list of peers' certificates that etcd refuses: `--peer-crl-file`.
+    EtcdPeerRevocations,
     /// The CAs that pods get to verify the API server by: `--root-ca-file`.
     RootCa,
     /// The CA that signs certificates of nodes and users: `--cluster-signing-cert-file`.
@@ -145,6 +149,8 @@ pub enum Kind {
     Both,
     /// A bare key.
     Key,
+    /// A certificate revocation list.
+    Revocations,
 }
 
 impl Role {
@@ -171,6 +177,7 @@ impl Role {
             | Self::SchedulerServing => Kind::Server,
             Self::EtcdServer | Self::EtcdPeer => Kind::Both,
             Self::ServiceAccountKey | Self::ServiceAccountPublicKeys => Kind::Key,
+            Self::EtcdClientRevocations | Self::EtcdPeerRevocations => Kind::Revocations,
             Self::ApiserverKubeletClient
             | Self::ApiserverEtcdClient
             | Self::FrontProxyClient
@@ -208,9 +215,13 @@ impl Role {
             | Self::ControllerManagerClient
             | Self::ServiceAccountKey => Component::ControllerManager,
             Self::SchedulerServing | Self::SchedulerClient => Component::Scheduler,
-            Self::EtcdClientCa | Self::EtcdPeerCa | Self::EtcdServer | Self::EtcdPeer | Self::EtcdClient => {
-                Component::Etcd
-            }
+            Self::EtcdClientCa
+            | Self::EtcdPeerCa
+            | Self::EtcdClientRevocations
+            | Self::EtcdPeerRevocations
+            | Self::EtcdServer
+            | Self::EtcdPeer
+            | Self::EtcdClient => Component::Etcd,
             Self::KubeletClientCa | Self::KubeletServing | Self::KubeletClient => Component::Kubelet,
             Self::ProxyClient => Component::Proxy,
             Self::TalosCa => Component::Apid,
@@ -235,6 +246,8 @@ impl Role {
             Self::FrontProxyClient => &[Self::FrontProxyCa],
             Self::EtcdServer => &[Self::EtcdServerCa, Self::EtcdClientCa],
             Self::EtcdPeer => &[Self::EtcdPeerCa, Self::EtcdClientCa],
+            Self::EtcdClientRevocations => &[Self::EtcdClientCa],
+            Self::EtcdPeerRevocations => &[Self::EtcdPeerCa],
             Self::KubeletServing => &[Self::KubeletServingCa],
             // On a worker the kubelet's CA is the only one there, and of the same cluster.
             Self::KubeletClient => &[Self::ClientCa, Self::SigningCa, Self::KubeletClientCa],
@@ -259,6 +272,8 @@ impl Role {
             Self::EtcdServerCa => "the CA that etcd is verified by",
             Self::EtcdClientCa => "the CA of etcd's clients",
             Self::EtcdPeerCa => "the CA of etcd's peers",
+            Self::EtcdClientRevocations => "the list of clients that etcd refuses",
+            Self::EtcdPeerRevocations => "the list of peers that etcd refuses",
             Self::RootCa => "the CA that pods verify the API server by",
             Self::SigningCa => "the CA that signs for nodes and users",
             Self::OtherSigningCa => "a CA that signs for others than API clients",

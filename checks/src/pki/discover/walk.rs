@@ -11,7 +11,7 @@ const FILES: usize = 2_000;
 /// What a walk found.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
-    /// Files that may hold a certificate, a key or a kubeconfig.
+    /// Files that may hold a certificate, a key, a revocation list or a kubeconfig.
     pub(super) files: Vec<String>,
     /// Files that may be Talos's.
     pub(super) yaml: Vec<String>,
@@ -71,13 +71,14 @@ fn target(host: &dyn Host, path: &str) -> Option<FileKind> {
 
 /// By its name, is it worth reading?
 fn may_hold_credentials(name: &str) -> bool {
-    const ENDINGS: [&str; 13] = [
+    const ENDINGS: [&str; 14] = [
         ".crt",
         ".cer",
         ".cert",
         ".pem",
         ".key",
         ".pub",
+        ".crl",
         ".der",
         ".conf",
         ".kubeconfig",

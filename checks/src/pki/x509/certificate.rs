@@ -323,7 +323,7 @@ fn version(reader: &mut Reader<'_>, flaws: &mut Flaws<'_>) -> u64 {
 }
 
 /// The bytes of a signature, moved to the right if some bits of its last byte are unused.
-fn signature_bits(element: &[u8]) -> Option<Box<[u8]>> {
+pub(super) fn signature_bits(element: &[u8]) -> Option<Box<[u8]>> {
     let (unused, bytes) = Reader::new(element).bits()?;
     Some(if unused == 0 { bytes.into() } else { right_aligned(unused, bytes) })
 }

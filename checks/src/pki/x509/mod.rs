@@ -5,6 +5,7 @@
 //!   [`Defect`], and each defect knows which versions of Go refuse to parse the certificate for it.
 //! - [`pem::Document::read`] takes a file: PEM with all its faults, or DER. Certificates and keys come out, with typed remarks.
 //!   A [`Key`] is only ever the public half, by whose SHA-256 ([`PublicKey::sha256`]) keys and certificates pair.
+//! - [`RevocationList::parse`] takes the DER of a certificate revocation list.
 //! - [`lint::lint`] tells what is questionable in a certificate, [`lint::lint_key`] in a key, [`lint::shared_factors`] between keys.
 //! - [`path::Request::verify`] looks for a path to a root as Go of some version, or RFC 5280, would; where none is accepted it tells what is
 //!   wrong with every path that there could be. [`path::webpki::verify`] asks rustls-webpki.
@@ -28,6 +29,7 @@ pub mod path;
 pub mod pem;
 mod point;
 mod public_key;
+mod revocation;
 mod time;
 mod uri;
 
@@ -43,3 +45,4 @@ pub use key::{BrokenKey, Key, KeyForm};
 pub use name::{Attribute, Encoding, Name};
 pub use oid::{Oid, known};
 pub use public_key::{Curve, Fingerprint, KeyKind, PublicKey, RsaKey};
+pub use revocation::{NoRevocationList, RevocationList};

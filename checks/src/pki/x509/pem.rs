@@ -13,6 +13,7 @@ use super::certificate::{Certificate, NoCertificate};
 use super::der::tag;
 use super::key::{BrokenKey, Key, Shape};
 use super::public_key::Fingerprint;
+use super::revocation::{NoRevocationList, RevocationList};
 
 /// What a file holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,7 +51,9 @@ pub enum Content {
     /// A certificate signing request.
     CertificateRequest,
     /// A certificate revocation list.
-    RevocationList,
+    RevocationList(Box<RevocationList>),
+    /// What should be one.
+    BrokenRevocationList(NoRevocationList),
     /// Parameters of a curve or of Diffie-Hellman, which nobody needs.
     Parameters,
     /// Something else, or nothing that can be decoded.
@@ -256,6 +259,7 @@ impl Document {
         let shape = match Shape::of(der) {
             // Too broken for a guess: then it is what the label says.
             Shape::Unknown if label.as_deref() == Some("CERTIFICATE") => Shape::Certificate,
+            Shape::Unknown if label.as_deref() == Some("X509 CRL") => Shape::RevocationList,
             shape => shape,
         };
         let belongs = match shape {
@@ -285,7 +289,10 @@ impl Document {
                 Err(error) => Content::BrokenCertificate(error),
             },
             Shape::Request => Content::CertificateRequest,
-            Shape::RevocationList => Content::RevocationList,
+            Shape::RevocationList => match RevocationList::parse(der) {
+                Ok(list) => Content::RevocationList(Box::new(list)),
+                Err(error) => Content::BrokenRevocationList(error),
+            },
             Shape::Key(form) => match Key::parse(form, der) {
                 Ok(key) => Content::Key(Box::new(key)),
                 Err(error) => Content::BrokenKey(error),

@@ -45,7 +45,7 @@ use super::public_key::Fingerprint;
 
 pub use problem::{Constrained, ConstraintBreach, Problem, ProblemKind, WantedName};
 pub use search::{MOST_CERTIFICATES, MOST_PATHS, MOST_STEPS};
-pub use signature::{Signature, Signatures};
+pub use signature::{Signature, Signatures, verify_list};
 
 /// Whose rules decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -8,6 +8,7 @@ use aws_lc_rs::signature::{self as lc, UnparsedPublicKey, VerificationAlgorithm}
 use super::super::algorithm::{Hash, Scheme};
 use super::super::certificate::Certificate;
 use super::super::public_key::{Curve, Fingerprint, KeyKind, PublicKey};
+use super::super::revocation::RevocationList;
 
 /// What a signature is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,10 +61,18 @@ impl Signatures {
 }
 
 fn verify(certificate: &Certificate, key: &PublicKey) -> Signature {
-    let Some(algorithm) = algorithm(certificate.signature_algorithm.scheme, &key.kind) else {
-        return Signature::Unsupported;
-    };
-    match UnparsedPublicKey::new(algorithm, key.bytes()).verify(certificate.tbs(), &certificate.signature) {
+    verify_bytes(certificate.signature_algorithm.scheme, key, certificate.tbs(), &certificate.signature)
+}
+
+/// Whether a revocation list is signed by this key.
+#[must_use]
+pub fn verify_list(list: &RevocationList, key: &PublicKey) -> Signature {
+    verify_bytes(list.signature_algorithm.scheme, key, list.tbs(), &list.signature)
+}
+
+fn verify_bytes(scheme: Scheme, key: &PublicKey, signed: &[u8], signature: &[u8]) -> Signature {
+    let Some(algorithm) = algorithm(scheme, &key.kind) else { return Signature::Unsupported };
+    match UnparsedPublicKey::new(algorithm, key.bytes()).verify(signed, signature) {
         Ok(()) => Signature::Good,
         Err(_) => Signature::Wrong,
     }
