@@ -195,7 +195,7 @@ impl Source {
     /// What the PKI is, asked now. Nothing of it is kept, and so nothing need be redacted: [`pki::Facts`] hold no secret.
     #[must_use]
     pub fn pki(&self) -> pki::Facts {
-        pki::Facts::read(self.host())
+        pki::Facts::of_roles(self.host())
     }
 
     /// Asks the node everything that these suites need; `passive` leaves out all that does more than look.

@@ -129,20 +129,24 @@ impl LiveHost {
         self.resolve(path, OFlag::O_PATH)
     }
 
-    fn read(&self, path: &str) -> Answer {
+    /// Opens a regular file inside the root, for reading.
+    pub(super) fn open_file(&self, path: &str) -> Result<File, Refusal> {
         // O_NONBLOCK: opening a FIFO that nobody writes to must not hang.
         let file = File::from(self.resolve(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?);
-        let failed = |error: std::io::Error| match error.raw_os_error() {
-            Some(code) => refusal(path, Errno::from_raw(code)),
-            None => Refusal::new(RefusalKind::Failed, format!("{path}: {error}")),
-        };
-        let metadata = file.metadata().map_err(failed)?;
+        let metadata = file.metadata().map_err(|error| io_refusal(path, &error))?;
         if !metadata.is_file() {
             let what = if metadata.is_dir() { "a directory" } else { "no regular file" };
             return Err(Refusal::new(RefusalKind::WrongKind, format!("{path} is {what}")));
         }
+        Ok(file)
+    }
+
+    fn read(&self, path: &str) -> Answer {
+        let file = self.open_file(path)?;
+        let failed = |error: std::io::Error| io_refusal(path, &error);
         // All at once; what has no size, as in /proc, is mostly shorter than this.
-        let mut bytes = Vec::with_capacity(metadata.len().clamp(1 << 10, READ_LIMIT) as usize + 1);
+        let size = file.metadata().map_err(failed)?.len();
+        let mut bytes = Vec::with_capacity(size.clamp(1 << 10, READ_LIMIT) as usize + 1);
         file.take(READ_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
         let truncated = bytes.len() as u64 > READ_LIMIT;
         bytes.truncate(READ_LIMIT as usize);
@@ -274,6 +278,13 @@ fn kind(errno: Errno) -> RefusalKind {
     }
 }
 
+fn io_refusal(path: &str, error: &std::io::Error) -> Refusal {
+    match error.raw_os_error() {
+        Some(code) => refusal(path, Errno::from_raw(code)),
+        None => Refusal::new(RefusalKind::Failed, format!("{path}: {error}")),
+    }
+}
+
 fn refusal(path: &str, errno: Errno) -> Refusal {
     let message = match errno {
         Errno::ENOENT | Errno::ENOTDIR => format!("{path}: no such file or directory"),
@@ -297,6 +308,7 @@ impl Host for LiveHost {
                 .map(Reply::from)
                 .map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string())),
             Query::Credentials { path } => super::credentials::read(self, path),
+            Query::PrivateKeys { path, among } => super::private_keys::find(self, path, *among),
             Query::Processes => super::process::processes(self),
             Query::Run { program } => super::program::run(self, *program),
             Query::Cri { socket, call } => super::cri::call(self, socket, *call),

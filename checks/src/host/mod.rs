@@ -9,6 +9,7 @@ mod cri;
 mod http;
 mod live;
 mod lookup;
+mod private_keys;
 mod probe;
 mod process;
 mod program;
@@ -25,6 +26,7 @@ pub use cluster::{
 };
 pub use credentials::{Block, Credentials, Form, Holds, Oddity, WrongLabel, credentials};
 pub use live::LiveHost;
+pub use private_keys::{Among, FoundKey, PrivateKeys, private_keys};
 pub use probe::probe_main;
 pub use process::Process;
 pub use query::{

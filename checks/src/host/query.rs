@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::cluster::{ApiCall, TlsSecrets};
+use super::private_keys::Among;
 use crate::pki::live::Target;
 
 /// One question to a host.
@@ -42,6 +43,14 @@ pub enum Query {
     Credentials {
         /// Absolute path on the host.
         path: String,
+    },
+    /// The private keys in a file that should hold none, or in those below a folder, without their private halves. The reply is
+    /// [`PrivateKeys`](super::PrivateKeys) as a value.
+    PrivateKeys {
+        /// Absolute path on the host.
+        path: String,
+        /// What kind of files these are.
+        among: Among,
     },
     /// The components of Kubernetes that run; the reply is a list of [`Process`](super::Process) as a value.
     Processes,
@@ -100,6 +109,7 @@ impl fmt::Display for Query {
             | Self::Stat { path }
             | Self::Link { path }
             | Self::Credentials { path } => f.write_str(path),
+            Self::PrivateKeys { path, .. } => write!(f, "private keys in {path}"),
             Self::Processes => f.write_str("processes"),
             Self::StatFs { path } => write!(f, "file system of {path}"),
             Self::Layout => f.write_str("layout"),

@@ -9,7 +9,7 @@ use super::settings::Settings;
 use super::store::{Contents, File, Held, Store};
 use super::x509::path::Signatures;
 use super::x509::{Certificate, PublicKey};
-use super::{api, live};
+use super::{api, leak, live};
 use crate::conclusion::{Conclusion, Inconclusive};
 use crate::fact::Fact;
 use crate::host::{Host, Query, RefusalKind};
@@ -106,6 +106,8 @@ pub struct Facts {
     pub live: live::Facts,
     /// What its API says.
     pub api: api::Facts,
+    /// Where its keys got to.
+    pub leaks: leak::Facts,
 }
 
 /// Why there are no files to judge.
@@ -121,6 +123,14 @@ impl Facts {
     /// Asks a host for everything.
     #[must_use]
     pub fn read(host: &dyn Host) -> Self {
+        let mut facts = Self::of_roles(host);
+        facts.leaks = leak::Facts::read(host, &facts.discovery);
+        facts
+    }
+
+    /// Asks a host for what has a role, without the search for keys in logs, copies of etcd's data and images, which takes longer than all else.
+    #[must_use]
+    pub fn of_roles(host: &dyn Host) -> Self {
         let unseen = match host.ask(&Query::Processes) {
             _ if host.layout().remote => Some(Unseen::NoNode),
             Err(refusal) if refusal.kind == RefusalKind::NotAsked => Some(Unseen::NotRecorded),
@@ -152,6 +162,7 @@ impl Facts {
             signatures: Signatures::default(),
             live: live::Facts::read(host, api.leads()),
             api,
+            leaks: leak::Facts::default(),
         };
         facts.relate();
         facts.gaps = facts.find_gaps();

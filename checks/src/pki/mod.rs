@@ -11,6 +11,7 @@ mod facts;
 mod gap;
 pub mod graph;
 pub mod kubeconfig;
+pub mod leak;
 pub mod live;
 pub mod plan;
 pub mod settings;

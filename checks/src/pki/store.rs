@@ -140,20 +140,11 @@ pub struct File {
 }
 
 impl File {
-    /// The bits of its mode that let others than its owner do something, after what the folders above it let them do.
-    ///
-    /// The bits are those of a mode: 0o040 is reading by the group, 0o004 by anyone. Access lists show in them, too: the
-    /// group's bits of a file with one are its mask, the most that any entry gives (acl(5)).
+    /// The bits of its mode that let others than its owner do something, after what the folders above it let them do: 0o040 is
+    /// reading by the group, 0o004 by anyone.
     #[must_use]
     pub fn open_to(&self) -> u32 {
-        let Some(stat) = self.stat.known() else { return 0 };
-        // Somebody of the group must pass each folder as its group or as anyone; as which group is not compared, so that
-        // what is in doubt counts as open.
-        let group = self.above.iter().all(|folder| folder.mode & 0o011 != 0);
-        let others = self.above.iter().all(|folder| folder.mode & 0o001 != 0);
-        let group_bits = if group { stat.mode & 0o070 } else { 0 };
-        let other_bits = if others { stat.mode & 0o007 } else { 0 };
-        group_bits | other_bits
+        self.stat.known().map_or(0, |stat| open_to(stat, &self.above))
     }
 
     /// Has it a private key in it?
@@ -164,6 +155,20 @@ impl File {
             || self.kubeconfig.iter().flat_map(|config| &config.users).any(|user| user.key.as_ref().is_some_and(holds))
             || self.talos.as_ref().is_some_and(Talos::has_key)
     }
+}
+
+/// The bits of a file's mode that let others than its owner do something, after what the folders above it let them do.
+///
+/// The bits are those of a mode: 0o040 is reading by the group, 0o004 by anyone. Access lists show in them, too: the
+/// group's bits of a file with one are its mask, the most that any entry gives (acl(5)).
+pub(super) fn open_to(stat: &Stat, above: &[Stat]) -> u32 {
+    // Somebody of the group must pass each folder as its group or as anyone; as which group is not compared, so that
+    // what is in doubt counts as open.
+    let group = above.iter().all(|folder| folder.mode & 0o011 != 0);
+    let others = above.iter().all(|folder| folder.mode & 0o001 != 0);
+    let group_bits = if group { stat.mode & 0o070 } else { 0 };
+    let other_bits = if others { stat.mode & 0o007 } else { 0 };
+    group_bits | other_bits
 }
 
 /// Every certificate once, however many files it is in.

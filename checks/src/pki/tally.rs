@@ -8,6 +8,7 @@ use crate::conclusion::{Breach, Conclusion, Inconclusive};
 pub(super) struct Tally {
     breaches: Vec<Breach>,
     unknown: Vec<String>,
+    notes: Vec<(String, String)>,
     looked: usize,
 }
 
@@ -32,11 +33,20 @@ impl Tally {
         }
     }
 
+    /// Something that is worth knowing whatever the conclusion is.
+    pub(super) fn note(&mut self, label: impl Into<String>, value: impl Into<String>) {
+        self.notes.push((label.into(), value.into()));
+    }
+
     /// A breach counts before what could not be told, which is evidence then, and that before nothing; where there was nothing to look at the claim
     /// says nothing, and `nothing` says why.
     pub(super) fn conclude(self, what: &str, nothing: &str) -> Judgement {
+        let evident = |conclusion: Conclusion| {
+            let conclusion = conclusion.because(what, self.looked.to_string());
+            self.notes.into_iter().fold(conclusion, |conclusion, (label, value)| conclusion.because(label, value))
+        };
         if !self.breaches.is_empty() {
-            let found = Conclusion::from_breaches(self.breaches).because(what, self.looked.to_string());
+            let found = evident(Conclusion::from_breaches(self.breaches));
             return Ok(self.unknown.into_iter().fold(found, |found, why| found.because("could not be told", why)));
         }
         if !self.unknown.is_empty() {
@@ -45,6 +55,6 @@ impl Tally {
         if self.looked == 0 {
             return Ok(Conclusion::not_applicable(nothing));
         }
-        Ok(Conclusion::holds().because(what, self.looked.to_string()))
+        Ok(evident(Conclusion::holds()))
     }
 }

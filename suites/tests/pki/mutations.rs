@@ -6,6 +6,7 @@ mod cluster;
 pub(crate) mod discovery;
 pub(crate) mod files;
 mod kubeconfigs;
+pub(crate) mod leaks;
 mod revocations;
 mod tls;
 
@@ -58,6 +59,7 @@ pub(crate) fn all() -> Vec<Row> {
         chains::rows(),
         kubeconfigs::rows(),
         revocations::rows(),
+        leaks::rows(),
         cluster::rows(),
     ]
     .into_iter()

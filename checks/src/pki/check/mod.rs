@@ -8,6 +8,7 @@ mod file;
 mod flag;
 mod key;
 mod kubeconfig;
+mod leak;
 mod public;
 mod revocation;
 mod rights;
@@ -47,6 +48,7 @@ pub fn checks() -> Vec<Check> {
         tls::checks,
         kubeconfig::checks,
         cluster::checks,
+        leak::checks,
         live::checks,
         api::checks,
     ];

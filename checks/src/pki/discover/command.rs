@@ -213,6 +213,7 @@ const ETCD_MEMBERS: &[(&str, &str)] = &[
     ("peer-transport-security.trusted-ca-file", "peer-trusted-ca-file"),
     ("peer-transport-security.client-cert-auth", "peer-client-cert-auth"),
     ("peer-transport-security.auto-tls", "peer-auto-tls"),
+    ("data-dir", "data-dir"),
     ("listen-client-urls", "listen-client-urls"),
     ("advertise-client-urls", "advertise-client-urls"),
     ("initial-advertise-peer-urls", "initial-advertise-peer-urls"),

@@ -18,6 +18,7 @@ pub use flag::{KUBELET_SERVING, SIGNERS, SIGNING, Sni};
 pub use layout::{LAYOUTS, Layout};
 pub use role::{Component, Kind, Role};
 pub use talos::member;
+pub(crate) use walk::may_hold_credentials;
 
 use crate::fact::Fact;
 use crate::host::{Credentials, FileKind, Host, Query};
@@ -363,7 +364,7 @@ fn below(base: &str, name: &str) -> String {
 
 /// The files that a name with stars in it stands for, each with its key, in which the same stands for them; the name itself where it
 /// has none.
-fn expand(host: &dyn Host, file: &str, key: Option<&str>) -> Vec<(String, Option<String>)> {
+pub(super) fn expand(host: &dyn Host, file: &str, key: Option<&str>) -> Vec<(String, Option<String>)> {
     let Some((before, after)) = file.split_once('*') else {
         return vec![(file.to_owned(), key.map(str::to_owned))];
     };

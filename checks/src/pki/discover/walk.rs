@@ -70,7 +70,7 @@ fn target(host: &dyn Host, path: &str) -> Option<FileKind> {
 }
 
 /// By its name, is it worth reading?
-fn may_hold_credentials(name: &str) -> bool {
+pub(crate) fn may_hold_credentials(name: &str) -> bool {
     const ENDINGS: [&str; 14] = [
         ".crt",
         ".cer",
