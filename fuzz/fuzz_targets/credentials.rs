@@ -1,10 +1,10 @@
-//! Any file is read as credentials - PEM, a kubeconfig, a file of Talos - without a panic, and twice the same; what it says of
-//! itself is within it.
+//! Any file is read as credentials - PEM, a kubeconfig, a file of Talos - and searched for private keys, without a panic, and twice the
+//! same; what it says of itself is within it.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use seaworthy_checks::host::credentials;
+use seaworthy_checks::host::{credentials, private_keys};
 
 fuzz_target!(|bytes: &[u8]| {
     let found = credentials(bytes);
@@ -21,4 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
         );
     }
     assert_eq!(found, credentials(bytes));
+    let keys = private_keys(bytes);
+    assert!(keys.iter().all(|key| key.offset < bytes.len() as u64 && key.line <= u64::from(lines) && key.count > 0));
+    assert_eq!(keys, private_keys(bytes));
 });

@@ -6,6 +6,7 @@
 mod bad_input;
 mod distributions;
 mod forge;
+mod leaks;
 mod mutations;
 mod talos;
 mod tree;
