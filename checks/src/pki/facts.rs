@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::discover::{Component, Discovery, From, Kind, KubeconfigUse, Role};
-use super::gap::Gap;
+use super::gap::{Gap, untold};
 use super::kubeconfig::{Cluster, User};
 use super::settings::Settings;
 use super::store::{Contents, File, Held, Store};
@@ -100,6 +100,8 @@ pub struct Facts {
     pub unread: Vec<String>,
     /// Files with a role that do not tell what they must.
     pub gaps: Vec<Gap>,
+    /// What the flags of components would name that nobody knows.
+    pub untold: Vec<Gap>,
     /// Signatures that were verified, each once.
     pub signatures: Signatures,
     /// What the cluster's servers present.
@@ -145,6 +147,7 @@ impl Facts {
         }
         discovery.kubeconfigs.iter().for_each(|one| store.read(host, &one.file));
         discovery.others.iter().chain(&discovery.backups).for_each(|file| store.read(host, file));
+        discovery.astray.iter().for_each(|link| store.read(host, link));
         let named: Vec<_> = store.iter().flat_map(referred).collect();
         named.iter().for_each(|file| store.read(host, file));
         let settings = Settings::read(host, &discovery);
@@ -159,6 +162,7 @@ impl Facts {
             clients: Vec::new(),
             unread: Vec::new(),
             gaps: Vec::new(),
+            untold: Vec::new(),
             signatures: Signatures::default(),
             live: live::Facts::read(host, api.leads()),
             api,
@@ -167,6 +171,7 @@ impl Facts {
         facts.relate();
         facts.gaps = facts.find_gaps();
         facts.live.log_ins = live::log_ins(host, &facts.credentials, &facts.live);
+        facts.untold = untold(&facts.discovery);
         facts
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Who judges certificates must know which of them are not known: what could not be understood is no reason to pass.
 
-use super::discover::{Kind, Role};
+use super::discover::{Discovery, Kind, Role, roles_of_flags};
 use super::facts::{Facts, beside};
 use super::store::Contents;
 use crate::fact::Fact;
@@ -111,6 +111,28 @@ impl Facts {
         };
         Some(Gap { file: file.to_owned(), role, part, there, why })
     }
+}
+
+/// What is not known of a component whose flags nobody could read: a layout's file may be there, and another may count.
+pub(super) fn untold(discovery: &Discovery) -> Vec<Gap> {
+    let mut all = Vec::new();
+    for (component, why) in &discovery.untold {
+        let gap = |role, part| Gap {
+            file: component.name().to_owned(),
+            role: Some(role),
+            part,
+            there: true,
+            why: why.clone(),
+        };
+        let (files, kubeconfigs) = roles_of_flags(*component);
+        all.extend(files.map(|role| match role.kind() {
+            Kind::Key => gap(role, Part::Key),
+            Kind::Revocations => gap(role, Part::Revocations),
+            _ => gap(role, Part::Certificates),
+        }));
+        all.extend(kubeconfigs.map(|role| gap(role, Part::Kubeconfig)));
+    }
+    all
 }
 
 /// Why a file does not hold all that it must.

@@ -83,6 +83,35 @@ fn what_could_not_be_told_stands_beside_what_was_found() {
 }
 
 #[test]
+fn what_a_manifest_that_is_no_yaml_would_name_is_not_passed() {
+    let audit = node(|tree| {
+        tree.replace("etc/kubernetes/manifests/kube-apiserver.yaml", "    - --client-ca-file", "   - --client-ca-file")
+    });
+    assert!(audit.breached.is_empty(), "{:#?}", audit.breached);
+    let why = &audit.undetermined["pki.file.readable"];
+    assert!(why.contains("kube-apiserver.yaml is no YAML") && why.contains("line 10"), "{why}");
+    // The layout's files may not be those that count.
+    for id in ["pki.flag.apiserver", "pki.chain.wrong-ca", "pki.san.service-name", "pki.key.service-account-pair"] {
+        assert!(audit.undetermined.get(id).is_some_and(|why| why.contains("kube-apiserver.yaml")), "{id}: {audit:#?}");
+    }
+    for id in ["pki.flag.etcd", "pki.san.etcd-server", "pki.user.scheduler", "pki.file.key-mode"] {
+        assert!(audit.held.contains(id), "{id}: {audit:#?}");
+    }
+    // What runs says the same by itself.
+    let audit = node(|tree| {
+        let manifest = tree.read("etc/kubernetes/manifests/kube-apiserver.yaml");
+        let flags = manifest.lines().filter_map(|line| line.trim().strip_prefix("- --"));
+        let command = flags.map(|flag| format!("--{flag}\0")).collect::<String>();
+        tree.write("etc/kubernetes/manifests/kube-apiserver.yaml", "apiVersion: [");
+        tree.write("proc/stat", "cpu 0\nbtime 2000000000\n");
+        tree.write("proc/77/cmdline", format!("kube-apiserver\0{command}"));
+        tree.write("proc/77/stat", format!("77 (kube-apiserver) {}", vec!["0"; 50].join(" ")));
+    });
+    assert!(audit.breached.is_empty() && audit.held.contains("pki.flag.apiserver"), "{audit:#?}");
+    assert_eq!(audit.undetermined.keys().collect::<Vec<_>>(), ["pki.file.readable"], "{audit:#?}");
+}
+
+#[test]
 fn a_file_of_a_gigabyte_is_not_read() {
     only_undetermined("/etc/kubernetes/pki/huge.pem is too large", |tree| {
         std::fs::File::create(tree.pki("huge.pem")).unwrap().set_len(1 << 30).unwrap();

@@ -170,8 +170,12 @@ fn presence() -> Vec<Check> {
             Remedy::new("If it is DER, write it as PEM; otherwise have it issued again.")
                 .command("openssl x509 -inform der -in FILE -out FILE.pem"),
         ),
-        claim("pki.file.link", "the kubelet's current certificate is not a link to nowhere", Of::Other, "links", |view, tally| {
+        claim("pki.file.link", "no link in the PKI leads nowhere or in a circle", Of::Other, "links", |view, tally| {
             for file in view.facts.store.iter().filter(|file| file.link.is_some()) {
+                // What a copy names by an absolute path is not beside it.
+                if view.facts.discovery.bare && file.link.as_ref().is_some_and(|target| target.starts_with('/')) {
+                    continue;
+                }
                 tally.look();
                 if dangling(file) {
                     let target = file.link.clone().unwrap_or_default();
@@ -184,12 +188,12 @@ fn presence() -> Vec<Check> {
         .alias("PKI-F09")
         .alias("kubelet-client-current.pem")
         .page(
-            "The kubelet writes each new certificate into a file of its own and moves the link kubelet-client-current.pem. If it leads nowhere the kubelet has no identity when it starts again.",
-            "Follows the links among the PKI's files inside the node's root.",
+            "The kubelet writes each new certificate into a file of its own and moves the link kubelet-client-current.pem. If it leads nowhere the kubelet has no identity when it starts again. Any other link was made for somebody, who will not find what it led to.",
+            "Follows the links in the PKI's folders, whatever their names, and those among the files with a role, inside the node's root. Of a folder that was given alone absolute links are passed over.",
         )
         .basis("Certificate rotation of the kubelet", "https://kubernetes.io/docs/tasks/tls/certificate-rotation/")
         .remedy(
-            Remedy::new("Point it at the newest certificate.")
+            Remedy::new("Point it at the newest certificate; remove another that nobody needs.")
                 .command(format!("ln -sf \"$(ls -1 /var/lib/kubelet/pki/kubelet-client-2*.pem | tail -n 1)\" {CURRENT}")),
         ),
     ]

@@ -73,6 +73,8 @@ fn started(
             tally.look();
             judge(line, view, tally);
         }
+        let untold = view.facts.discovery.untold.iter().filter(|(of, _)| *of == component);
+        untold.for_each(|(_, why)| tally.unknown(why));
     })
     .label("flag")
 }

@@ -101,7 +101,7 @@ impl Of {
 
 /// A claim whose judge goes through `what` and counts.
 ///
-/// Where a file does not tell what the claim is about, a claim that otherwise holds is undetermined.
+/// Where a file, or the flags of a component, do not tell what the claim is about, a claim that otherwise holds is undetermined.
 fn claim(
     id: &str,
     title: &str,
@@ -115,7 +115,7 @@ fn claim(
         }
         let mut tally = Tally::default();
         judge(view, &mut tally);
-        for gap in view.facts.gaps.iter().filter(|gap| gap.there && of.takes(gap)) {
+        for gap in view.facts.gaps.iter().chain(&view.facts.untold).filter(|gap| gap.there && of.takes(gap)) {
             tally.unknown(&gap.why);
         }
         tally.conclude(what, &format!("there are no {what} here"))

@@ -91,9 +91,20 @@ fn component(words: &[String]) -> Option<(Component, &[String])> {
     })
 }
 
-/// How the components of a node are started, each once for each place that says so, and what could not be read.
-pub(super) fn command_lines(host: &dyn Host) -> (Vec<CommandLine>, Vec<String>) {
-    let mut unread = Vec::new();
+/// How the components of a node are started.
+#[derive(Debug, Default)]
+pub(super) struct Started {
+    /// Each once for each place that says so.
+    pub(super) commands: Vec<CommandLine>,
+    /// What could not be read, with the reason.
+    pub(super) unread: Vec<String>,
+    /// Of which component nobody says how it is started, since its manifest could not be read; with the reason.
+    pub(super) untold: Vec<(Component, String)>,
+}
+
+/// Looks in every place that says how components are started.
+pub(super) fn command_lines(host: &dyn Host) -> Started {
+    let (mut unread, mut untold) = (Vec::new(), Vec::new());
     let mut found = Vec::new();
     let processes = processes(host);
     let mut kubelet = kubelet(host, &processes, &mut unread);
@@ -103,7 +114,7 @@ pub(super) fn command_lines(host: &dyn Host) -> (Vec<CommandLine>, Vec<String>) 
         None => MANIFESTS.map(str::to_owned).into(),
     };
     for folder in folders {
-        manifests(host, &folder, &mut found, &mut unread);
+        manifests(host, &folder, &mut found, &mut unread, &mut untold);
     }
     arguments(host, &mut found);
     units(host, &mut found);
@@ -135,7 +146,8 @@ pub(super) fn command_lines(host: &dyn Host) -> (Vec<CommandLine>, Vec<String>) 
             found.push(kubelet.clone());
         }
     }
-    (found, unread)
+    untold.retain(|(component, _)| found.iter().all(|line| line.component != *component));
+    Started { commands: found, unread, untold }
 }
 
 fn processes(host: &dyn Host) -> Vec<Process> {
@@ -273,7 +285,13 @@ fn config(host: &dyn Host, line: &CommandLine, flag: &str, unread: &mut Vec<Stri
 }
 
 /// Static pods of a folder.
-fn manifests(host: &dyn Host, folder: &str, found: &mut Vec<CommandLine>, unread: &mut Vec<String>) {
+fn manifests(
+    host: &dyn Host,
+    folder: &str,
+    found: &mut Vec<CommandLine>,
+    unread: &mut Vec<String>,
+    untold: &mut Vec<(Component, String)>,
+) {
     let entries = match host.list(folder) {
         Fact::Known(entries) => entries,
         Fact::Unreadable(why) | Fact::Malformed(why) => return unread.push(why),
@@ -286,14 +304,20 @@ fn manifests(host: &dyn Host, folder: &str, found: &mut Vec<CommandLine>, unread
             continue;
         }
         let path = format!("{folder}/{}", entry.name);
-        match host.text(&path).parse(|text| serde_saphyr::from_str::<Value>(&text)) {
-            Fact::Known(pod) => found.extend(pod_commands(&pod, &path)),
-            Fact::Absent(_) | Fact::NotGathered(_) => {}
-            Fact::Unreadable(why) => unread.push(why),
-            Fact::Malformed(why) => {
-                unread.push(format!("{path} is no YAML: {}", why.lines().next().unwrap_or_default()));
+        let why = match host.text(&path).parse(|text| serde_saphyr::from_str::<Value>(&text)) {
+            Fact::Known(pod) => {
+                found.extend(pod_commands(&pod, &path));
+                continue;
             }
-        }
+            Fact::Absent(_) | Fact::NotGathered(_) => continue,
+            Fact::Unreadable(why) => why,
+            Fact::Malformed(why) => format!("{path} is no YAML: {}", why.lines().next().unwrap_or_default()),
+        };
+        // What is in it is told by its name, which is kubeadm's or OpenShift's.
+        let name = entry.name.split('.').next().unwrap_or_default();
+        let component = Component::of_program(name.strip_suffix("-pod").unwrap_or(name));
+        untold.extend(component.map(|component| (component, why.clone())));
+        unread.push(why);
     }
 }
 

@@ -101,6 +101,10 @@ pub struct Discovery {
     pub folders: BTreeSet<String>,
     /// What could not be looked at, with the reason.
     pub unread: Vec<String>,
+    /// Components of which nobody says how they are started, since their manifest could not be read; with the reason.
+    pub untold: Vec<(Component, String)>,
+    /// Links in the PKI's folders that lead nowhere, or in a circle.
+    pub astray: Vec<String>,
     /// Is this a folder that was given alone, rather than a node?
     pub bare: bool,
 }
@@ -115,7 +119,8 @@ impl Discovery {
             found.bare_folder(host, place);
             return found;
         }
-        (found.commands, found.unread) = command::command_lines(host);
+        let started = command::command_lines(host);
+        (found.commands, found.unread, found.untold) = (started.commands, started.unread, started.untold);
         found.flags();
         let mut known = BTreeSet::new();
         for layout in LAYOUTS {
@@ -308,6 +313,7 @@ impl Discovery {
             let walk = walk::walk(host, &folder);
             self.folders.extend(walk.folders);
             self.unread.extend(walk.unread);
+            self.astray.extend(walk.astray.into_iter().filter(|link| !walk::is_backup(link)));
             // Beside the PKI of a node YAML is configuration.
             for file in walk.yaml.into_iter().filter(|_| bare) {
                 if walk::is_backup(&file) {
@@ -339,6 +345,13 @@ impl Discovery {
 fn is_kubeconfig(host: &dyn Host, file: &str) -> bool {
     let said: Fact<Credentials> = host.parsed(&Query::Credentials { path: file.to_owned() });
     said.known().is_some_and(|said| said.kubeconfig.is_some())
+}
+
+/// The roles whose files the flags of a component name: those of certificates, bundles and keys, and those of kubeconfigs.
+pub(super) fn roles_of_flags(component: Component) -> (impl Iterator<Item = Role>, impl Iterator<Item = Role>) {
+    let files = flag::FLAGS.iter().filter(move |row| row.component == component).map(|row| row.role);
+    let kubeconfigs = flag::KUBECONFIGS.iter().filter(move |(of, ..)| *of == component).map(|(.., role)| *role);
+    (files, kubeconfigs)
 }
 
 /// The role of a kubeconfig that has the name that kubeadm gives it.

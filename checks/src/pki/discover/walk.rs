@@ -17,6 +17,8 @@ pub(super) struct Walk {
     pub(super) yaml: Vec<String>,
     /// The folders that were looked into.
     pub(super) folders: Vec<String>,
+    /// Links that lead nowhere, or in a circle.
+    pub(super) astray: Vec<String>,
     /// What could not be looked at, with the reason.
     pub(super) unread: Vec<String>,
 }
@@ -37,7 +39,7 @@ pub(super) fn walk(host: &dyn Host, folder: &str) -> Walk {
         walk.folders.push(folder.clone());
         for Entry { name, kind } in entries {
             let path = format!("{}/{name}", folder.trim_end_matches('/'));
-            let kind = if kind == FileKind::Link { target(host, &path) } else { Some(kind) };
+            let kind = if kind == FileKind::Link { walk.target(host, &path) } else { Some(kind) };
             match kind {
                 Some(FileKind::Directory) if depth == DEPTH => {
                     walk.unread.push(format!("{path} lies deeper than {DEPTH} folders: it was not looked into"));
@@ -64,9 +66,20 @@ pub(super) fn walk(host: &dyn Host, folder: &str) -> Walk {
     walk
 }
 
-/// What a link leads to; `None` for a folder, which the walk does not enter through a link, and for nothing.
-fn target(host: &dyn Host, path: &str) -> Option<FileKind> {
-    host.stat(path).known().map(|stat| stat.kind).filter(|&kind| kind != FileKind::Directory)
+impl Walk {
+    /// What a link leads to; `None` for a folder, which the walk does not enter through a link, and for nothing.
+    fn target(&mut self, host: &dyn Host, path: &str) -> Option<FileKind> {
+        match host.stat(path) {
+            Fact::Known(stat) => return Some(stat.kind).filter(|&kind| kind != FileKind::Directory),
+            Fact::Absent(_) => self.astray.push(path.to_owned()),
+            Fact::Unreadable(why) | Fact::Malformed(why) if why.contains("levels of symbolic links") => {
+                self.astray.push(path.to_owned());
+            }
+            Fact::Unreadable(why) | Fact::Malformed(why) => self.unread.push(why),
+            Fact::NotGathered(_) => {}
+        }
+        None
+    }
 }
 
 /// By its name, is it worth reading?

@@ -107,6 +107,17 @@ pub(super) fn rows() -> Vec<Row> {
             tree.remove("var/lib/kubelet/pki/kubelet-client-current.pem");
             symlink("kubelet-client-current.pem", tree.path("var/lib/kubelet/pki/kubelet-client-current.pem")).unwrap();
         }),
+        row("a link that has no role leads nowhere", &["pki.file.link"], |tree| {
+            symlink("/etc/ssl/certs/gone", tree.pki("company")).unwrap();
+        }),
+        row("two links that have no role lead to each other", &["pki.file.link"], |tree| {
+            symlink("b.crt", tree.pki("a.crt")).unwrap();
+            symlink("a.crt", tree.pki("b.crt")).unwrap();
+        }),
+        row("a link in a copy that was put aside leads nowhere", &[], |tree| {
+            std::fs::create_dir(tree.pki("expired")).unwrap();
+            symlink("/nowhere", tree.pki("expired/ca.crt")).unwrap();
+        }),
         row("anyone can read a CA's key", &["pki.file.key-mode"], |tree| tree.mode("etc/kubernetes/pki/ca.key", 0o644)),
         row("the group can read a key", &["pki.file.key-mode"], |tree| {
             tree.mode("etc/kubernetes/pki/etcd/peer.key", 0o640)
