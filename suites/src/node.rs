@@ -234,7 +234,7 @@ fn is_credential(path: &Path) -> bool {
         return read.is_ok() && (pki::talos::is_one(&head) || pki::kubeconfig::is_one(&head));
     }
     matches!(&*name, "config" | "kubeconfig")
-        || [".crt", ".cer", ".pem", ".key", ".pub", ".conf", ".kubeconfig", ".der"]
+        || [".crt", ".cer", ".pem", ".key", ".pub", ".crl", ".conf", ".kubeconfig", ".der"]
             .iter()
             .any(|end| name.ends_with(end))
 }

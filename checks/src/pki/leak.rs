@@ -38,11 +38,13 @@ const DATA: [&str; 4] = [
 ];
 /// Databases in a folder of etcd's data, or of a copy.
 const DATABASES: [&str; 4] = ["member/snap/db", "etcd/member/snap/db", "snapshot.db", "db"];
-/// Unpacked images: containerd, that of k3s and RKE2, CRI-O and podman, Docker.
-const LAYERS: [&str; 5] = [
+/// Unpacked images: containerd, that of k3s, RKE2, k0s and MicroK8s, CRI-O and podman, Docker.
+const LAYERS: [&str; 7] = [
     "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots",
     "/var/lib/rancher/k3s/agent/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots",
     "/var/lib/rancher/rke2/agent/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots",
+    "/var/lib/k0s/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots",
+    "/var/snap/microk8s/common/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots",
     "/var/lib/containers/storage/overlay",
     "/var/lib/docker/overlay2",
 ];

@@ -85,13 +85,13 @@ fn rotate() -> Remedy {
 
 fn keys() -> Vec<Check> {
     vec![
-        each("pki.leak.log", "the newest GiB of each place of logs holds no private key of the PKI", Among::Logs, "logs", |leak, own| {
+        each("pki.leak.log", "no private key of the PKI stands in the newest GiB of each place of logs", Among::Logs, "logs", |leak, own| {
             own.get(&leak.public.sha256).map(|what| breach(leak, what))
         })
         .severity(Severity::Critical)
         .alias("RequestResponse")
         .page(
-            "Logs are shipped, kept for years and read by many. A key gets there by an audit policy of level RequestResponse for Secrets, by a script that prints what it copies, or by kubeadm init with --upload-certs and much verbosity.",
+            "Logs are shipped, kept for years and read by many. A key gets there by an audit policy of level RequestResponse for Secrets, or by a program that prints what it copies.",
             "Searches what --audit-log-path, --log-file and --log-dir name, /var/log/pods, /var/log/containers, /var/log/kubernetes and the logs of k3s and RKE2 for private keys in PEM, and in base64 as the data of Secrets is. Of each file the last 256 MiB, of each place the newest GiB; what was compressed is not unpacked. A key counts if it parses, and if it pairs with a certificate of this node or signs the tokens of service accounts. Nothing of it but its public half is kept.",
         )
         .basis("Auditing: audit policy", AUDIT)
@@ -124,7 +124,7 @@ fn keys() -> Vec<Check> {
         .severity(Severity::Critical)
         .page(
             "Whoever can pull the image has the key: it was built on a node, or with a kubeconfig in the folder that was copied.",
-            "Looks into the unpacked layers of containerd, k3s, RKE2, CRI-O, podman and Docker at files of up to 1 MiB whose names may be a key's or a kubeconfig's (*.key, *.pem, *.conf, config), for private keys that pair with a certificate of this node or sign the tokens of service accounts; others, as packages have them for their tests, are passed over. Folders of packages (usr/lib, usr/share, node_modules, site-packages) are not entered.",
+            "Looks into the unpacked layers of containerd, k3s, RKE2, k0s, MicroK8s, CRI-O, podman and Docker at files of up to 1 MiB whose names may be a key's or a kubeconfig's (*.key, *.pem, *.conf, config), for private keys that pair with a certificate of this node or sign the tokens of service accounts; others, as packages have them for their tests, are passed over. Folders of packages (usr/lib, usr/share, node_modules, site-packages) are not entered.",
         )
         .basis("Security checklist: images", IMAGES)
         .remedy(rotate())
