@@ -188,6 +188,26 @@ pub(super) fn checks() -> Vec<Check> {
         .page("Each takes the other's Node for its own: pods move between them as they write their status.", "Compares the common names of the kubelets' client certificates on all nodes that were given.")
         .basis("PKI certificates and requirements: certificates for user accounts", CERTIFICATES)
         .remedy(Remedy::new("Give the copy a name of its own, and let it join again.").command("kubeadm reset && kubeadm join")),
+        Check::new("pki.cluster.issuer", "all API servers take the tokens that another issues", |view| {
+            let own = issuers(view.facts);
+            beside(view, |peer, name, tally| {
+                let theirs = issuers(peer);
+                let (Some(ours), Some(other)) = (own.first(), theirs.first()) else { return };
+                tally.look();
+                if !own.contains(other) || !theirs.contains(ours) {
+                    let message = format!("{name} issues tokens as {other}, and this node as {ours}: one does not take those of the other");
+                    tally.breach(Breach::new(name, message).found(theirs.join(", ")).wanted(own.join(", ")));
+                }
+            })
+        })
+        .severity(Severity::Critical)
+        .label("pki")
+        .label("cluster")
+        .alias("PKI-R16")
+        .alias("service-account-issuer")
+        .page("A token names its issuer, and an API server takes those of the issuers that it is told. Pods are refused by every other request then, as the load balancer has it.", "Compares --service-account-issuer on all nodes that were given: the first, by which tokens are issued, must be one of those of each other node.")
+        .basis("Configure service accounts for pods: service account issuer discovery", "https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/")
+        .remedy(Remedy::new("Name the same issuer first on all nodes; to change it, first add the new one behind the old one everywhere.").command("--service-account-issuer=https://kubernetes.default.svc.cluster.local")),
         Check::new("pki.cluster.private-keys", "no two nodes have the same private key of their own", |view| {
             let own: Vec<_> = leaves(view.facts);
             beside(view, |peer, name, tally| {
@@ -238,6 +258,12 @@ pub(super) fn checks() -> Vec<Check> {
         .remedy(Remedy::new("Generate the configuration again from the secrets that the cluster has now.").command("talosctl gen secrets --from-controlplane-config controlplane.yaml").command("talosctl gen config --with-secrets secrets.yaml NAME ENDPOINT")),
     ]);
     all
+}
+
+/// The issuers whose tokens the API server takes; by the first it issues them.
+fn issuers(facts: &Facts) -> Vec<&str> {
+    let line = facts.discovery.command(Component::Apiserver);
+    line.into_iter().flat_map(|line| line.all("service-account-issuer")).collect()
 }
 
 const PARTS: [(Part, &str); 5] = [

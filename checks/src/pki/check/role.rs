@@ -7,6 +7,7 @@ use crate::pki::discover::{Component, KUBELET_SERVING, Role, SIGNERS, SIGNING, S
 use crate::pki::facts::{Bundle, Credential};
 use crate::pki::live::matches;
 use crate::pki::settings::{self, Place};
+use crate::pki::store::Held;
 use crate::pki::x509::Certificate;
 use crate::pki::x509::path::Signature;
 
@@ -114,6 +115,31 @@ fn authorities() -> Vec<Check> {
         .page("etcd lets every client of its CA do everything. If that CA signs for kubelets and users, they all are the cluster's owner.", "Compares the keys of the CAs that etcd trusts (--trusted-ca-file; where that is not known, --etcd-cafile) and of --client-ca-file. RKE1 does this by design.")
         .basis("CIS Kubernetes Benchmark 2.7", CIS)
         .remedy(Remedy::new("Make a CA for etcd alone, and its certificates of it.").command("kubeadm init phase certs etcd-ca")),
+        claim("pki.ca.names", "CAs for different purposes have different names", Of::Roles(&[Role::ClientCa, Role::FrontProxyCa, Role::EtcdClientCa]), "CAs", |view, tally| {
+            let roles = [Role::ClientCa, Role::FrontProxyCa, Role::EtcdClientCa];
+            let all: Vec<_> = roles.into_iter().filter_map(|role| view.facts.bundle(role)).collect();
+            for (number, one) in all.iter().enumerate() {
+                tally.look();
+                for other in &all[..number] {
+                    // One CA for two purposes is another finding; Talos gives that of the front proxy no name at all.
+                    let namesake = |held: &&Held| {
+                        let name = held.certificate.subject.to_string();
+                        let same = |theirs: &Held| theirs.certificate.subject.to_string() == name && theirs.certificate.public_key.sha256 != held.certificate.public_key.sha256;
+                        !name.is_empty() && other.certificates.iter().any(same)
+                    };
+                    if let Some(held) = one.certificates.iter().find(namesake) {
+                        let message = format!("{} and {}, two CAs, are both called {}", one.role, other.role, held.certificate.subject);
+                        tally.breach(on(one, message).found(held.certificate.subject.to_string()));
+                    }
+                }
+            }
+        })
+        .severity(Severity::Low)
+        .label("role")
+        .alias("PKI-R05")
+        .page("What a certificate says of its issuer is that name: people take one CA for the other, and put it where it must not be. Programs that go by the name alone report a bad signature, and not the wrong CA.", "Compares the subjects of the CAs of API clients, of the front proxy and of etcd that have different keys.")
+        .basis("PKI certificates and requirements: required CAs", CERTIFICATES)
+        .remedy(Remedy::new("Give it a name of its own when it is rotated next: kubeadm's are kubernetes, front-proxy-ca and etcd-ca.")),
         claim("pki.ca.signing-trusted", "what the controller manager signs is accepted by the API server", Of::Roles(&[Role::ClientCa, Role::SigningCa]), "signing CAs", |view, tally| {
             let Some(clients) = view.facts.bundle(Role::ClientCa) else { return };
             for signing in view.facts.bundles.iter().filter(|bundle| bundle.role == Role::SigningCa) {

@@ -243,6 +243,13 @@ pub(super) fn rows() -> Vec<Row> {
             }
             tree.reissue("front-proxy-client", |_| {});
         }),
+        row("the front proxy's CA has the name of the cluster's", &["pki.ca.names"], |tree| {
+            tree.new_ca("front-proxy-ca", |params| {
+                params.distinguished_name = rcgen::DistinguishedName::new();
+                params.distinguished_name.push(rcgen::DnType::CommonName, "kubernetes");
+            });
+            tree.reissue("front-proxy-client", |_| {});
+        }),
         row("one CA for etcd and for clients", &["pki.ca.etcd-own"], |tree| {
             for end in ["crt", "key"] {
                 tree.write(&format!("{PKI}/etcd/ca.{end}"), tree.read(&format!("{PKI}/ca.{end}")));

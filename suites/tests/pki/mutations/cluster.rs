@@ -3,6 +3,7 @@
 use rcgen::PublicKeyData as _;
 use seaworthy_provision::pki::Spec;
 
+use super::files::APISERVER;
 use super::{Row, row};
 use crate::forge;
 use crate::tree::{Base, PKI, Tree};
@@ -40,6 +41,13 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         row("another public key of service accounts", &["pki.cluster.service-account-public-key"], |tree| {
             tree.write(&format!("{PKI}/sa.pub"), forge::pem("PUBLIC KEY", &forge::key().subject_public_key_info()));
+        }),
+        row("another issuer of tokens", &["pki.cluster.issuer"], |tree| {
+            tree.replace(APISERVER, "=https://kubernetes.default.svc.cluster.local", "=https://tokens.example.test");
+        }),
+        row("two issuers that all nodes take, another first", &["pki.cluster.issuer"], |tree| {
+            let old = "--service-account-issuer=https://kubernetes.default.svc.cluster.local";
+            tree.replace(APISERVER, old, &format!("--service-account-issuer=https://tokens.example.test\n    - {old}"));
         }),
         row("a second super-administrator", &["pki.cluster.super-admin"], |tree| {
             tree.write("etc/kubernetes/super-admin.conf", tree.read("etc/kubernetes/admin.conf"));
