@@ -21,8 +21,8 @@ mod tls;
 mod transcript;
 
 pub use cluster::{
-    ApiCall, Cluster, ConfigMaps, Disorder, Exposed, Leaf, Material, NoPair, Pairing, Reducer, SecretObject, Signature,
-    TlsSecret, TlsSecrets, jws, kubeconfig,
+    ApiCall, Cluster, ConfigMaps, Disorder, Exposed, Leaf, Material, NoPair, Pairing, Reducer, SecretObject,
+    SecretUses, Signature, TlsSecret, TlsSecrets, jws, kubeconfig,
 };
 pub use credentials::{Block, Credentials, Form, Holds, Oddity, WrongLabel, credentials};
 pub use live::LiveHost;
@@ -139,6 +139,15 @@ impl dyn Host + '_ {
         let query = Query::Api { call: ApiCall::TlsSecrets };
         match self.ask(&query) {
             Ok(Reply::TlsSecrets(all)) => Fact::Known(all),
+            other => refused(&query.to_string(), other),
+        }
+    }
+
+    /// Which Secrets of the cluster are named by what could serve by them.
+    pub fn secret_uses(&self) -> Fact<Arc<SecretUses>> {
+        let query = Query::Api { call: ApiCall::SecretUses };
+        match self.ask(&query) {
+            Ok(Reply::SecretUses(all)) => Fact::Known(all),
             other => refused(&query.to_string(), other),
         }
     }

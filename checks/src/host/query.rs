@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::cluster::{ApiCall, TlsSecrets};
+use super::cluster::{ApiCall, SecretUses, TlsSecrets};
 use super::private_keys::Among;
 use crate::pki::live::Target;
 
@@ -413,6 +413,8 @@ pub enum Reply {
     Value(Arc<serde_json::Value>),
     /// All TLS Secrets of a cluster, without what is secret of them.
     TlsSecrets(Arc<TlsSecrets>),
+    /// Which Secrets of a cluster are named by what could serve by them.
+    SecretUses(Arc<SecretUses>),
 }
 
 impl From<serde_json::Value> for Reply {

@@ -75,6 +75,7 @@ pub fn redact(reply: Reply) -> Reply {
         Reply::Value(value) => redact_value(Arc::unwrap_or_clone(value)).into(),
         // Names and dates alone, made where Secrets arrive and are forgotten; and maybe a hundred thousand of them.
         Reply::TlsSecrets(all) => Reply::TlsSecrets(all),
+        Reply::SecretUses(all) => Reply::SecretUses(all),
         other => other,
     }
 }

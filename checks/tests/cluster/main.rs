@@ -12,8 +12,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{KeyPair, PublicKeyData as _};
 use seaworthy_checks::host::hello::Version;
 use seaworthy_checks::host::{
-    ApiCall, Disorder, Layout, LiveHost, NoPair, Pairing, Query, RefusalKind, Reply, TlsCall, TlsSecrets, Transcript,
-    Welcome,
+    ApiCall, Disorder, Layout, LiveHost, NoPair, Pairing, Query, Refusal, RefusalKind, Reply, TlsCall, TlsSecret,
+    TlsSecrets, Transcript, Welcome,
 };
 use seaworthy_checks::pki::discover::{Component, From, Role};
 use seaworthy_checks::pki::store::Held;
@@ -214,6 +214,32 @@ fn a_certificate_that_ends_was_renewed_if_another_was_issued() {
     // That one is for something else.
     says(&issue("kubernetes.io/kubelet-serving", (-345, 20)), "expires in 20 days");
     assert_eq!(issue("kubernetes.io/kubelet-serving", (0, 365)), Verdict::Holds);
+}
+
+#[test]
+fn a_tls_secret_is_used_by_whatever_names_it() {
+    let mut world = World::new();
+    world.api.insert(ApiCall::Ingresses, json!([]));
+    let used = |world: &World| verdicts(&world.transcript())["pki.api.tls-used"].clone();
+    assert_eq!(used(&world), Verdict::Holds);
+    world.api.insert(ApiCall::SecretUses, json!({ "other": ["www"] }));
+    says(&used(&world), "names Secret default/www");
+    secrets(&mut world, |all| {
+        let name = |name: &str| TlsSecret {
+            namespace: "kube-system".into(),
+            name: name.into(),
+            leaf: None,
+            pairing: Pairing::Pair,
+        };
+        all.secrets = vec![name("k3s-serving"), name("rke2-serving")];
+    });
+    assert_eq!(used(&world), Verdict::Holds);
+    // One list that cannot be read may have named it.
+    let mut transcript = World::new().transcript();
+    let forbidden = Refusal::new(RefusalKind::Denied, "/apis/batch/v1/jobs: forbidden");
+    transcript.insert(Query::Api { call: ApiCall::SecretUses }, Err(forbidden));
+    let verdict = &verdicts(&transcript)["pki.api.tls-used"];
+    assert!(matches!(verdict, Verdict::Undetermined(why) if why.contains("forbidden")), "{verdict:?}");
 }
 
 #[test]
@@ -508,6 +534,10 @@ const DEFECTS: &[Defect] = &[
     (&["pki.api.tls-hosts"], "not for it", |world| secrets(world, |all| all.leaves[0].dns.truncate(1))),
     (&["pki.api.tls-hosts"], "not there", |world| {
         world.api.get_mut(&ApiCall::Ingresses).unwrap()[0]["tls"][0]["secretName"] = "gone".into()
+    }),
+    (&["pki.api.tls-used"], "names Secret default/www", |world| {
+        world.api.insert(ApiCall::SecretUses, json!({}));
+        world.api.get_mut(&ApiCall::Ingresses).unwrap()[0]["tls"] = json!([]);
     }),
     (&["pki.api.requests-decided"], "nobody approves", |world| {
         csr(world, |csr| {

@@ -257,6 +257,7 @@ impl World {
                 { "namespace": "kube-system", "name": "metrics", "addresses": ["10.96.8.8"] },
             ])),
             (ApiCall::TlsSecrets, json!(tls_secrets)),
+            (ApiCall::SecretUses, json!({ "default": ["www"] })),
             (ApiCall::Ingresses, json!([{ "namespace": "default", "name": "www", "tls": [{ "hosts": ["www.test", "a.apps.test"], "secretName": "www" }] }])),
             (ApiCall::SigningRequests, json!([{
                 "name": "csr-1", "created": stamp(0), "signer": "kubernetes.io/kube-apiserver-client-kubelet", "user": "system:bootstrap:abcdef",
@@ -283,6 +284,7 @@ impl World {
         for call in ApiCall::ALL {
             let answer = self.api.get(&call).cloned().map(|answer| match call {
                 ApiCall::TlsSecrets => Reply::TlsSecrets(serde_json::from_value(answer).unwrap()),
+                ApiCall::SecretUses => Reply::SecretUses(serde_json::from_value(answer).unwrap()),
                 _ => answer.into(),
             });
             let absent = || Refusal::new(RefusalKind::Absent, format!("{call} is not there"));

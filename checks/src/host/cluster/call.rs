@@ -42,6 +42,8 @@ pub enum ApiCall {
     Services,
     /// Secrets of type `kubernetes.io/tls`, without their keys.
     TlsSecrets,
+    /// Which Secrets pods, templates of pods and Gateways name. Of several lists, `path` is the first.
+    SecretUses,
     /// Which hosts Ingresses serve by which Secret.
     Ingresses,
     /// Certificate signing requests.
@@ -66,7 +68,7 @@ const WEBHOOKS: &[Column] = &[("name", "/metadata/name"), ("webhooks", "/webhook
 
 impl ApiCall {
     /// All calls, in the order in which they are made.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Version,
         Self::Namespaces,
         Self::RootCas,
@@ -82,6 +84,7 @@ impl ApiCall {
         Self::Conversions,
         Self::Services,
         Self::TlsSecrets,
+        Self::SecretUses,
         Self::Ingresses,
         Self::SigningRequests,
         Self::Jwks,
@@ -112,6 +115,7 @@ impl ApiCall {
             Self::Conversions => "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
             Self::Services => "/api/v1/services",
             Self::TlsSecrets => "/api/v1/secrets?fieldSelector=type%3Dkubernetes.io%2Ftls",
+            Self::SecretUses => super::uses::WORKLOADS[0],
             Self::Ingresses => "/apis/networking.k8s.io/v1/ingresses",
             Self::SigningRequests => "/apis/certificates.k8s.io/v1/certificatesigningrequests",
             Self::Jwks => "/openid/v1/jwks",
@@ -182,6 +186,7 @@ impl ApiCall {
             | Self::Tokens
             | Self::SharedCerts
             | Self::TlsSecrets
+            | Self::SecretUses
             | Self::Jwks
             | Self::Metrics => &[],
         }
@@ -215,6 +220,7 @@ impl fmt::Display for ApiCall {
             Self::RootCas => f.write_str(" named kube-root-ca.crt"),
             Self::Tokens => f.write_str(" of type bootstrap.kubernetes.io/token"),
             Self::TlsSecrets => f.write_str(" of type kubernetes.io/tls"),
+            Self::SecretUses => f.write_str(", templates and Gateways"),
             Self::ApiServers => f.write_str(" of API servers"),
             Self::ApiServerAddresses => f.write_str(" of the Service kubernetes"),
             _ => Ok(()),

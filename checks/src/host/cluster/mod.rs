@@ -7,6 +7,7 @@ mod config_maps;
 pub mod jws;
 pub mod kubeconfig;
 mod secrets;
+mod uses;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use serde_json::Value;
 pub use call::ApiCall;
 pub use config_maps::{ConfigMaps, Exposed, Material};
 pub use secrets::{Disorder, Leaf, NoPair, Pairing, Reducer, SecretObject, Signature, TlsSecret, TlsSecrets};
+pub use uses::SecretUses;
 
 use super::{Answer, Query, Refusal, RefusalKind, Reply};
 
@@ -84,6 +86,10 @@ impl Cluster {
                 let all = super::block_on(&self.runtime, self.tls_secrets())?;
                 Ok(Reply::TlsSecrets(Arc::new(all)))
             }
+            Query::Api { call: ApiCall::SecretUses } => {
+                let all = super::block_on(&self.runtime, self.secret_uses())?;
+                Ok(Reply::SecretUses(Arc::new(all)))
+            }
             Query::Api { call } => super::block_on(&self.runtime, self.answer(*call)).map(Reply::from),
             _ => Err(Refusal::new(RefusalKind::NotAsked, format!("{query}: a cluster cannot be asked that"))),
         }
@@ -120,8 +126,20 @@ impl Cluster {
             page.items.iter().for_each(|secret| reducer.add(secret));
             Ok((page.items.len(), page.metadata))
         };
-        self.pages(ApiCall::TlsSecrets, take).await?;
+        self.pages(ApiCall::TlsSecrets, ApiCall::TlsSecrets.path(), take).await?;
         Ok(reducer.finish())
+    }
+
+    /// Which Secrets are named; all lists that there are must be read.
+    async fn secret_uses(&self) -> Result<SecretUses, Refusal> {
+        let mut uses = SecretUses::default();
+        for path in uses::WORKLOADS {
+            there(self.list_at(ApiCall::SecretUses, path, |one: uses::Workload| uses.add(&one)).await)?;
+        }
+        for path in uses::GATEWAYS {
+            there(self.list_at(ApiCall::SecretUses, path, |gateway: Value| uses.gateway(&gateway)).await)?;
+        }
+        Ok(uses)
     }
 
     async fn object(&self, call: ApiCall) -> Result<Value, Refusal> {
@@ -130,26 +148,36 @@ impl Cluster {
     }
 
     /// Hands over the objects of a list.
-    async fn list<T: DeserializeOwned>(&self, call: ApiCall, mut each: impl FnMut(T)) -> Result<(), Refusal> {
+    async fn list<T: DeserializeOwned>(&self, call: ApiCall, each: impl FnMut(T)) -> Result<(), Refusal> {
+        self.list_at(call, call.path(), each).await
+    }
+
+    async fn list_at<T: DeserializeOwned>(
+        &self,
+        call: ApiCall,
+        path: &str,
+        mut each: impl FnMut(T),
+    ) -> Result<(), Refusal> {
         let take = |text: &str| {
             let page: Page<T> = serde_json::from_str(text)?;
             let count = page.items.len();
             page.items.into_iter().for_each(&mut each);
             Ok((count, page.metadata))
         };
-        self.pages(call, take).await
+        self.pages(call, path, take).await
     }
 
     /// Hands over the pages of a list to `take`, which says how many objects were in one, and what came with them.
     async fn pages(
         &self,
         call: ApiCall,
+        path: &str,
         mut take: impl FnMut(&str) -> serde_json::Result<(usize, PageMetadata)>,
     ) -> Result<(), Refusal> {
-        let joint = if call.path().contains('?') { '&' } else { '?' };
+        let joint = if path.contains('?') { '&' } else { '?' };
         let (mut next, mut count) = (String::new(), 0);
         loop {
-            let text = self.text(call, &format!("{}{joint}limit={}{next}", call.path(), call.page())).await?;
+            let text = self.text(call, &format!("{path}{joint}limit={}{next}", call.page())).await?;
             let (taken, metadata) = take(&text).map_err(|error| odd(call, &error))?;
             count += taken;
             if metadata.next.is_empty() {
@@ -182,6 +210,11 @@ struct Page<T> {
 struct PageMetadata {
     #[serde(default, rename = "continue")]
     next: String,
+}
+
+/// What is not there is an empty list.
+fn there(outcome: Result<(), Refusal>) -> Result<(), Refusal> {
+    outcome.or_else(|refusal| if refusal.kind == RefusalKind::Absent { Ok(()) } else { Err(refusal) })
 }
 
 /// A text as it may stand in the value of a query.

@@ -28,7 +28,7 @@ use super::x509::{Certificate, pem};
 use super::{Check, View};
 use crate::conclusion::Breach;
 use crate::fact::Fact;
-use crate::host::{ApiCall, ConfigMaps, Host, Query, Signature, TlsSecrets, kubeconfig as config};
+use crate::host::{ApiCall, ConfigMaps, Host, Query, SecretUses, Signature, TlsSecrets, kubeconfig as config};
 
 /// A name, and where it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -281,6 +281,8 @@ pub struct Facts {
     pub consumers: Consumers,
     /// TLS Secrets.
     pub tls_secrets: Fact<Arc<TlsSecrets>>,
+    /// Which Secrets pods, templates and Gateways name.
+    pub secret_uses: Fact<Arc<SecretUses>>,
     /// Ingresses.
     pub ingresses: Fact<Vec<Ingress>>,
     /// Certificate requests.
@@ -326,6 +328,7 @@ impl Facts {
             kubeadm: ask(host, ApiCall::KubeadmConfig),
             consumers: bundle::consumers(host),
             tls_secrets: host.tls_secrets(),
+            secret_uses: host.secret_uses(),
             ingresses: ask(host, ApiCall::Ingresses),
             requests: ask(host, ApiCall::SigningRequests),
             jwks: ask::<Jwks>(host, ApiCall::Jwks).map(|jwks| jwks.keys),

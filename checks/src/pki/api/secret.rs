@@ -1,7 +1,7 @@
 //! Claims about TLS Secrets: certificate and key belong together, the chain is in order, it lasts, and it is for the hosts that
 //! Ingresses serve by it. A cluster may have a hundred thousand of them: each claim goes through them once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{claim, need, tell};
@@ -108,6 +108,32 @@ fn hosts(view: &View<'_>, tally: &mut Tally) {
     }
 }
 
+/// TLS Secrets that a distribution's API server itself serves by, and reads through the API (k3s and RKE2: dynamiclistener).
+const OF_SERVERS: [&str; 2] = ["k3s-serving", "rke2-serving"];
+
+fn used(view: &View<'_>, tally: &mut Tally) {
+    let api = &view.facts.api;
+    let (secrets, uses, ingresses) =
+        (need(&api.tls_secrets, tally), need(&api.secret_uses, tally), need(&api.ingresses, tally));
+    // With one of the lists unread, any Secret may be in it.
+    let (Some(secrets), Some(uses), Some(ingresses)) = (secrets, uses, ingresses) else { return };
+    let served: HashSet<_> = ingresses
+        .iter()
+        .flat_map(|ingress| ingress.tls.iter().map(|tls| (&*ingress.namespace, &*tls.secret_name)))
+        .collect();
+    let unused = secrets.secrets.iter().filter(|secret| {
+        let (namespace, name) = (&*secret.namespace, &*secret.name);
+        let of_server = namespace == "kube-system" && OF_SERVERS.contains(&name);
+        !of_server && !served.contains(&(namespace, name)) && !uses.has(namespace, name)
+    });
+    let breaches = unused.map(|secret| {
+        let subject = subject(secret);
+        let message = format!("no Ingress, Gateway, pod or template names {subject}");
+        Breach::new(&subject, message)
+    });
+    tell("TLS Secrets", secrets.secrets.len(), breaches, tally);
+}
+
 /// The claims about TLS Secrets.
 pub(super) fn checks() -> Vec<Check> {
     let again = || {
@@ -147,5 +173,15 @@ pub(super) fn checks() -> Vec<Check> {
             .page("Browsers refuse a certificate for another name.", "Compares the hosts of each Ingress's tls with the DNS names of the certificate in the Secret that it names.")
             .basis("Ingress: TLS", INGRESS)
             .remedy(Remedy::new("Have the host added to the certificate, or name the right Secret.")),
+        claim("pki.api.tls-used", "every TLS Secret is named by something that could serve by it", "TLS Secrets", used)
+            .severity(Severity::Info)
+            .alias("PKI-K10")
+            .alias("unused secret")
+            .page(
+                "A key that nobody needs is one that can be stolen, and its certificate expires with an alarm that means nothing. What controllers read through the API without being told by one of these looks unused, too: the CAs of cert-manager's issuers, routes of Traefik, Istio and OpenShift. Waive those.",
+                "Looks for the name in Ingresses, in Gateways, and in volumes, variables and --default-ssl-certificate of pods and of the templates in Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs and CronJobs. Where one of these lists cannot be read, nothing is said.",
+            )
+            .basis("Secrets: TLS Secrets", SECRETS)
+            .remedy(Remedy::new("Find out who made it, and delete it if nobody reads it.").command("kubectl -n NAMESPACE get secret NAME -o jsonpath='{.metadata.managedFields[*].manager}'")),
     ]
 }
