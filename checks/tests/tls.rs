@@ -14,7 +14,7 @@ use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use seaworthy_checks::host::hello::Version;
-use seaworthy_checks::host::{Host, LiveHost, Query, RefusalKind, Reply, Served, Survey, TlsCall, Welcome};
+use seaworthy_checks::host::{Clock, Host, LiveHost, Query, RefusalKind, Reply, Served, Survey, TlsCall, Welcome};
 use serde::de::DeserializeOwned;
 
 fn ask(address: SocketAddr, call: TlsCall) -> Result<Reply, RefusalKind> {
@@ -100,6 +100,48 @@ fn serve(resolver: Arc<dyn ResolvesServerCert>, clients: &Clients<'_>) -> Socket
         stream.conn.send_close_notify();
         stream.flush().ok();
     })
+}
+
+/// A server that answers every request with this.
+fn say(ca: &CertifiedIssuer<'static, KeyPair>, answer: impl Fn() -> String + Send + Sync + 'static) -> SocketAddr {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let key = certified("kubernetes", ca);
+    let resolver = Arc::new(ByName { name: "", named: key.clone(), rest: key });
+    let config = Arc::new(builder.with_no_client_auth().with_cert_resolver(resolver));
+    answer_each(move |stream| {
+        let mut stream = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
+        if stream.read(&mut [0; 512]).is_ok_and(|count| count > 0) {
+            stream.write_all(answer().as_bytes()).ok();
+        }
+        stream.conn.send_close_notify();
+        stream.flush().ok();
+    })
+}
+
+#[test]
+fn what_time_it_is_to_a_server_is_between_two_times() {
+    let ca = authority("kubernetes");
+    let refused = |fields: &str| format!("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n{fields}\r\n");
+    // Its clock is an hour behind: however long the way takes, that is in what is said.
+    let behind = say(&ca, move || {
+        let then = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1);
+        refused(&format!("Date: {}\r\n", then.strftime("%a, %d %b %Y %H:%M:%S GMT")))
+    });
+    let Clock { at_least, at_most } = said(behind, TlsCall::Clock);
+    assert!((at_least..=at_most).contains(&-3_600_000), "{at_least} to {at_most}");
+    // One that stands still.
+    let still = say(&ca, move || refused("Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
+    let before = jiff::Timestamp::now();
+    let clock: Clock = said(still, TlsCall::Clock);
+    let after = jiff::Timestamp::now();
+    let stood = |now: jiff::Timestamp| 784_111_777_000 - now.as_millisecond();
+    assert!(clock.at_least >= stood(after) && clock.at_most <= stood(before) + 1000, "{clock:?}");
+    assert!(clock.seconds() < -900_000_000, "{clock:?}");
+
+    assert_eq!(ask(say(&ca, move || refused("")), TlsCall::Clock), Err(RefusalKind::Absent));
+    assert_eq!(ask(say(&ca, || "SSH-2.0-x\r\n".to_owned()), TlsCall::Clock), Err(RefusalKind::Failed));
+    assert_eq!(ask(answer_each(drop), TlsCall::Clock), Err(RefusalKind::Failed));
 }
 
 fn answer_each(answer: impl Fn(std::net::TcpStream) + Send + Sync + 'static) -> SocketAddr {

@@ -36,7 +36,7 @@ pub use query::{
 pub use recording::{BadRecording, FORMAT as RECORDING_FORMAT, read_recording, write_recording};
 pub use redact::redact;
 pub use remote::Remote;
-pub use tls::{Reception, Served, Survey, Welcome, hello, suites};
+pub use tls::{Clock, Reception, Served, Survey, Welcome, hello, suites};
 pub use transcript::{Meta, Recorder, Transcript};
 
 use std::sync::Arc;

@@ -184,6 +184,8 @@ pub enum TlsCall {
         /// The path.
         path: String,
     },
+    /// The time, asked for without a certificate and a token, as [`Clock`](super::Clock).
+    Clock,
     /// Every version, cipher suite and group that it accepts, as [`Survey`](super::Survey).
     Survey,
     /// How it receives who shows a certificate of the node, as [`Reception`](super::Reception).
@@ -216,6 +218,7 @@ impl fmt::Display for TlsCall {
             Self::Served { name: None } => f.write_str("certificates presented"),
             Self::Served { name: Some(name) } => write!(f, "certificates presented for {name}"),
             Self::Welcome { path } => write!(f, "anonymous GET {path}"),
+            Self::Clock => f.write_str("time"),
             Self::Survey => f.write_str("what is accepted"),
             Self::LogIn { certificate, .. } => write!(f, "reception of {certificate}"),
         }

@@ -12,8 +12,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{KeyPair, PublicKeyData as _};
 use seaworthy_checks::host::hello::Version;
 use seaworthy_checks::host::{
-    ApiCall, Disorder, Layout, LiveHost, NoPair, Pairing, Query, Refusal, RefusalKind, Reply, TlsCall, TlsSecret,
-    TlsSecrets, Transcript, Welcome,
+    ApiCall, Clock, Disorder, Layout, LiveHost, NoPair, Pairing, Query, Refusal, RefusalKind, Reply, TlsCall,
+    TlsSecret, TlsSecrets, Transcript, Welcome,
 };
 use seaworthy_checks::pki::discover::{Component, From, Role};
 use seaworthy_checks::pki::store::Held;
@@ -24,8 +24,13 @@ use serde_json::json;
 use world::{NOW, World, at, base64, cluster_info, modulus, request, self_made, served, stamp};
 
 /// Claims that hold files against servers or the API, each with a test of its own.
-const OF_FILES: [&str; 4] =
-    ["pki.live.served-is-file", "pki.live.trusted", "pki.live.ruled-out", "pki.api.token-files"];
+const OF_FILES: [&str; 5] = [
+    "pki.live.served-is-file",
+    "pki.live.trusted",
+    "pki.live.ruled-out",
+    "pki.api.token-files",
+    "pki.api.kubelet-client",
+];
 
 fn ours() -> Vec<Check> {
     checks().into_iter().filter(|check| check.labels.contains(&"live") || check.labels.contains(&"api")).collect()
@@ -214,6 +219,92 @@ fn a_certificate_that_ends_was_renewed_if_another_was_issued() {
     // That one is for something else.
     says(&issue("kubernetes.io/kubelet-serving", (-345, 20)), "expires in 20 days");
     assert_eq!(issue("kubernetes.io/kubelet-serving", (0, 365)), Verdict::Holds);
+}
+
+/// What is said of a certificate that the API server shows to kubelets, with this subject and, if one is given, a rule for its user.
+fn kubelet_client(name: &str, organization: Option<&str>, rule: Option<serde_json::Value>) -> Verdict {
+    let mut world = World::new();
+    if let Some(rule) = rule {
+        let of = |world: &mut World, call, one| world.api.get_mut(&call).unwrap().as_array_mut().unwrap().push(one);
+        let subjects = json!([{ "kind": "ServiceAccount", "name": "other" }, { "kind": "User", "name": name }]);
+        of(&mut world, ApiCall::ClusterRoleBindings, json!({ "role": "asks", "subjects": subjects }));
+        of(&mut world, ApiCall::ClusterRoles, json!({ "name": "asks", "rules": [rule] }));
+    }
+    let client = world.ca.sign(name, organization, &[], (-30, 335)).pem;
+    let pki = [("ca.crt", &*world.ca.pem), ("apiserver.crt", &world.ca.pem), ("apiserver-kubelet-client.crt", &client)];
+    of_files("pki.api.kubelet-client", &world, &pki)
+}
+
+#[test]
+fn the_api_server_may_ask_kubelets() {
+    const USER: &str = "kube-apiserver-kubelet-client";
+    let rule = |resource: &str, verbs: &[&str]| json!({ "apiGroups": [""], "resources": [resource], "verbs": verbs });
+    for organization in ["system:masters", "kubeadm:cluster-admins"] {
+        assert_eq!(kubelet_client("anyone", Some(organization), None), Verdict::Holds, "{organization}");
+    }
+    assert_eq!(kubelet_client(USER, None, None), Verdict::Holds);
+    for (resource, verbs) in
+        [("nodes/proxy", &["get", "create"][..]), ("nodes/proxy", &["*"]), ("*/proxy", &["*"]), ("*", &["*"])]
+    {
+        let verdict = kubelet_client("kubelet-api", None, Some(rule(resource, verbs)));
+        assert_eq!(verdict, Verdict::Holds, "{resource} {verbs:?}");
+    }
+    says(&kubelet_client("kubelet-api", Some("system:nodes"), None), "the right to get and create nodes/proxy");
+    // Not every rule is enough.
+    let get = kubelet_client("kubelet-api", None, Some(rule("nodes/proxy", &["get"])));
+    says(&get, "the right to create nodes/proxy, and kubectl exec, attach and port-forward are forbidden");
+    for resource in ["nodes", "nodes/log", "nodes/pods", "nodes/*", "pods/proxy"] {
+        says(&kubelet_client("kubelet-api", None, Some(rule(resource, &["*"]))), "get and create");
+    }
+    let mut named = rule("nodes/proxy", &["*"]);
+    named["resourceNames"] = json!(["cp1"]);
+    says(&kubelet_client("kubelet-api", None, Some(named)), "get and create");
+    let other = json!({ "apiGroups": ["apps"], "resources": ["*"], "verbs": ["*"] });
+    says(&kubelet_client("kubelet-api", None, Some(other)), "get and create");
+    // A service account of that name is somebody else.
+    says(&kubelet_client("other", None, None), "get and create");
+}
+
+#[test]
+fn what_other_authorizers_allow_is_not_known() {
+    let judge = |mode: &str| {
+        let mut world = World::new();
+        world.api.insert(ApiCall::ClusterRoleBindings, json!([]));
+        let client = world.ca.sign("kubelet-api", None, &[], (-30, 335)).pem;
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("etc/kubernetes");
+        std::fs::create_dir_all(folder.join("pki")).unwrap();
+        std::fs::create_dir_all(folder.join("manifests")).unwrap();
+        std::fs::write(folder.join("pki/apiserver-kubelet-client.crt"), &client).unwrap();
+        let pod = json!({ "kind": "Pod", "apiVersion": "v1", "metadata": { "name": "kube-apiserver" }, "spec": { "containers": [{
+            "name": "kube-apiserver",
+            "command": ["kube-apiserver", format!("--authorization-mode={mode}"), "--kubelet-client-certificate=/etc/kubernetes/pki/apiserver-kubelet-client.crt"],
+        }] } });
+        std::fs::write(folder.join("manifests/kube-apiserver.yaml"), pod.to_string()).unwrap();
+        let mut facts = Facts::read(&LiveHost::open(root.path()).unwrap());
+        facts.api = Facts::read(&world.transcript()).api;
+        let profile = Profile::new(jiff::Timestamp::from_second(NOW).unwrap());
+        let check = ours().into_iter().find(|check| check.id == "pki.api.kubelet-client").unwrap();
+        check.judge(&View::alone(&facts, &profile)).verdict
+    };
+    says(&judge("Node,RBAC"), "get and create");
+    let webhook = judge("Node,RBAC,Webhook");
+    assert!(matches!(&webhook, Verdict::Undetermined(why) if why.contains("webhook may allow")), "{webhook:?}");
+    assert!(matches!(judge("AlwaysAllow"), Verdict::NotApplicable(_)));
+}
+
+#[test]
+fn a_clock_may_be_off_by_what_the_way_takes() {
+    let judge = |at_least, at_most| {
+        let mut world = World::new();
+        world.servers.get_mut("apiserver").unwrap().clock = Clock { at_least, at_most };
+        let mut verdicts = verdicts(&world.transcript());
+        ["pki.live.clock", "pki.live.clock-drift"].map(|id| verdicts.remove(id).unwrap() == Verdict::Holds)
+    };
+    assert_eq!(judge(-200_000, 900_000), [true, true]);
+    assert_eq!(judge(60_900, 62_000), [true, true]);
+    assert_eq!(judge(-300_900, -300_100), [true, false]);
+    assert_eq!(judge(301_000, 302_000), [false, true]);
 }
 
 #[test]
@@ -419,6 +510,17 @@ const DEFECTS: &[Defect] = &[
         let name = world.other.name();
         world.servers.get_mut("apiserver2").unwrap().served().request.as_mut().unwrap().authorities.push(name);
     }),
+    (&["pki.live.clock"], "the clock of kubelet 10.0.0.11:10250 is 400 seconds behind", |world| {
+        world.servers.get_mut("kubelet").unwrap().clock = Clock { at_least: -401_300, at_most: -400_200 };
+    }),
+    (&["pki.live.clock"], "ahead of that of the machine that asked, and so are all the others", |world| {
+        for server in world.servers.values_mut() {
+            server.clock = Clock { at_least: 3_600_000, at_most: 3_601_100 };
+        }
+    }),
+    (&["pki.live.clock-drift"], "the clock of apiserver 10.0.0.12:6443 is 61 seconds ahead", |world| {
+        world.servers.get_mut("apiserver2").unwrap().clock = Clock { at_least: 61_000, at_most: 62_100 };
+    }),
     (&["pki.api.kubeconfig-ca"], "is not that of the server", |world| {
         world.kubeconfig["ca"] = world.other.pem.clone().into()
     }),
@@ -569,6 +671,12 @@ const DEFECTS: &[Defect] = &[
     }),
     (&["pki.api.requests-signer"], "is to example.com/serving", |world| {
         csr(world, |csr| csr["signer"] = "example.com/serving".into())
+    }),
+    (&["pki.api.cluster-admins"], "no ClusterRoleBinding makes that an administrator", |world| {
+        world.api.get_mut(&ApiCall::ClusterRoleBindings).unwrap()[0]["subjects"] = json!([]);
+    }),
+    (&["pki.api.cluster-admins"], "context admin is of the group kubeadm:cluster-admins", |world| {
+        world.api.get_mut(&ApiCall::ClusterRoles).unwrap()[0]["rules"][0]["verbs"] = json!(["get", "list"]);
     }),
     (&["pki.api.node-names"], "no such node", |world| {
         let gone = world.ca.sign("system:node:gone", Some("system:nodes"), &[], (-1, 300)).pem;

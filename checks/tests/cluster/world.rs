@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PublicKeyData as _, SanType};
 use seaworthy_checks::host::hello::{CertificateRequest, Version};
 use seaworthy_checks::host::{
-    ApiCall, Layout, Leaf as TlsLeaf, Pairing, Query, Refusal, RefusalKind, Reply, Served, Survey, TlsCall, TlsSecret,
-    TlsSecrets, Transcript, Welcome,
+    ApiCall, Clock, Layout, Leaf as TlsLeaf, Pairing, Query, Refusal, RefusalKind, Reply, Served, Survey, TlsCall,
+    TlsSecret, TlsSecrets, Transcript, Welcome,
 };
 use seaworthy_checks::pki::live::Target;
 use serde_json::{Value, json};
@@ -93,6 +93,7 @@ pub(crate) struct Server {
     pub(crate) named: BTreeMap<String, Served>,
     pub(crate) survey: Survey,
     pub(crate) welcome: Option<Welcome>,
+    pub(crate) clock: Clock,
 }
 
 impl Server {
@@ -156,6 +157,7 @@ impl World {
             named: BTreeMap::new(),
             survey: good.clone(),
             welcome,
+            clock: Clock { at_least: -400, at_most: 610 },
         };
         let names = [
             "kubernetes",
@@ -263,6 +265,24 @@ impl World {
                 "name": "csr-1", "created": stamp(0), "signer": "kubernetes.io/kube-apiserver-client-kubelet", "user": "system:bootstrap:abcdef",
                 "request": request("system:nodes"), "conditions": [{ "type": "Approved" }], "certificate": base64(&node.pem),
             }])),
+            (ApiCall::ClusterRoleBindings, json!([
+                { "role": "cluster-admin", "subjects": [{ "kind": "Group", "name": "kubeadm:cluster-admins" }] },
+                { "role": "system:kubelet-api-admin", "subjects": [{ "kind": "User", "name": "kube-apiserver-kubelet-client" }] },
+                { "role": "system:discovery", "subjects": [{ "kind": "Group", "name": "system:authenticated" }] },
+                { "role": "nobody-is-given-it" },
+            ])),
+            (ApiCall::ClusterRoles, json!([
+                { "name": "cluster-admin", "rules": [
+                    { "apiGroups": ["*"], "resources": ["*"], "verbs": ["*"] },
+                    { "nonResourceURLs": ["*"], "verbs": ["*"] },
+                ] },
+                { "name": "system:kubelet-api-admin", "rules": [
+                    { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch", "proxy"] },
+                    { "apiGroups": [""], "resources": ["nodes/log", "nodes/metrics", "nodes/proxy", "nodes/stats"], "verbs": ["*"] },
+                ] },
+                { "name": "system:discovery", "rules": [{ "nonResourceURLs": ["/api"], "verbs": ["get"] }] },
+                { "name": "nobody-is-given-it", "rules": null },
+            ])),
             (ApiCall::Jwks, json!({ "keys": [{ "kid": "k1", "kty": "RSA", "n": modulus(256) }] })),
             (ApiCall::Nodes, json!([{ "name": "cp1", "addresses": [{ "type": "InternalIP", "address": "10.0.0.11" }, { "type": "Hostname", "address": "cp1" }] }])),
             (ApiCall::ApiServers, json!([{ "host": "cp1" }, { "host": "cp2" }])),
@@ -299,6 +319,7 @@ impl World {
             for (name, served) in &server.named {
                 say(TlsCall::Served { name: Some(name.clone()) }, value(served));
             }
+            say(TlsCall::Clock, serde_json::to_value(server.clock).unwrap());
             say(TlsCall::Survey, serde_json::to_value(&server.survey).unwrap());
             for path in ["/pods", "/version", "/metrics"] {
                 say(TlsCall::Welcome { path: path.to_owned() }, serde_json::to_value(&server.welcome).unwrap());

@@ -387,11 +387,41 @@ const DEFECTS: &[Defect] = &[
             &[
                 ("pki.api.tls-pair", "the key in Secret default/www-swapped is not that of its certificate"),
                 ("pki.api.tls-hosts", "elsewhere.test"),
+                ("pki.api.tls-used", "no Ingress, Gateway, pod or template names Secret default/www-1"),
             ],
         )],
         mend: |lab| {
             lab.kubectl(NAME, "cp1", &["delete", "ingress", "www"]);
             lab.kubectl(NAME, "cp1", &["delete", "--raw", "/api/v1/namespaces/default/secrets"]);
+        },
+    },
+    Defect {
+        what: "a kubeconfig with its client key lies in a ConfigMap",
+        spoil: |lab| {
+            lab.kubectl(NAME, "cp1", &["create", "configmap", "admin", "--from-file=/etc/kubernetes/admin.conf"]);
+        },
+        seen: &[(
+            From::Machine,
+            &[(
+                "pki.api.config-map-keys",
+                "ConfigMap default/admin holds the client key of a kubeconfig in admin.conf",
+            )],
+        )],
+        mend: |lab| drop(lab.kubectl(NAME, "cp1", &["delete", "configmap", "admin"])),
+    },
+    Defect {
+        what: "the API server's user is not bound to the role that may ask kubelets",
+        spoil: |lab| {
+            lab.kubectl(NAME, "cp1", &["delete", "clusterrolebinding", "kubeadm:apiserver-kubelet-client"]);
+        },
+        seen: &[
+            (From::Host("cp1"), &[("pki.api.kubelet-client", "the right to get and create nodes/proxy")]),
+            // What the API server shows to kubelets is in its files alone.
+            (From::Machine, &[]),
+        ],
+        mend: |lab| {
+            let (role, user) = ("--clusterrole=system:kubelet-api-admin", "--user=kube-apiserver-kubelet-client");
+            lab.kubectl(NAME, "cp1", &["create", "clusterrolebinding", "kubeadm:apiserver-kubelet-client", role, user]);
         },
     },
     Defect {

@@ -48,6 +48,10 @@ pub enum ApiCall {
     Ingresses,
     /// Certificate signing requests.
     SigningRequests,
+    /// Who is given which ClusterRole.
+    ClusterRoleBindings,
+    /// What ClusterRoles allow.
+    ClusterRoles,
     /// The public keys that service-account tokens are verified by.
     Jwks,
     /// Names and addresses of nodes.
@@ -68,7 +72,7 @@ const WEBHOOKS: &[Column] = &[("name", "/metadata/name"), ("webhooks", "/webhook
 
 impl ApiCall {
     /// All calls, in the order in which they are made.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Version,
         Self::Namespaces,
         Self::RootCas,
@@ -87,6 +91,8 @@ impl ApiCall {
         Self::SecretUses,
         Self::Ingresses,
         Self::SigningRequests,
+        Self::ClusterRoleBindings,
+        Self::ClusterRoles,
         Self::Jwks,
         Self::Nodes,
         Self::ApiServers,
@@ -118,6 +124,8 @@ impl ApiCall {
             Self::SecretUses => super::uses::WORKLOADS[0],
             Self::Ingresses => "/apis/networking.k8s.io/v1/ingresses",
             Self::SigningRequests => "/apis/certificates.k8s.io/v1/certificatesigningrequests",
+            Self::ClusterRoleBindings => "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+            Self::ClusterRoles => "/apis/rbac.authorization.k8s.io/v1/clusterroles",
             Self::Jwks => "/openid/v1/jwks",
             Self::Nodes => "/api/v1/nodes",
             Self::ApiServers => {
@@ -178,6 +186,8 @@ impl ApiCall {
                 ("conditions", "/status/conditions"),
                 ("certificate", "/status/certificate"),
             ],
+            Self::ClusterRoleBindings => &[("role", "/roleRef/name"), ("subjects", "/subjects")],
+            Self::ClusterRoles => &[("name", "/metadata/name"), ("rules", "/rules")],
             Self::Nodes => &[("name", "/metadata/name"), ("addresses", "/status/addresses")],
             Self::ApiServers => &[("host", "/metadata/labels/kubernetes.io~1hostname")],
             Self::ApiServerAddresses => &[("endpoints", "/endpoints")],

@@ -138,7 +138,11 @@ pub(super) fn config(ear: &Arc<Ear>) -> Result<ClientConfig, Refusal> {
 }
 
 /// Shakes hands as far as the server goes along; without a name no server name is indicated.
-fn shake(address: SocketAddr, name: Option<&str>, ear: &Arc<Ear>) -> Result<(Stream, Option<std::io::Error>), Refusal> {
+pub(super) fn shake(
+    address: SocketAddr,
+    name: Option<&str>,
+    ear: &Arc<Ear>,
+) -> Result<(Stream, Option<std::io::Error>), Refusal> {
     let server = match name {
         Some(name) => {
             ServerName::try_from(name.to_owned()).map_err(|_| failed(format!("'{name}' is no DNS name to ask for")))?

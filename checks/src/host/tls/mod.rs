@@ -4,6 +4,7 @@
 //! The server is only listened to: no credential is sent, and no handshake gets further than one request. Only where the user asks for
 //! it is a certificate of the node shown ([`login`]).
 
+mod clock;
 mod handshake;
 pub mod hello;
 mod login;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+pub use clock::Clock;
 pub use handshake::{Served, Welcome};
 pub use login::Reception;
 pub use survey::Survey;
@@ -42,6 +44,7 @@ pub(super) fn call(host: &LiveHost, address: &str, call: &TlsCall) -> Answer {
         TlsCall::LogIn { certificate, key, question } => {
             value(&login::log_in(host, address, certificate, key, question)?)
         }
+        TlsCall::Clock => value(&clock::clock(address)?),
         TlsCall::Survey => {
             // A port where nothing listens is absent, not a server that accepts nothing.
             drop(Wire::dial(address)?);

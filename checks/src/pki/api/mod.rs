@@ -10,6 +10,7 @@ mod config_map;
 mod identity;
 mod kubeconfig;
 mod request;
+mod rights;
 mod secret;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+pub use rights::{ClusterRole, ClusterRoleBinding, Rule, Subject};
 
 use super::live::{Endpoint, Lead, Server, Target};
 use super::tally::Tally;
@@ -287,6 +290,10 @@ pub struct Facts {
     pub ingresses: Fact<Vec<Ingress>>,
     /// Certificate requests.
     pub requests: Fact<Vec<SigningRequest>>,
+    /// Who is given which ClusterRole.
+    pub cluster_role_bindings: Fact<Vec<ClusterRoleBinding>>,
+    /// What ClusterRoles allow.
+    pub cluster_roles: Fact<Vec<ClusterRole>>,
     /// Keys of service-account tokens.
     pub jwks: Fact<Vec<Jwk>>,
     /// Nodes.
@@ -331,6 +338,8 @@ impl Facts {
             secret_uses: host.secret_uses(),
             ingresses: ask(host, ApiCall::Ingresses),
             requests: ask(host, ApiCall::SigningRequests),
+            cluster_role_bindings: ask(host, ApiCall::ClusterRoleBindings),
+            cluster_roles: ask(host, ApiCall::ClusterRoles),
             jwks: ask::<Jwks>(host, ApiCall::Jwks).map(|jwks| jwks.keys),
             nodes: ask(host, ApiCall::Nodes),
             api_servers: ask::<Vec<Lease>>(host, ApiCall::ApiServers)
@@ -379,6 +388,7 @@ pub(super) fn checks() -> Vec<Check> {
         config_map::checks,
         secret::checks,
         request::checks,
+        rights::checks,
         identity::checks,
     ];
     families.into_iter().flat_map(|family| family()).collect()

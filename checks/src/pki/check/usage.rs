@@ -252,7 +252,9 @@ fn identities() -> Vec<Check> {
             const USER: &str = "kube-apiserver-kubelet-client";
             let (name, groups) = (one.leaf().subject.common_name().unwrap_or_default(), organizations(one.leaf()));
             // kubeadm gave a group until 1.33; since then it leaves that out and binds the user itself.
-            let may = name == USER || administers(&groups) || !view.facts.discovery.is_kubeadm();
+            // Where the API says who is bound, pki.api.kubelet-client judges by that.
+            let told = view.facts.api.cluster_role_bindings.known().is_some();
+            let may = name == USER || administers(&groups) || !view.facts.discovery.is_kubeadm() || told;
             (!may).then(|| {
                 breach(one, format!("{} is of the user {name} and the groups {groups:?}", one.role)).found(name).wanted(format!("{USER}, or a group of {ADMINISTRATORS}"))
             })
@@ -261,7 +263,7 @@ fn identities() -> Vec<Check> {
         .label("user")
         .alias("PKI-R04")
         .alias("Forbidden (user=kube-apiserver-kubelet-client, verb=get, resource=nodes, subresource=proxy)")
-        .page("kubelets ask the API server itself whether whoever dials them may. Without rights kubectl logs, exec and port-forward are forbidden.", "Looks, where the PKI is kubeadm's, at the user and the groups of the certificate that the API server shows to kubelets: a group that kubeadm gave until 1.33, or the user that it binds to system:kubelet-api-admin since. If you have bound another user to that role, waive it.")
+        .page("kubelets ask the API server itself whether whoever dials them may. Without rights kubectl logs, exec and port-forward are forbidden.", "Looks, where the PKI is kubeadm's, at the user and the groups of the certificate that the API server shows to kubelets: a group that kubeadm gave until 1.33, or the user that it binds to system:kubelet-api-admin since. With a kubeconfig pki.api.kubelet-client looks at what RBAC says instead; if you have bound another user to that role, name one, or waive this.")
         .basis(GUIDE, CERTIFICATES)
         .basis("kubelet authentication/authorization", "https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz/")
         .remedy(renew("apiserver-kubelet-client")),

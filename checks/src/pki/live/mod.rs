@@ -4,6 +4,7 @@
 //! user names, those that listen on a Kubernetes port of this node, and those that the API leads to.
 
 mod clients;
+mod clock;
 mod identity;
 mod login;
 mod protocol;
@@ -28,7 +29,7 @@ use super::x509::Certificate;
 use super::{Check, View};
 use crate::fact::Fact;
 use crate::host::hello::CertificateRequest;
-use crate::host::{Host, Query, Served, Survey, TlsCall, Welcome};
+use crate::host::{Clock, Host, Query, Served, Survey, TlsCall, Welcome};
 use crate::profile::Profile;
 
 /// The name by which kube-apiserver serves the certificate that it shows to itself, made when it starts and never renewed
@@ -255,6 +256,8 @@ pub struct Endpoint {
     pub survey: Fact<Survey>,
     /// How it treats someone without a certificate.
     pub welcome: Fact<Welcome>,
+    /// How far its clock is ahead of that of the machine that asked.
+    pub clock: Fact<Clock>,
 }
 
 impl Endpoint {
@@ -318,6 +321,10 @@ impl Endpoint {
             survey: if answers { said(host, address, TlsCall::Survey) } else { Fact::Absent(absent.clone()) },
             welcome: match server.private_path() {
                 Some(path) if answers => said(host, address, TlsCall::Welcome { path: path.to_owned() }),
+                _ => Fact::Absent(absent.clone()),
+            },
+            clock: match server {
+                Server::Apiserver | Server::Kubelet if answers => said(host, address, TlsCall::Clock),
                 _ => Fact::Absent(absent),
             },
             host: name,
@@ -392,7 +399,7 @@ impl Facts {
 
 /// The claims about servers, in the order in which they are listed.
 pub(super) fn checks() -> Vec<Check> {
-    [identity::checks, clients::checks, login::checks, protocol::checks]
+    [identity::checks, clients::checks, login::checks, protocol::checks, clock::checks]
         .into_iter()
         .flat_map(|family| family())
         .collect()
