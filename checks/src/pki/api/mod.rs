@@ -320,6 +320,12 @@ impl Facts {
             phase: Option<String>,
         }
         let namespaces: Fact<Vec<Namespace>> = ask(host, ApiCall::Namespaces);
+        let tls_secrets = host.tls_secrets();
+        // All pods are a long list, and only for these.
+        let secret_uses = match tls_secrets.known() {
+            Some(all) if all.secrets.is_empty() => Fact::Absent("there are no TLS Secrets".to_owned()),
+            _ => host.secret_uses(),
+        };
         Self {
             kubeconfig: host.parsed(&Query::Kubeconfig),
             namespaces: namespaces.map(|all| {
@@ -334,8 +340,8 @@ impl Facts {
             authentication: ask(host, ApiCall::Authentication),
             kubeadm: ask(host, ApiCall::KubeadmConfig),
             consumers: bundle::consumers(host),
-            tls_secrets: host.tls_secrets(),
-            secret_uses: host.secret_uses(),
+            tls_secrets,
+            secret_uses,
             ingresses: ask(host, ApiCall::Ingresses),
             requests: ask(host, ApiCall::SigningRequests),
             cluster_role_bindings: ask(host, ApiCall::ClusterRoleBindings),
