@@ -24,10 +24,11 @@ use serde_json::json;
 use world::{NOW, World, at, base64, cluster_info, modulus, request, self_made, served, stamp};
 
 /// Claims that hold files against servers or the API, each with a test of its own.
-const OF_FILES: [&str; 5] = [
+const OF_FILES: [&str; 6] = [
     "pki.live.served-is-file",
     "pki.live.trusted",
     "pki.live.ruled-out",
+    "pki.live.log-in",
     "pki.api.token-files",
     "pki.api.kubelet-client",
 ];
