@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::sys::stat::Mode;
 use seaworthy_checks::Verdict;
-use seaworthy_checks::host::{Layout, LiveHost, Meta, Recorder, read_recording, write_recording};
+use seaworthy_checks::host::{Layout, LiveHost};
 use seaworthy_checks::pki::x509::pem::Document;
 use seaworthy_checks::pki::{Facts, View, checks};
 use seaworthy_provision::pki::Usage;
@@ -13,7 +13,7 @@ use seaworthy_suites::Source;
 
 use crate::forge;
 use crate::tree::{Base, PKI, Tree};
-use crate::{audit, audit_tree, profile};
+use crate::{audit, audit_tree, profile, record, through_a_file};
 
 fn node(change: impl FnOnce(&Tree)) -> crate::Audit {
     let tree = Tree::new(Base::Ecdsa).unwrap();
@@ -210,16 +210,7 @@ fn what_a_broken_file_was_to_tell_is_undetermined_and_the_rest_is_judged() {
 fn no_private_key_leaves_the_host() {
     let tree = Tree::new(Base::Rsa).unwrap();
     tree.kubeconfig("scheduler", |config| config["users"][0]["user"]["token"] = "SECRETtoken".into());
-    let host = LiveHost::open(tree.root()).unwrap();
-    let recorder = Recorder::new(&host, true);
-    drop(Facts::read(&recorder));
-    let meta =
-        Meta { hostname: "n".into(), recorded: jiff::Timestamp::UNIX_EPOCH, version: "0".into(), constructed: None };
-    let mut bytes = Vec::new();
-    write_recording(&meta, &recorder.finish(), &mut bytes).unwrap();
-    let (_, transcript) = read_recording(&bytes[..]).unwrap();
-    let text =
-        transcript.iter().map(|answer| format!("{}\n", serde_json::to_string(&answer).unwrap())).collect::<String>();
+    let (transcript, text) = through_a_file(&record(&LiveHost::open(tree.root()).unwrap()));
     assert!(!text.contains("PRIVATE KEY") && !text.contains("SECRETtoken"));
     // Every line of every key, and the same in base64 once more, as kubeconfigs have it.
     let mut lines = 0;

@@ -3,12 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use seaworthy_checks::Verdict;
-use seaworthy_checks::host::{Among, Host, LiveHost, Meta, Query, Recorder, read_recording, write_recording};
+use seaworthy_checks::host::{Among, Host, LiveHost, Query, Recorder};
 use seaworthy_checks::pki::{Facts, View, checks};
 
 use crate::mutations::leaks::{BACKUP, LAYER, audit, database, key, log};
-use crate::profile;
 use crate::tree::{Base, Tree};
+use crate::{profile, record, through_a_file};
 
 /// A node whose keys are everywhere.
 fn leaking() -> Tree {
@@ -24,16 +24,7 @@ fn leaking() -> Tree {
 #[test]
 fn what_is_found_is_told_without_a_byte_of_it() {
     let tree = leaking();
-    let host = LiveHost::open(tree.root()).unwrap();
-    let recorder = Recorder::new(&host, true);
-    drop(Facts::read(&recorder));
-    let meta =
-        Meta { hostname: "n".into(), recorded: jiff::Timestamp::UNIX_EPOCH, version: "0".into(), constructed: None };
-    let mut bytes = Vec::new();
-    write_recording(&meta, &recorder.finish(), &mut bytes).unwrap();
-    let (_, transcript) = read_recording(&bytes[..]).unwrap();
-    let mut said =
-        transcript.iter().map(|answer| serde_json::to_string(&answer).unwrap()).collect::<Vec<_>>().join("\n");
+    let (transcript, mut said) = through_a_file(&record(&LiveHost::open(tree.root()).unwrap()));
     let (facts, profile) = (Facts::read(&transcript), profile());
     let mut found = Vec::new();
     for check in checks() {
@@ -73,9 +64,7 @@ fn what_is_found_is_told_without_a_byte_of_it() {
 fn what_was_recorded_before_anybody_searched_is_not_passed() {
     let tree = leaking();
     let host = LiveHost::open(tree.root()).unwrap();
-    let recorder = Recorder::new(&host, true);
-    drop(Facts::read(&recorder));
-    let mut transcript = recorder.finish();
+    let mut transcript = record(&host);
     let searches: Vec<_> = transcript.iter().map(|(query, _)| query.clone()).collect();
     let searches: Vec<_> = searches.into_iter().filter(|query| matches!(query, Query::PrivateKeys { .. })).collect();
     assert!(searches.len() >= 4, "{searches:?}");

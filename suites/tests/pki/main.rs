@@ -13,7 +13,7 @@ mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seaworthy_checks::host::{Host, LiveHost, Recorder, Transcript};
+use seaworthy_checks::host::{Host, LiveHost, Meta, Recorder, Transcript, read_recording, write_recording};
 use seaworthy_checks::pki::{Facts, Peer, View, checks};
 use seaworthy_checks::{Profile, Verdict};
 
@@ -31,13 +31,26 @@ fn profile() -> Profile {
     Profile::new(jiff::Timestamp::now())
 }
 
+/// What a host says to an audit.
+fn record(host: &dyn Host) -> Transcript {
+    let recorder = Recorder::new(host, true);
+    drop(Facts::read(&recorder));
+    recorder.finish()
+}
+
+/// What is left of it when it was written to a file and read again, and that as text, an answer a line.
+fn through_a_file(transcript: &Transcript) -> (Transcript, String) {
+    let meta =
+        Meta { hostname: "n".into(), recorded: jiff::Timestamp::UNIX_EPOCH, version: "0".into(), constructed: None };
+    let mut bytes = Vec::new();
+    write_recording(&meta, transcript, &mut bytes).unwrap();
+    let (_, transcript) = read_recording(&bytes[..]).unwrap();
+    let text = transcript.iter().map(|answer| serde_json::to_string(&answer).unwrap() + "\n").collect();
+    (transcript, text)
+}
+
 /// Audits a host as a run does: what it says is recorded, and the recording is judged.
 fn audit(host: &dyn Host, peer: Option<&dyn Host>, profile: &Profile) -> Audit {
-    let record = |host: &dyn Host| -> Transcript {
-        let recorder = Recorder::new(host, true);
-        drop(Facts::read(&recorder));
-        recorder.finish()
-    };
     let facts = Facts::read(&record(host));
     let peer = peer.map(|peer| Facts::read(&record(peer)));
     let peers: Vec<_> = peer.iter().map(|facts| Peer { name: "other", facts }).collect();

@@ -9,13 +9,13 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{ExtendedKeyUsagePurpose, IsCa};
-use seaworthy_checks::host::{Layout, Meta, Recorder, read_recording, write_recording};
+use seaworthy_checks::host::Layout;
 use seaworthy_checks::pki::Facts;
 use seaworthy_checks::pki::discover::Role;
 use seaworthy_suites::Source;
 use serde_json::json;
 
-use crate::{Audit, audit, forge, profile};
+use crate::{Audit, audit, forge, profile, record, through_a_file};
 use folder::{
     Folder, Secrets, TOKENS, Version, administrator, authority, base64, ca, configuration, ed25519, pem, set,
 };
@@ -414,19 +414,8 @@ fn no_key_and_no_token_of_a_configuration_is_recorded() {
         let Source::Live { host, .. } = Source::open(folder.root(), &Layout::default()).unwrap() else {
             unreachable!()
         };
-        let recorder = Recorder::new(&host, true);
-        let facts = Facts::read(&recorder);
-        let meta = Meta {
-            hostname: "n".into(),
-            recorded: jiff::Timestamp::UNIX_EPOCH,
-            version: "0".into(),
-            constructed: None,
-        };
-        let mut bytes = Vec::new();
-        write_recording(&meta, &recorder.finish(), &mut bytes).unwrap();
-        let (_, transcript) = read_recording(&bytes[..]).unwrap();
-        let lines = transcript.iter().map(|answer| serde_json::to_string(&answer).unwrap());
-        let said = lines.chain([format!("{facts:?}")]).collect::<Vec<_>>().join("\n");
+        let (transcript, answers) = through_a_file(&record(&host));
+        let said = format!("{answers}{:?}", Facts::read(&transcript));
         assert!(said.contains("cluster.etcd.ca"), "it was looked at");
         for token in TOKENS {
             assert!(!said.contains(token), "{version:?}: {token}");
