@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use seaworthy_checks::host::{Host, LiveHost, Meta, Recorder, Transcript, read_recording, write_recording};
 use seaworthy_checks::pki::{Facts, Peer, View, checks};
 use seaworthy_checks::{Profile, Verdict};
+use seaworthy_provision::pki::Usage;
 
 use tree::{Base, Tree};
 
@@ -114,6 +115,75 @@ fn of_a_pair_that_is_none_the_half_that_was_replaced_is_named() {
         assert_eq!(message.contains("replaced"), said.is_some(), "{message}");
         assert!(message.ends_with(said.unwrap_or("(CN=cp1)")), "{message}");
     }
+}
+
+#[test]
+fn an_external_etcd_whose_ca_lies_where_kubeadm_s_does_audits_clean() {
+    let tree = Tree::new(Base::Ecdsa).unwrap();
+    for name in ["ca.key", "server.crt", "server.key", "peer.crt", "peer.key"] {
+        tree.remove(&format!("{}/etcd/{name}", tree::PKI));
+    }
+    for name in ["healthcheck-client.crt", "healthcheck-client.key"] {
+        tree.remove(&format!("{}/etcd/{name}", tree::PKI));
+    }
+    tree.remove("etc/kubernetes/manifests/etcd.yaml");
+    tree.replace(
+        mutations::files::APISERVER,
+        "=https://127.0.0.1:2379",
+        "=https://10.9.0.1:2379,https://10.9.0.2:2379",
+    );
+    let audit = audit_tree(&tree);
+    assert!(audit.breached.is_empty() && audit.undetermined.is_empty(), "{audit:#?}");
+    assert!(audit.held.contains("pki.file.present") && audit.held.contains("pki.ca.etcd-own"), "{:?}", audit.held);
+}
+
+#[test]
+fn what_the_kubelet_serves_is_what_it_is_told_to_serve() {
+    const CURRENT: &str = "var/lib/kubelet/pki/kubelet-server-current.pem";
+    let made = |tree: &Tree, ended: bool| {
+        let mut params = forge::leaf("system:node:cp1", Some("system:nodes"), Some(Usage::Server));
+        params.subject_alt_names = vec![rcgen::SanType::DnsName("cp1".try_into().unwrap())];
+        if ended {
+            (params.not_before, params.not_after) = (forge::days(-300), forge::days(-3));
+        }
+        let key = forge::key();
+        (tree.authority("ca").sign(&params, &key), key.serialize_pem())
+    };
+    for (bootstraps, current_ended, made_ended, expected) in [
+        (true, false, true, None),
+        (true, true, false, Some(CURRENT)),
+        (false, true, false, None),
+        (false, false, true, Some("var/lib/kubelet/pki/kubelet.crt")),
+    ] {
+        let tree = Tree::new(Base::Ecdsa).unwrap();
+        let (certificate, key) = made(&tree, current_ended);
+        tree.write(CURRENT, format!("{certificate}{key}"));
+        let (certificate, key) = made(&tree, made_ended);
+        tree.write("var/lib/kubelet/pki/kubelet.crt", certificate);
+        tree.write("var/lib/kubelet/pki/kubelet.key", key);
+        if bootstraps {
+            tree.replace("var/lib/kubelet/config.yaml", "rotateCert", "serverTLSBootstrap: true\nrotateCert");
+        }
+        let found = audit_tree(&tree).breached;
+        let message = found.get("pki.validity.expired").map(|messages| messages.concat());
+        assert_eq!(message.is_some(), expected.is_some(), "{bootstraps} {found:#?}");
+        assert!(message.unwrap_or_default().contains(expected.unwrap_or_default()), "{bootstraps} {found:#?}");
+        assert_eq!(found.len(), usize::from(expected.is_some()), "{bootstraps} {found:#?}");
+    }
+}
+
+#[test]
+fn of_a_member_of_the_kubelet_s_configuration_the_file_is_named() {
+    let tree = Tree::new(Base::Ecdsa).unwrap();
+    let config = tree.read("var/lib/kubelet/config.yaml");
+    tree.write(
+        "var/lib/kubelet/config.yaml",
+        format!("{config}tlsCertFile: /etc/a.crt\ntlsPrivateKeyFile: /etc/a.key\n"),
+    );
+    let found = audit_tree(&tree).breached;
+    let [certificate, key] = &found["pki.file.present"][..] else { panic!("{found:#?}") };
+    let place = "(--tls-cert-file in /var/lib/kubelet/config.yaml)";
+    assert!(certificate.ends_with(place) && key.ends_with(place), "{found:#?}");
 }
 
 #[test]

@@ -372,7 +372,7 @@ pub(super) fn checks() -> Vec<Check> {
             .alias("is not in the allowed list")
             .page("Who has a certificate by the front-proxy CA says in a header who it is, and is believed.", "Compares the keys of client-ca-file and requestheader-client-ca-file.")
             .basis("Configure the aggregation layer: CA reusage and conflicts", AGGREGATION)
-            .remedy(Remedy::new("Make a front-proxy CA of its own.").command("kubeadm init phase certs front-proxy-ca && kubeadm init phase certs front-proxy-client")),
+            .remedy(Remedy::new("Make a front-proxy CA of its own.").command("rm /etc/kubernetes/pki/front-proxy-* && kubeadm init phase certs front-proxy-ca && kubeadm init phase certs front-proxy-client")),
         claim("pki.api.front-proxy-names", "only named certificates of the front-proxy CA speak for others", "front-proxy CA", allowed_names)
             .alias("PKI-R06")
             .alias("requestheader-allowed-names")

@@ -156,7 +156,7 @@ pub(super) fn checks() -> Vec<Check> {
         trusted("pki.chain.bundle-crowded", "bundles trust the cluster's CAs, not the world's", |bundle, view, tally| {
             if is_crowded(bundle, view) {
                 let roots = bundle.certificates.iter().filter(|held| held.certificate.is_self_issued()).count();
-                let message = format!("{} trusts {roots} roots: {} is what {} would be verified by", bundle.file, bundle.holder, bundle.role);
+                let message = format!("{} holds {roots} roots, which {} trusts as {}", bundle.file, bundle.holder, bundle.role);
                 tally.breach(Breach::new(&bundle.file, message).found(roots.to_string()).wanted("the cluster's own").at(&bundle.file, None));
             }
         })

@@ -53,6 +53,12 @@ fn reissue() -> Remedy {
         .command("kubeadm certs renew NAME")
 }
 
+/// kubeadm renews no CA.
+fn reissue_ca() -> Remedy {
+    Remedy::new("Nothing in the cluster needs it: leave it until the CA is rotated.")
+        .command("seaworthy pki plan --within 3650")
+}
+
 fn parsing() -> Vec<Check> {
     vec![
         each("pki.certificate.accepted", "Kubernetes of this version can parse every certificate", |one, view| {
@@ -162,7 +168,7 @@ fn content() -> Vec<Check> {
             .alias("PKI-X04")
             .page("client-go of old gave every CA the number 0; Go accepts it. Strict clients do not.", "Looks at the serial number.")
             .basis("RFC 5280 section 4.1.2.2: serial number", RFC5280)
-            .remedy(reissue()),
+            .remedy(reissue_ca()),
         no("pki.certificate.serial-long", "serial numbers have 20 bytes at most", |lint| matches!(lint, Lint::LongSerial(_)))
             .severity(Severity::Low)
             .alias("PKI-X04")
@@ -201,14 +207,14 @@ fn content() -> Vec<Check> {
         .alias("PKI-X09")
         .page("Nobody verifies a root's own signature; scanners report it all the same.", "Looks at the signature algorithm of roots.")
         .basis("Go 1.18 release notes: crypto/x509", "https://go.dev/doc/go1.18")
-        .remedy(reissue()),
+        .remedy(reissue_ca()),
         no("pki.certificate.basic-constraints", "CAs say so critically", |lint| *lint == Lint::BasicConstraintsNotCritical)
         .severity(Severity::Low)
         .alias("PKI-X16")
         .alias("Basic Constraints of CA cert not marked critical")
         .page("Python since 3.13 refuses it (VERIFY_X509_STRICT), Go does not.", "Looks at the basic constraints of CAs.")
         .basis("RFC 5280 section 4.2.1.9: basic constraints", RFC5280)
-        .remedy(reissue()),
+        .remedy(reissue_ca()),
         no("pki.certificate.key-ids", "certificates say which key they have and by which they are signed", |lint| matches!(lint, Lint::NoSubjectKeyId | Lint::NoAuthorityKeyId))
         .severity(Severity::Medium)
         .alias("PKI-X17")

@@ -36,6 +36,12 @@ fn restrict(path: &str, mode: &str) -> Remedy {
     Remedy::new("Take the rights away.").command(format!("chmod {mode} {path}"))
 }
 
+/// The same for all files of a name below the PKI's folder, etcd's among them.
+fn restrict_all(name: &str, mode: &str) -> Remedy {
+    Remedy::new("Take the rights away.")
+        .command(format!("find /etc/kubernetes/pki -name '{name}' -exec chmod {mode} {{}} +"))
+}
+
 /// The family's checks.
 pub(super) fn checks() -> Vec<Check> {
     vec![
@@ -64,7 +70,7 @@ pub(super) fn checks() -> Vec<Check> {
             "Looks at the mode of every file with a private key, of Talos's files with a token, too, and at the modes of the folders above it: what nobody can get to is not open. An access list shows in the group's bits. `talosctl gen config` writes machine configurations, with the keys of all CAs, for everybody to read.",
         )
         .basis("CIS Kubernetes Benchmark 1.1.21", CIS)
-        .remedy(restrict("/etc/kubernetes/pki/*.key", "600")),
+        .remedy(restrict_all("*.key", "600")),
         claim("pki.file.key-owner", "private keys belong to root, or to the component's own user", Of::Other, "keys", |view, tally| {
             // A folder that was given alone is a copy, and belongs to whoever copied it.
             for file in files(view.facts).filter(|file| file.has_key() && !view.facts.discovery.bare) {
@@ -85,7 +91,7 @@ pub(super) fn checks() -> Vec<Check> {
             "Looks at the owner of every file with a private key. k0s, MicroK8s and Talos have users for their components, who may own keys there.",
         )
         .basis("CIS Kubernetes Benchmark 1.1.19", CIS)
-        .remedy(Remedy::new("Give it to root.").command("chown root:root /etc/kubernetes/pki/*.key")),
+        .remedy(Remedy::new("Give it to root.").command("find /etc/kubernetes/pki -name '*.key' -exec chown root:root {} +")),
         claim("pki.file.certificate-mode", "nobody but their owner can change certificates", Of::Other, "certificates", |view, tally| {
             for file in files(view.facts).filter(|file| !file.has_key() && file.kubeconfig.is_none()) {
                 tally.look();
@@ -105,7 +111,7 @@ pub(super) fn checks() -> Vec<Check> {
             "Looks at the modes of files with certificates and public keys, and of the folders above them.",
         )
         .basis("CIS Kubernetes Benchmark 4.1.7", CIS)
-        .remedy(restrict("/etc/kubernetes/pki/*.crt", "644")),
+        .remedy(restrict_all("*.crt", "644")),
         claim("pki.file.certificate-mode-cis", "certificates can be read by their owner alone", Of::Other, "certificates", |view, tally| {
             for file in files(view.facts).filter(|file| file.contents.known().is_some_and(|held| !held.certificates.is_empty())) {
                 tally.look();
@@ -128,7 +134,7 @@ pub(super) fn checks() -> Vec<Check> {
             "Looks at the modes of files with certificates.",
         )
         .basis("CIS Kubernetes Benchmark 1.1.20", CIS)
-        .remedy(restrict("/etc/kubernetes/pki/*.crt", "600")),
+        .remedy(restrict_all("*.crt", "600")),
         claim("pki.file.kubeconfig-mode", "no kubeconfig with credentials is open to others than its owner", Of::Other, "kubeconfigs", |view, tally| {
             for file in files(view.facts).filter(|file| file.kubeconfig.is_some()) {
                 let credentials = file.has_key()

@@ -92,7 +92,7 @@ fn authorities() -> Vec<Check> {
         .alias("PKI-R19")
         .page("A certificate of the front proxy's CA lets its holder say who they are in a header. If that CA signs for clients as well, every client can be anyone, or, where names are listed, no client is let in.", "Compares the keys of the CAs in --requestheader-client-ca-file and --client-ca-file.")
         .basis("Configure the aggregation layer: CA reusage and conflicts", AGGREGATION)
-        .remedy(Remedy::new("Make a CA for the front proxy alone, and its client's certificate of it.").command("kubeadm init phase certs front-proxy-ca").command("kubeadm init phase certs front-proxy-client")),
+        .remedy(Remedy::new("Where it stands in the clients' file beside their own CA, take it out of that. Where both are one, make a CA for the front proxy alone, and its client's certificate of it: what is there kubeadm leaves as it is.").command("rm /etc/kubernetes/pki/front-proxy-*").command("kubeadm init phase certs front-proxy-ca").command("kubeadm init phase certs front-proxy-client")),
         claim("pki.ca.etcd-own", "etcd's clients are of another CA than the cluster's", Of::Roles(&[Role::ClientCa, Role::EtcdClientCa, Role::EtcdServerCa]), "CAs of etcd", |view, tally| {
             let Some(clients) = view.facts.bundle(Role::ClientCa) else { return };
             for role in [Role::EtcdClientCa, Role::EtcdServerCa] {
@@ -114,7 +114,7 @@ fn authorities() -> Vec<Check> {
         .alias("CIS 2.7")
         .page("etcd lets every client of its CA do everything. If that CA signs for kubelets and users, they all are the cluster's owner.", "Compares the keys of the CAs that etcd trusts (--trusted-ca-file; where that is not known, --etcd-cafile) and of --client-ca-file. RKE1 does this by design.")
         .basis("CIS Kubernetes Benchmark 2.7", CIS)
-        .remedy(Remedy::new("Make a CA for etcd alone, and its certificates of it.").command("kubeadm init phase certs etcd-ca")),
+        .remedy(Remedy::new("Where it stands in etcd's file beside etcd's own CA, take it out of that. Where both are one, make a CA for etcd alone, and its certificates of it: what is there kubeadm leaves as it is.").command("rm /etc/kubernetes/pki/etcd/* /etc/kubernetes/pki/apiserver-etcd-client.*").command("for name in etcd-ca etcd-server etcd-peer etcd-healthcheck-client apiserver-etcd-client; do kubeadm init phase certs $name; done")),
         claim("pki.ca.names", "CAs for different purposes have different names", Of::Roles(&[Role::ClientCa, Role::FrontProxyCa, Role::EtcdClientCa]), "CAs", |view, tally| {
             let roles = [Role::ClientCa, Role::FrontProxyCa, Role::EtcdClientCa];
             let all: Vec<_> = roles.into_iter().filter_map(|role| view.facts.bundle(role)).collect();
@@ -178,7 +178,7 @@ fn authorities() -> Vec<Check> {
         .basis("Certificate management with kubeadm: kubelet serving certificates", KUBEADM)
         .remedy(Remedy::new("Add the signer's CA to the file of --kubelet-certificate-authority.")),
         claim("pki.ca.signing-single", "the controller manager signs with one certificate, not a chain", Of::Roles(&[Role::SigningCa, Role::OtherSigningCa]), "signing CAs", |view, tally| {
-            // A cluster CA that is a chain is read by others as a bundle; kube-controller-manager takes the first.
+            // A cluster CA that is a chain is read by others as a bundle.
             let Some(line) = view.facts.discovery.command(Component::ControllerManager) else { return };
             let flags = || SIGNERS.iter().map(|[certificate, _]| *certificate).chain([SIGNING[0]]);
             for signing in view.facts.bundles.iter().filter(|bundle| matches!(bundle.role, Role::SigningCa | Role::OtherSigningCa)) {
@@ -190,11 +190,11 @@ fn authorities() -> Vec<Check> {
                 }
             }
         })
-        .severity(Severity::Medium)
         .label("role")
         .alias("PKI-C13")
         .alias("client-ca.nochain.crt")
-        .page("The signer takes the first certificate of the file, so that nodes get leaves without the chain to a root that they know. k3s keeps a file without the chain for this flag.", "Counts the certificates in --cluster-signing-cert-file, and in those of single signers.")
+        .alias("expected 1 certificate, found 2")
+        .page("kube-controller-manager refuses a file of several and does not start; one that runs signs by what it has read before. k3s keeps a file without the chain for this flag.", "Counts the certificates in --cluster-signing-cert-file, and in those of single signers.")
         .basis("kube-controller-manager: --cluster-signing-cert-file", "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-controller-manager/")
         .remedy(Remedy::new("Put the issuing CA's certificate alone into a file of its own, and name that.")),
     ]

@@ -53,6 +53,14 @@ fn conf(name: &str) -> Remedy {
         .command(format!("kubeadm init phase kubeconfig {name}"))
 }
 
+/// What the kubelet has renewed counts before what is in its kubeconfig.
+fn kubelet() -> Remedy {
+    Remedy::new("Have the kubeconfig made again, for a worker on a node of the control plane (kubeadm kubeconfig user); what the kubelet has renewed counts before it.")
+        .command("rm /etc/kubernetes/kubelet.conf /var/lib/kubelet/pki/kubelet-client*")
+        .command("kubeadm init phase kubeconfig kubelet")
+        .command("systemctl restart kubelet")
+}
+
 /// Client certificates of kubeconfigs whose user RBAC knows by name.
 struct Identity {
     id: &'static str,
@@ -211,7 +219,7 @@ fn identities() -> Vec<Check> {
         .alias("PKI-W02")
         .page("The Node authorizer lets system:node:<name> do what node <name> needs, and the name must be that of the Node precisely.", "Compares the common name with --hostname-override, or with the host name.")
         .basis(ACCOUNTS, CERTIFICATES)
-        .remedy(conf("kubelet")),
+        .remedy(kubelet()),
         of("pki.user.kubelet-group", "the kubelet is of the group system:nodes alone", &[Role::KubeletClient], |one, _| {
             let groups = organizations(one.leaf());
             (groups != ["system:nodes"]).then(|| breach(one, format!("the kubelet's certificate is of the groups {groups:?}")).found(groups.join(", ")).wanted("system:nodes"))
@@ -221,7 +229,7 @@ fn identities() -> Vec<Check> {
         .alias("PKI-R13")
         .page("Without the group the Node authorizer does not know it; with another it may do more than its node needs.", "Compares the organizations of the kubelet's client certificate.")
         .basis(ACCOUNTS, CERTIFICATES)
-        .remedy(conf("kubelet")),
+        .remedy(kubelet()),
         of("pki.user.admin", "administrators are of a group that may do everything", &[Role::AdminClient, Role::SuperAdminClient], |one, _| {
             let groups = organizations(one.leaf());
             (!administers(&groups)).then(|| breach(one, format!("{} is of the groups {groups:?}", one.role)).found(groups.join(", ")).wanted(ADMINISTRATORS))
@@ -234,10 +242,12 @@ fn identities() -> Vec<Check> {
         of("pki.user.masters", "only the super-administrator is of the group system:masters", &[], |one, view| {
             // On etcd's CA the group means nothing: kubeadm before 1.29 put it there.
             let etcd = matches!(one.role, Role::ApiserverEtcdClient | Role::EtcdClient | Role::EtcdServer | Role::EtcdPeer);
+            // That a kubelet is of any other group than its own is a claim of its own.
+            let told = matches!(one.role, Role::SuperAdminClient | Role::KubeletClient);
             let kubeadm = view.facts.discovery.layouts.iter().all(|layout| matches!(layout.name, "kubeadm" | "Kubespray" | "managed"));
             let masters = organizations(one.leaf()).contains(&"system:masters");
             let old = view.profile.kubernetes.0 < 29;
-            (masters && !etcd && kubeadm && !old && one.role != Role::SuperAdminClient).then(|| {
+            (masters && !etcd && kubeadm && !old && !told).then(|| {
                 breach(one, format!("{} is of the group system:masters, whom nobody can take rights from", one.role)).found("system:masters").wanted("kubeadm:cluster-admins")
             })
         })
@@ -245,9 +255,10 @@ fn identities() -> Vec<Check> {
         .label("user")
         .alias("PKI-R18")
         .alias("kubeadm:cluster-admins")
-        .page("system:masters goes past RBAC, and no certificate can be revoked: whoever has one keeps it until it expires. kubeadm renews the old group with the certificate for ever.", "Looks for the group in every client certificate of the cluster's CA. On etcd's it means nothing.")
+        .page("system:masters goes past RBAC, and no certificate can be revoked: whoever has one keeps it until it expires. kubeadm renews the old group with the certificate for ever.", "Looks for the group in every client certificate of the cluster's CA. On etcd's it means nothing, and of kubelets see pki.user.kubelet-group.")
         .basis("Certificate management with kubeadm", KUBEADM)
-        .remedy(conf("admin")),
+        .remedy(conf("admin"))
+        .remedy(renew("apiserver-kubelet-client")),
         of("pki.user.apiserver-kubelet", "the API server is a user that may ask kubelets", &[Role::ApiserverKubeletClient], |one, view| {
             const USER: &str = "kube-apiserver-kubelet-client";
             let (name, groups) = (one.leaf().subject.common_name().unwrap_or_default(), organizations(one.leaf()));

@@ -34,17 +34,36 @@ pub struct CommandLine {
     pub started: Option<i64>,
     /// Where on the node the folders of its container lie: longest first.
     mounts: Vec<(String, String)>,
+    /// The configuration file that the flags from this one on stand in.
+    configured: Option<(usize, String)>,
 }
 
 impl CommandLine {
     fn new(component: Component, words: &[String], place: impl Into<String>) -> Self {
-        Self { component, flags: flags(words), place: place.into(), started: None, mounts: Vec::new() }
+        Self {
+            component,
+            flags: flags(words),
+            place: place.into(),
+            started: None,
+            mounts: Vec::new(),
+            configured: None,
+        }
     }
 
     /// The last value of a flag, which is the one that counts.
     #[must_use]
     pub fn get(&self, flag: &str) -> Option<&str> {
         self.flags.iter().rev().find(|(name, _)| name == flag).map(|(_, value)| value.as_str())
+    }
+
+    /// Where the value of a flag that counts stands: with the others, or in the configuration file beside them.
+    #[must_use]
+    pub fn place_of(&self, flag: &str) -> &str {
+        let at = self.flags.iter().rposition(|(name, _)| name == flag);
+        match &self.configured {
+            Some((from, file)) if at.is_some_and(|at| at >= *from) => file,
+            _ => &self.place,
+        }
     }
 
     /// Every value of a flag.
@@ -181,8 +200,9 @@ fn kubelet(host: &dyn Host, processes: &[Process], unread: &mut Vec<String>) -> 
     match host.text(&path).parse(|text| serde_saphyr::from_str::<Value>(&text)) {
         Fact::Known(config) => {
             if place.is_none() {
-                line.place = path;
+                line.place.clone_from(&path);
             }
+            line.configured = Some((line.flags.len(), path));
             for (flag, value) in members(&config, KUBELET_MEMBERS) {
                 // A flag counts before the file.
                 if line.get(&flag).is_none() {

@@ -8,7 +8,8 @@ mod other;
 
 use super::role::Role;
 use kubeadm::{
-    BOTTLEROCKET, ETCDADM, KUBEADM, KUBEADM_CONFS, KUBEADM_ETCD, KUBELET, KUBESPRAY_ETCD, MANAGED, MINIKUBE,
+    BOTTLEROCKET, ETCDADM, KUBEADM, KUBEADM_CONFS, KUBEADM_ETCD, KUBEADM_ETCD_CLIENT, KUBELET, KUBESPRAY_ETCD, MANAGED,
+    MINIKUBE,
 };
 use other::{K0S, K0S_ETCD, K3S, K3S_AGENT, K3S_ETCD, KOPS, KOPS_ETCD, MICROK8S, OPENSHIFT, RKE1, TALOS};
 
@@ -23,6 +24,8 @@ pub struct Row {
     names: Names,
     /// Is a node that is recognised wrong without it?
     pub required: bool,
+    /// Does it count only where the kubelet asks the cluster for what it serves (serverTLSBootstrap), or only where it does not?
+    pub bootstrapped: Option<bool>,
 }
 
 /// How a distribution calls a certificate and its private key.
@@ -64,12 +67,18 @@ impl Row {
     }
 
     const fn new(role: Role, stem: &'static str, names: Names) -> Self {
-        Self { role, stem, names, required: true }
+        Self { role, stem, names, required: true, bootstrapped: None }
     }
 
     /// A node may do without it.
     const fn maybe(mut self) -> Self {
         self.required = false;
+        self
+    }
+
+    /// It counts where serverTLSBootstrap is so.
+    const fn where_bootstrapped(mut self, is: bool) -> Self {
+        self.bootstrapped = Some(is);
         self
     }
 }
@@ -136,16 +145,21 @@ pub static LAYOUTS: &[Layout] = &[
     layout(
         "kubeadm",
         "/etc/kubernetes/pki",
-        &[&KUBEADM, &KUBEADM_ETCD, &KUBEADM_CONFS, &KUBELET],
+        &[&KUBEADM, &KUBEADM_ETCD_CLIENT, &KUBEADM_ETCD, &KUBEADM_CONFS, &KUBELET],
         &["/etc/kubernetes/pki"],
     ),
     layout(
         "Kubespray",
         "/etc/kubernetes/ssl",
-        &[&KUBEADM, &KUBEADM_ETCD, &KUBESPRAY_ETCD],
+        &[&KUBEADM, &KUBEADM_ETCD_CLIENT, &KUBEADM_ETCD, &KUBESPRAY_ETCD],
         &["/etc/kubernetes/ssl", "/etc/ssl/etcd/ssl"],
     ),
-    layout("minikube", "/var/lib/minikube/certs", &[&MINIKUBE, &KUBEADM_ETCD], &["/var/lib/minikube/certs"]),
+    layout(
+        "minikube",
+        "/var/lib/minikube/certs",
+        &[&MINIKUBE, &KUBEADM_ETCD_CLIENT, &KUBEADM_ETCD],
+        &["/var/lib/minikube/certs"],
+    ),
     layout("Bottlerocket", "/var/lib/kubeadm/pki", &[&BOTTLEROCKET, &KUBEADM], &["/var/lib/kubeadm/pki"]),
     Layout { owners: &[0, 1000], ..layout("kops", "/srv/kubernetes", &[&KOPS, &KOPS_ETCD], &["/srv/kubernetes"]) },
     layout("k3s", "/var/lib/rancher/k3s", &[&K3S, &K3S_ETCD, &K3S_AGENT], &["/var/lib/rancher/k3s/server/tls"]),

@@ -173,7 +173,7 @@ impl Discovery {
     fn flags(&mut self) {
         let Self { commands, uses, kubeconfigs, .. } = self;
         for line in commands.iter() {
-            let from = |flag| From::Flag { flag, place: line.place.clone() };
+            let from = |flag| From::Flag { flag, place: line.place_of(flag).to_owned() };
             for row in flag::FLAGS.iter().filter(|row| row.component == line.component) {
                 for (file, key) in row.files(line) {
                     let (role, holder) = (row.role, line.component);
@@ -237,6 +237,11 @@ impl Discovery {
         let mut any = false;
         for row in part.rows {
             let holder = row.role.holder();
+            // What the kubelet made before it was told otherwise lies there for ever.
+            let bootstraps = self.command(holder).map(|line| line.get("rotate-server-certificates") == Some("true"));
+            if row.bootstrapped.zip(bootstraps).is_some_and(|(wanted, is)| wanted != is) {
+                continue;
+            }
             if self.spoken_for(row.role, holder) {
                 any |= row.required;
                 continue;

@@ -149,7 +149,7 @@ pub(super) fn checks() -> Vec<Check> {
                 "Compares the CAs that etcd names in its CertificateRequest with those that the API server names.",
             )
             .basis("CIS Kubernetes Benchmark 2.7: a unique certificate authority is used for etcd", CIS)
-            .remedy(Remedy::new("Make a CA for etcd, have it sign the certificates of etcd and of the API server's client, and set it as --trusted-ca-file.").command("kubeadm init phase certs etcd-ca")),
+            .remedy(Remedy::new("Make a CA for etcd, have it sign the certificates of etcd and of the API server's client, and set it as --trusted-ca-file.").command("rm /etc/kubernetes/pki/etcd/* /etc/kubernetes/pki/apiserver-etcd-client.*").command("for name in etcd-ca etcd-server etcd-peer etcd-healthcheck-client apiserver-etcd-client; do kubeadm init phase certs $name; done")),
         checks_of("pki.live.kubelet-ca", "every kubelet takes the API server's certificate", |facts, _, tally| kubelet_ca(facts, tally))
             .alias("PKI-L05")
             .alias("clientCAFile")

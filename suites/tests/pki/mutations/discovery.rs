@@ -51,8 +51,8 @@ fn verified_kubelet(tree: &Tree, signer: &str) {
     let mut params = forge::leaf("system:node:cp1", Some("system:nodes"), Some(Usage::Server));
     params.subject_alt_names = vec![SanType::DnsName("cp1".try_into().unwrap())];
     let key = forge::key();
-    tree.write("var/lib/kubelet/pki/kubelet.crt", tree.authority("ca").sign(&params, &key));
-    tree.write("var/lib/kubelet/pki/kubelet.key", key.serialize_pem());
+    let certificate = tree.authority("ca").sign(&params, &key);
+    tree.write("var/lib/kubelet/pki/kubelet-server-current.pem", format!("{certificate}{}", key.serialize_pem()));
     tree.replace("var/lib/kubelet/config.yaml", "rotateCertificates", "serverTLSBootstrap: true\nrotateCertificates");
     flag(tree, APISERVER, "kubelet-certificate-authority=/etc/kubernetes/pki/ca.crt");
     signers(tree, "kubelet-serving", signer);

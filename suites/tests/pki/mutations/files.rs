@@ -9,7 +9,7 @@ use super::{Row, row};
 use crate::forge::{self, Authority};
 use crate::tree::{Base, PKI, Tree};
 
-pub(super) const APISERVER: &str = "etc/kubernetes/manifests/kube-apiserver.yaml";
+pub(crate) const APISERVER: &str = "etc/kubernetes/manifests/kube-apiserver.yaml";
 pub(super) const MANAGER: &str = "etc/kubernetes/manifests/kube-controller-manager.yaml";
 pub(super) const ETCD: &str = "etc/kubernetes/manifests/etcd.yaml";
 

@@ -103,6 +103,9 @@ pub(super) fn rows() -> Vec<Row> {
         row("the kubelet is of one group more", &["pki.user.kubelet-group"], |tree| {
             tree.kubelet("system:node:cp1", &["system:nodes", "ops"])
         }),
+        row("the kubelet is beyond RBAC", &["pki.user.kubelet-group"], |tree| {
+            tree.kubelet("system:node:cp1", &["system:nodes", "system:masters"])
+        }),
         row("the administrator is of no group", &["pki.user.admin"], |tree| {
             tree.identity("admin", "kubernetes-admin", None, |_| {})
         }),

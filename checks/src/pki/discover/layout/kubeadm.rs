@@ -20,17 +20,33 @@ pub(super) const KUBEADM: Part = Part {
     kubeconfigs: &[],
 };
 
-/// kubeadm's etcd, below `certificatesDir`.
-pub(super) const KUBEADM_ETCD: Part = Part {
-    anchors: &["etcd/ca.crt", "etcd/ca.key", "etcd/server.crt", "etcd/peer.crt"],
+/// What the API server needs of etcd, wherever that is: below `certificatesDir`, where kubeadm's documentation has an external etcd's
+/// CA copied to, too.
+pub(super) const KUBEADM_ETCD_CLIENT: Part = Part {
+    anchors: &["etcd/ca.crt", "etcd/ca.key", "apiserver-etcd-client.crt"],
     rows: &[
         pair(EtcdClientCa, "etcd/ca"),
-        pair(EtcdPeerCa, "etcd/ca"),
         pair(EtcdServerCa, "etcd/ca"),
+        pair(ApiserverEtcdClient, "apiserver-etcd-client"),
+    ],
+    kubeconfigs: &[],
+};
+
+/// kubeadm's etcd, below `certificatesDir`: not where there is but the CA of an external one.
+pub(super) const KUBEADM_ETCD: Part = Part {
+    anchors: &[
+        "etcd/server.crt",
+        "etcd/server.key",
+        "etcd/peer.crt",
+        "etcd/peer.key",
+        "etcd/healthcheck-client.crt",
+        "etcd/ca.key",
+    ],
+    rows: &[
+        pair(EtcdPeerCa, "etcd/ca"),
         pair(EtcdServer, "etcd/server"),
         pair(EtcdPeer, "etcd/peer"),
         pair(EtcdClient, "etcd/healthcheck-client"),
-        pair(ApiserverEtcdClient, "apiserver-etcd-client"),
     ],
     kubeconfigs: &[],
 };
@@ -59,8 +75,8 @@ pub(super) const KUBELET: Part = Part {
     anchors: &["/var/lib/kubelet/pki", "/var/lib/kubelet/config.yaml", "/etc/kubernetes/kubelet.conf"],
     rows: &[
         both(KubeletClient, "/var/lib/kubelet/pki/kubelet-client-current.pem").maybe(),
-        both(KubeletServing, "/var/lib/kubelet/pki/kubelet-server-current.pem").maybe(),
-        pair(KubeletServing, "/var/lib/kubelet/pki/kubelet").maybe(),
+        both(KubeletServing, "/var/lib/kubelet/pki/kubelet-server-current.pem").maybe().where_bootstrapped(true),
+        pair(KubeletServing, "/var/lib/kubelet/pki/kubelet").maybe().where_bootstrapped(false),
         alone(KubeletClientCa, "/etc/kubernetes/pki/ca.crt").maybe(),
     ],
     kubeconfigs: &[],
