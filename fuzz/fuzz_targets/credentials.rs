@@ -1,10 +1,10 @@
-//! Any file is read as credentials - PEM, a kubeconfig, a file of Talos - and searched for private keys, without a panic, and twice the
-//! same; what it says of itself is within it.
+//! Any file is read as credentials - PEM, a kubeconfig, a file of Talos - and searched for private keys, as a log or as an entry of a
+//! ConfigMap, without a panic, and twice the same; what it says of itself is within it.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use seaworthy_checks::host::{credentials, private_keys};
+use seaworthy_checks::host::{credentials, material, private_keys};
 
 fuzz_target!(|bytes: &[u8]| {
     let found = credentials(bytes);
@@ -24,4 +24,5 @@ fuzz_target!(|bytes: &[u8]| {
     let keys = private_keys(bytes);
     assert!(keys.iter().all(|key| key.offset < bytes.len() as u64 && key.line <= u64::from(lines) && key.count > 0));
     assert_eq!(keys, private_keys(bytes));
+    assert!(material(bytes).iter().all(|(line, _)| *line <= lines as usize));
 });

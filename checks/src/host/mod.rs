@@ -22,7 +22,7 @@ mod transcript;
 
 pub use cluster::{
     ApiCall, Cluster, ConfigMaps, Disorder, Exposed, Leaf, Material, NoPair, Pairing, Reducer, SecretObject,
-    SecretUses, Signature, TlsSecret, TlsSecrets, jws, kubeconfig,
+    SecretUses, Signature, TlsSecret, TlsSecrets, jws, kubeconfig, material,
 };
 pub use credentials::{Block, Credentials, Form, Holds, Oddity, WrongLabel, credentials};
 pub use live::LiveHost;

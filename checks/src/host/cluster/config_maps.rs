@@ -122,8 +122,9 @@ static ENCODED: LazyLock<Regex> =
 /// How many things of one entry are told.
 const TOLD: usize = 16;
 
-/// What of an entry belongs into a Secret, each with its line.
-fn material(content: &[u8]) -> Vec<(usize, Material)> {
+/// What of an entry belongs into a Secret, each with its line. Total: whatever it is, there is an answer.
+#[must_use]
+pub fn material(content: &[u8]) -> Vec<(usize, Material)> {
     let line = |at: usize| 1 + content[..at].iter().filter(|byte| **byte == b'\n').count();
     let mut found: Vec<_> = keys(content).take(TOLD).map(|(at, what)| (line(at), what)).collect();
     for run in ENCODED.captures_iter(content) {

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use call::ApiCall;
-pub use config_maps::{ConfigMaps, Exposed, Material};
+pub use config_maps::{ConfigMaps, Exposed, Material, material};
 pub use secrets::{Disorder, Leaf, NoPair, Pairing, Reducer, SecretObject, Signature, TlsSecret, TlsSecrets};
 pub use uses::SecretUses;
 
