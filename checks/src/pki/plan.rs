@@ -66,6 +66,18 @@ fn issue(one: &Credential, what: String) -> Step {
             format!("kubeadm kubeconfig user --org system:nodes --client-name system:node:{name} > kubelet.conf");
         return todo(what, vec![command]);
     }
+    if one.role == Role::KubeletServing && one.file.starts_with("/var/lib/kubelet/pki/") {
+        let (what, remove) = match one.file.strip_suffix(".crt") {
+            Some(stem) => {
+                (format!("{what} The kubelet makes another when it starts."), format!("rm {stem}.crt {stem}.key"))
+            }
+            None => (
+                format!("{what} The kubelet asks for another when it starts: approve its request."),
+                "rm /var/lib/kubelet/pki/kubelet-server-*".to_owned(),
+            ),
+        };
+        return todo(what, vec![remove]);
+    }
     let command = match one.role {
         Role::TalosClient => Some("talosctl config new talosconfig".to_owned()),
         _ => kubeadm_name(one).map(|name| format!("kubeadm certs renew {name}")),

@@ -83,6 +83,16 @@ fn what_could_not_be_told_stands_beside_what_was_found() {
 }
 
 #[test]
+fn a_kubelet_s_configuration_that_is_no_yaml_is_named() {
+    let audit = node(|tree| tree.write("var/lib/kubelet/config.yaml", "{{"));
+    assert!(audit.breached.is_empty(), "{:#?}", audit.breached);
+    for id in ["pki.file.readable", "pki.flag.kubelet-rotation"] {
+        let why = audit.undetermined.get(id).map_or("", String::as_str);
+        assert!(why.contains("/var/lib/kubelet/config.yaml is no YAML"), "{id}: {audit:#?}");
+    }
+}
+
+#[test]
 fn what_a_manifest_that_is_no_yaml_would_name_is_not_passed() {
     let audit = node(|tree| {
         tree.replace("etc/kubernetes/manifests/kube-apiserver.yaml", "    - --client-ca-file", "   - --client-ca-file")

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::public::is_public;
 use super::*;
 use crate::fact::Fact;
 use crate::host::Form;
@@ -39,6 +40,43 @@ fn each(
 fn serving<'f>(view: &View<'f>) -> Option<&'f Credential> {
     let mut all = view.facts.of_role(Role::ApiserverServing);
     all.next().filter(|_| all.next().is_none())
+}
+
+/// The host that a kubeconfig dials, or the name that it verifies instead.
+fn dialled(client: &Client) -> Option<Place> {
+    let cluster = client.cluster.as_ref()?;
+    cluster.server_name.as_deref().map(Place::read).or_else(|| Place::of_url(&cluster.server))
+}
+
+/// What the API server serves to those that dial this name, where --tls-sni-cert-key has one for it.
+fn named<'f>(name: &Place, view: &View<'f>) -> Option<&'f Credential> {
+    let Place::Name(host) = name else { return None };
+    let all = view.facts.discovery.command(Component::Apiserver)?.sni();
+    let credential = |file: &str| view.facts.of_role(Role::NamedServing).find(|one| one.file == file);
+    let told = all.iter().find(|one| one.names.iter().any(|pattern| super::role::fits(pattern, host)));
+    let own = || {
+        let without = all.iter().filter(|one| one.names.is_empty()).filter_map(|one| credential(&one.certificate));
+        without.into_iter().find(|one| super::role::names(one, name))
+    };
+    told.map_or_else(own, |one| credential(&one.certificate))
+}
+
+/// Why a kubeconfig without a CA, which leaves it to those of the machine, cannot verify what this API server serves, if so.
+fn names_no_ca(client: &Client, view: &View<'_>) -> Option<String> {
+    let (cluster, place, serving) = (client.cluster.as_ref()?, dialled(client)?, serving(view)?);
+    let none = cluster.ca.is_none() && cluster.ca_file.is_none() && client.of.role != Role::OtherClient;
+    let verifies = !cluster.insecure && cluster.server.starts_with("https://");
+    let served = named(&place, view).is_none() && super::role::names(serving, &place);
+    let authority = view.facts.verifier(Role::ApiserverServing)?;
+    let public = || authority.certificates.iter().any(|held| is_public(&held.certificate.public_key));
+    let signs = || refused(&chain(serving), &authority.certificates, view).is_none();
+    (none && verifies && served && !public() && signs()).then(|| {
+        format!("it names no CA, and no machine knows that of {}, which signs for the API server", authority.file)
+    })
+}
+
+fn chain(one: &Credential) -> Vec<Arc<Certificate>> {
+    one.chain.iter().map(|held| held.certificate.clone()).collect()
 }
 
 /// What the API server presents that was asked, where this node has no files of one.
@@ -87,7 +125,21 @@ pub(super) fn checks() -> Vec<Check> {
         .basis(ACCOUNTS, CERTIFICATES)
         .remedy(again()),
         each("pki.kubeconfig.ca", "every kubeconfig trusts the CA of the API server that it leads to", Of::Certificates, |client, view, tally| {
-            let Some((file, trusted)) = &client.ca else { return };
+            let Some((file, trusted)) = &client.ca else {
+                if let Some(why) = names_no_ca(client, view) {
+                    tally.breach(on(client, why));
+                }
+                return;
+            };
+            if let Some(named) = dialled(client).and_then(|name| named(&name, view)) {
+                // Of one that is over, or is not yet, nobody can say more than that.
+                let in_force = (named.leaf().not_before..=named.leaf().not_after).contains(&view.profile.now);
+                if let Some(why) = refused(&chain(named), trusted, view).filter(|_| in_force) {
+                    let message = format!("by the CA in it {} cannot be verified, which is served for the name that it dials: {why}", named.file);
+                    tally.breach(on(client, message).at(file, None));
+                }
+                return;
+            }
             let Some(serving) = serving(view) else {
                 let own = client.of.role != Role::OtherClient;
                 if let Some(why) = presented(view).filter(|_| own).and_then(|chain| refused(chain, trusted, view)) {
@@ -105,8 +157,7 @@ pub(super) fn checks() -> Vec<Check> {
                 keys.any(|key| trusted.iter().any(|held| held.certificate.public_key.sha256 == key))
             };
             // Where only --root-ca-file is of another CA, it is that which is wrong, and not every kubeconfig.
-            let chain: Vec<_> = serving.chain.iter().map(|held| held.certificate.clone()).collect();
-            let right = || shares(view.facts.bundle(Role::ClientCa)) && refused(&chain, trusted, view).is_none();
+            let right = || shares(view.facts.bundle(Role::ClientCa)) && refused(&chain(serving), trusted, view).is_none();
             let known = authority.is_some_and(|bundle| !bundle.certificates.is_empty());
             if own && known && !shares(authority) && !right() {
                 let found = trusted.first().map_or_else(|| "nothing".to_owned(), |held| format!("{} sha256:{}", held.certificate.subject, held.certificate.public_key.sha256));
@@ -119,16 +170,16 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("PKI-K01")
         .alias("kubeadm#2027")
         .alias("x509: certificate signed by unknown authority")
-        .page("kubeadm renews the certificate in a kubeconfig and leaves the CA beside it as it was: after a rotation it is the old one.", "Compares the keys of the CAs in every kubeconfig with those of the CA that the API server's certificate is verified by; on a worker, builds a path from what the API server presents, where it was asked.")
+        .page("kubeadm renews the certificate in a kubeconfig and leaves the CA beside it as it was: after a rotation it is the old one.", "Compares the keys of the CAs in every kubeconfig with those of the CA that the API server's certificate is verified by; where it dials a name of --tls-sni-cert-key, builds a path from the certificate behind that, and on a worker from what the API server presents, where it was asked. One without a CA leaves it to those of the machine, which does for a public certificate alone.")
         .basis(ACCOUNTS, CERTIFICATES)
         .remedy(again()),
         each("pki.kubeconfig.server", "every kubeconfig dials a name that the API server's certificate has", Of::Certificates, |client, view, tally| {
-            let (Some(cluster), Some(serving)) = (&client.cluster, serving(view)) else { return };
+            let (Some(cluster), Some(place)) = (&client.cluster, dialled(client)) else { return };
             if cluster.insecure || client.of.role == Role::OtherClient {
                 return;
             }
-            let dialled = cluster.server_name.as_deref().map(Place::read).or_else(|| Place::of_url(&cluster.server));
-            let Some(place) = dialled else { return };
+            // What is served for a name is judged by pki.san.sni.
+            let Some(serving) = serving(view).filter(|_| named(&place, view).is_none()) else { return };
             let sans = serving.leaf().extensions.subject_alt_names.as_ref();
             if sans.is_some() && !super::role::names(serving, &place) {
                 tally.breach(on(client, format!("it dials {place}, which {} does not name", serving.file)).found(place.to_string()));

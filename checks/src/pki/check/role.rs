@@ -390,7 +390,7 @@ fn sans() -> Vec<Check> {
 }
 
 /// Does a pattern, a star in place of some labels, stand for this name?
-fn fits(pattern: &str, name: &str) -> bool {
+pub(super) fn fits(pattern: &str, name: &str) -> bool {
     let (labels, own) = (pattern.split('.'), name.split('.'));
     labels.clone().count() == own.clone().count()
         && labels.zip(own).all(|(label, own)| label == "*" || label.eq_ignore_ascii_case(own))

@@ -127,6 +127,7 @@ pub(super) fn command_lines(host: &dyn Host) -> Started {
     let mut found = Vec::new();
     let processes = processes(host);
     let mut kubelet = kubelet(host, &processes, &mut unread);
+    untold.extend(unread.iter().map(|why| (Component::Kubelet, why.clone())));
     let own = kubelet.as_ref().and_then(|kubelet| kubelet.get("pod-manifest-path").map(str::to_owned));
     let folders: Vec<String> = match host.layout().manifests.or(own) {
         Some(folder) => vec![folder],
@@ -212,9 +213,14 @@ fn kubelet(host: &dyn Host, processes: &[Process], unread: &mut Vec<String>) -> 
             Some(line)
         }
         Fact::Absent(_) | Fact::NotGathered(_) => place.map(|_| line),
-        Fact::Unreadable(why) | Fact::Malformed(why) => {
+        // Its flags alone do not say what it is told.
+        Fact::Unreadable(why) => {
             unread.push(why);
-            place.map(|_| line)
+            None
+        }
+        Fact::Malformed(why) => {
+            unread.push(no_yaml(&path, &why));
+            None
         }
     }
 }
@@ -299,9 +305,15 @@ fn config(host: &dyn Host, line: &CommandLine, flag: &str, unread: &mut Vec<Stri
         Fact::Absent(_) | Fact::NotGathered(_) => {
             unread.push(format!("{path}, which {} is told, is not there", line.component));
         }
-        Fact::Unreadable(why) | Fact::Malformed(why) => unread.push(why),
+        Fact::Unreadable(why) => unread.push(why),
+        Fact::Malformed(why) => unread.push(no_yaml(&path, &why)),
     }
     None
+}
+
+/// Says of a file what a parser says of its text.
+fn no_yaml(path: &str, why: &str) -> String {
+    format!("{path} is no YAML: {}", why.lines().next().unwrap_or_default())
 }
 
 /// Static pods of a folder.
@@ -331,7 +343,7 @@ fn manifests(
             }
             Fact::Absent(_) | Fact::NotGathered(_) => continue,
             Fact::Unreadable(why) => why,
-            Fact::Malformed(why) => format!("{path} is no YAML: {}", why.lines().next().unwrap_or_default()),
+            Fact::Malformed(why) => no_yaml(&path, &why),
         };
         // What is in it is told by its name, which is kubeadm's or OpenShift's.
         let name = entry.name.split('.').next().unwrap_or_default();

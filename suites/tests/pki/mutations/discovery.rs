@@ -15,7 +15,20 @@ const SCHEDULER: &str = "etc/kubernetes/manifests/kube-scheduler.yaml";
 
 /// The API server serves a certificate of another CA to those that ask for a name.
 fn named(tree: &Tree, name: &str, change: impl FnOnce(&mut CertificateParams)) {
-    let (authority, _) = Authority::new(&forge::leaf("public", None, None));
+    named_by(tree, name, &Authority::new(&forge::leaf("public", None, None)).0, change);
+}
+
+/// The administrator dials it by that name, and trusts this CA.
+fn dials(tree: &Tree, name: &str, authority: &Authority) {
+    tree.kubeconfig("admin", |config| {
+        let cluster = &mut config["clusters"][0]["cluster"];
+        cluster["server"] = format!("https://a.{name}.example.test:6443").into();
+        cluster["certificate-authority-data"] = STANDARD.encode(&authority.pem).into();
+    });
+}
+
+/// The same, by this CA.
+fn named_by(tree: &Tree, name: &str, authority: &Authority, change: impl FnOnce(&mut CertificateParams)) {
     let mut params = forge::leaf(name, None, Some(Usage::Server));
     let names = [format!("{name}.example.test"), format!("a.{name}.example.test")];
     params.subject_alt_names = names.map(|name| SanType::DnsName(name.try_into().unwrap())).into();
@@ -119,6 +132,15 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         row("certificates are served by name", &[], |tree| {
             ["web", "ops"].iter().for_each(|name| named(tree, name, |_| {}))
+        }),
+        row("the administrator dials a name that one is served by", &[], |tree| {
+            let (authority, _) = Authority::new(&forge::leaf("public", None, None));
+            named_by(tree, "web", &authority, |_| {});
+            dials(tree, "web", &authority);
+        }),
+        row("the administrator trusts another CA than that of the name", &["pki.kubeconfig.ca"], |tree| {
+            named(tree, "web", |_| {});
+            dials(tree, "web", &tree.authority("ca"));
         }),
         row("the first of two that are served by name has expired", &["pki.validity.expired"], |tree| {
             named(tree, "web", expired);

@@ -103,6 +103,11 @@ pub(super) fn rows() -> Vec<Row> {
         row("the kubelet is of one group more", &["pki.user.kubelet-group"], |tree| {
             tree.kubelet("system:node:cp1", &["system:nodes", "ops"])
         }),
+        row("the administrator's kubeconfig names no CA", &["pki.kubeconfig.ca"], |tree| {
+            tree.kubeconfig("admin", |config| {
+                config["clusters"][0]["cluster"].as_object_mut().unwrap().remove("certificate-authority-data");
+            })
+        }),
         row("the kubelet is beyond RBAC", &["pki.user.kubelet-group"], |tree| {
             tree.kubelet("system:node:cp1", &["system:nodes", "system:masters"])
         }),
