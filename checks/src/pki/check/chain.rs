@@ -63,8 +63,15 @@ impl Verified<'_> {
             let odd = |lint: &KeyLint| matches!(lint, KeyLint::RsaSize(..2048 | 8193..) | KeyLint::Curve);
             lint_key(&issuer.public_key).iter().any(odd)
         };
+        // Of a CA that has not signed it, it matters nothing how its name is written.
+        let unsigned = |at: usize| {
+            let of_key =
+                |kind: &ProblemKind| matches!(kind, ProblemKind::SameSubjectOtherKey | ProblemKind::WrongSignature);
+            self.path.problems.iter().any(|other| other.at == at && of_key(&other.kind))
+        };
         match problem.kind {
-            ProblemKind::IssuerEncoding | ProblemKind::EmptyEku | ProblemKind::NoPolicy | ProblemKind::TooLong => false,
+            ProblemKind::IssuerEncoding => unsigned(problem.at),
+            ProblemKind::EmptyEku | ProblemKind::NoPolicy | ProblemKind::TooLong => false,
             ProblemKind::UnsupportedSignature => {
                 weak_signature(self.at(problem)) || self.path.certificates.get(problem.at + 1).is_some_and(odd_key)
             }
@@ -133,8 +140,8 @@ enum Astray<'f> {
     Other(&'f Bundle),
     /// A CA that is not known here has.
     Unknown,
-    /// A CA of the same name with another key has.
-    Rotated,
+    /// A CA of the same name with another key has: which certificate that is, and the namesake.
+    Rotated(Arc<Certificate>, Arc<Certificate>),
     /// What lies between it and the CA is missing.
     Intermediate(&'f Bundle),
     /// It was changed after it was signed.
@@ -179,8 +186,16 @@ fn astray<'f>(one: &Verified<'_>, view: &View<'f>) -> Option<Astray<'f>> {
             });
             if leads { Astray::Intermediate(bundle) } else { Astray::Other(bundle) }
         }
-        (ProblemKind::SameSubjectOtherKey, None) => Astray::Rotated,
-        (ProblemKind::WrongSignature, None) => Astray::Changed,
+        (ProblemKind::SameSubjectOtherKey | ProblemKind::WrongSignature, None) => {
+            let (child, namesake) = (&one.path.certificates[problem.at], one.path.certificates.get(problem.at + 1)?);
+            let wanted = child.extensions.authority_key_id.as_ref().and_then(|id| id.key_id.as_deref());
+            // Without identifiers nobody can tell one from the other, and far more CAs are replaced than certificates changed.
+            if wanted.is_some() && wanted == namesake.extensions.subject_key_id.as_deref() {
+                Astray::Changed
+            } else {
+                Astray::Rotated(Arc::clone(child), Arc::clone(namesake))
+            }
+        }
         _ => Astray::Unknown,
     })
 }
@@ -221,16 +236,14 @@ fn leading() -> Vec<Check> {
         .basis("PKI certificates and requirements: all certificates", CERTIFICATES)
         .remedy(reissue()),
         each("pki.chain.ca-rotated", "no certificate is of a CA that was replaced by one of the same name", |one, view| {
-            let Astray::Rotated = astray(one, view)? else { return None };
-            let leaf = one.credential.leaf();
+            let Astray::Rotated(child, namesake) = astray(one, view)? else { return None };
             let id = |id: Option<&[u8]>| id.map_or("none".to_owned(), |id| id.iter().map(|byte| format!("{byte:02x}")).collect());
-            let signer = leaf.extensions.authority_key_id.as_ref().and_then(|id| id.key_id.as_deref());
-            let now = one.bundle.certificates.iter().find(|held| held.certificate.subject.der == leaf.issuer.der)?;
-            let message = format!(
-                "{} has the name of its CA and another key: the CA was replaced, and this was not made again",
-                one.bundle.file
-            );
-            Some(one.breach(message).found(format!("key {}", id(signer))).wanted(format!("key {}", id(now.certificate.extensions.subject_key_id.as_deref()))))
+            let signer = child.extensions.authority_key_id.as_ref().and_then(|id| id.key_id.as_deref());
+            let trusted = one.bundle.certificates.iter().any(|held| held.certificate.fingerprint == namesake.fingerprint);
+            let place = if trusted { one.bundle.file.clone() } else { format!("{} behind it", namesake.subject) };
+            let whose = if child.fingerprint == one.credential.leaf().fingerprint { "its CA".to_owned() } else { format!("the CA of {}", child.subject) };
+            let message = format!("{place} has the name of {whose} and another key: the CA was replaced, and this was not made again");
+            Some(one.breach(message).found(format!("key {}", id(signer))).wanted(format!("key {}", id(namesake.extensions.subject_key_id.as_deref()))))
         })
         .severity(Severity::Critical)
         .alias("PKI-C02")

@@ -81,6 +81,39 @@ pub(super) fn rows() -> Vec<Row> {
         row("the cluster's CA was rotated, and nothing else", &["pki.chain.ca-rotated", "pki.kubeconfig.ca"], |tree| {
             tree.new_ca("ca", |_| {});
         }),
+        row("the root above an intermediate CA was rotated", &["pki.chain.ca-rotated"], |tree| {
+            below(tree, |_| {}, |_| {});
+            tree.new_ca("front-proxy-ca", |_| {});
+        }),
+        row("the intermediate CA behind the certificate was rotated", &["pki.chain.ca-rotated"], |tree| {
+            let authority = tree.new_ca("front-proxy-ca", |_| {});
+            let mut params = forge::leaf("front-proxy-intermediate", None, None);
+            params.use_authority_key_identifier_extension = true;
+            let ((signer, _), (next, _)) = (authority.intermediate(&params), authority.intermediate(&params));
+            tree.reissue_by("front-proxy-client", &signer, |_| {});
+            add(tree, "front-proxy-client", &next.pem);
+        }),
+        row(
+            "the CA was made again by openssl, which writes its name in another encoding",
+            &["pki.chain.ca-rotated"],
+            |tree| {
+                tree.new_ca("front-proxy-ca", |params| {
+                    params.distinguished_name = rcgen::DistinguishedName::new();
+                    let name = rcgen::DnValue::Utf8String("front-proxy-ca".to_owned());
+                    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+                });
+            },
+        ),
+        row(
+            "nobody knows the CA, and others of its name stand behind it",
+            &["pki.chain.wrong-ca", "pki.chain.root"],
+            |tree| {
+                let namesake = || Authority::new(&forge::leaf("unknown-ca", None, None)).0;
+                let (signer, other) = (namesake(), namesake());
+                tree.reissue_by("front-proxy-client", &signer, |_| {});
+                add(tree, "front-proxy-client", &format!("{}{}", other.pem, signer.pem));
+            },
+        ),
         row("the front proxy's CA was rotated to a key of another kind", &["pki.chain.ca-rotated"], |tree| {
             tree.new_ca("front-proxy-ca", |_| {});
         })

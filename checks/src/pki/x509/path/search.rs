@@ -152,21 +152,20 @@ impl<'a> Search<'a> {
                 next.push((role, issuer, problems));
             }
         }
-        if next.is_empty() {
-            let own = self.signatures.check(&child, &child.public_key) == Signature::Good;
-            let kind = if child.is_self_issued() && own {
-                ProblemKind::UntrustedRoot
-            } else {
-                ProblemKind::NoIssuer(Box::new(child.issuer.clone()))
-            };
+        let unsigned =
+            |problems: &[Problem]| problems.iter().any(|problem| problem.at == at && is_signature(&problem.kind));
+        let signed = next.iter().any(|(_, _, problems)| !unsigned(problems));
+        let root = child.is_self_issued() && self.signatures.check(&child, &child.public_key) == Signature::Good;
+        // Beside a root that nobody trusts others of its name mean nothing, but for one that is trusted.
+        let namesakes = root && !signed && next.iter().all(|(role, ..)| *role == Role::Intermediate);
+        if next.is_empty() || namesakes {
+            let kind =
+                if root { ProblemKind::UntrustedRoot } else { ProblemKind::NoIssuer(Box::new(child.issuer.clone())) };
             let mut problems = problems.to_vec();
             problems.push(Problem::fatal(at, kind));
             self.end(path, problems);
             return;
         }
-        let unsigned =
-            |problems: &[Problem]| problems.iter().any(|problem| problem.at == at && is_signature(&problem.kind));
-        let signed = next.iter().any(|(_, _, problems)| !unsigned(problems));
         for (role, issuer, problems) in next {
             if self.found.len() >= MOST_PATHS {
                 self.exhausted = true;
