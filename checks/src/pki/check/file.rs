@@ -293,7 +293,7 @@ fn strays() -> Vec<Check> {
         .alias("/etc/kubernetes/pki/expired")
         .page(
             "A copy of the PKI is as good as the PKI to whoever finds it, and nobody looks after its modes.",
-            "Looks for keys in files and folders that by their names are copies: expired, *.bak, *.old, tls-1700000000.",
+            "Looks for keys in files and folders that by their names are copies, expired, *.bak, *.old, tls-1700000000, in the PKI's folders and beside them and kubeconfigs: /etc/kubernetes/pki.bak, admin.conf.old.",
         )
         .basis("Certificate management with kubeadm", KUBEADM)
         .remedy(Remedy::new("Move it off the node, into a safe, or remove it.")),

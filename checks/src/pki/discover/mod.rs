@@ -305,6 +305,32 @@ impl Discovery {
         self.walk(host);
     }
 
+    /// Copies that stand beside a folder of the PKI, or a kubeconfig, under its name and more: `/etc/kubernetes/pki.bak`,
+    /// `admin.conf.old`, k3s's `server/tls-1700000000`.
+    fn copies_beside(&mut self, host: &dyn Host) {
+        let all: BTreeSet<_> =
+            self.folders.iter().chain(self.kubeconfigs.iter().map(|one| &one.file)).cloned().collect();
+        for (folder, own) in all.iter().filter_map(|path| path.rsplit_once('/')) {
+            let entries = host.list(if folder.is_empty() { "/" } else { folder });
+            let entries = entries.known().cloned().unwrap_or_default();
+            let copies = entries.into_iter().filter(|entry| {
+                entry.name.len() > own.len() && entry.name.starts_with(own) && walk::is_backup(&entry.name)
+            });
+            for copy in copies {
+                let path = format!("{folder}/{}", copy.name);
+                match copy.kind {
+                    FileKind::Directory => {
+                        let walk = walk::walk(host, &path);
+                        self.backups.extend(walk.files);
+                        self.unread.extend(walk.unread);
+                    }
+                    FileKind::File => self.backups.push(path),
+                    _ => {}
+                }
+            }
+        }
+    }
+
     /// Walks the folders for what has no role.
     fn walk(&mut self, host: &dyn Host) {
         let mut taken: BTreeSet<String> = BTreeSet::new();
@@ -314,6 +340,9 @@ impl Discovery {
         }
         taken.extend(self.kubeconfigs.iter().map(|one| one.file.clone()));
         let bare = self.bare;
+        if !bare {
+            self.copies_beside(host);
+        }
         for folder in self.folders.clone() {
             let walk = walk::walk(host, &folder);
             self.folders.extend(walk.folders);

@@ -154,6 +154,13 @@ pub(super) fn rows() -> Vec<Row> {
             let key = tree.read("etc/kubernetes/pki/ca.key");
             tree.write("etc/kubernetes/pki/ca.key.bak", key);
         }),
+        row("a copy of the PKI beside it holds a key", &["pki.file.backup"], |tree| {
+            let key = tree.read("etc/kubernetes/pki/ca.key");
+            tree.write("etc/kubernetes/pki.bak/ca.key", key);
+        }),
+        row("a copy of a kubeconfig beside it holds a key", &["pki.file.backup"], |tree| {
+            tree.write("etc/kubernetes/admin.conf.old", tree.read("etc/kubernetes/admin.conf"));
+        }),
         row("an unknown certificate lies in the PKI", &["pki.file.extra"], |tree| {
             let (authority, _) = Authority::new(&forge::leaf("unknown", None, None));
             tree.write("etc/kubernetes/pki/unknown.crt", authority.pem);
