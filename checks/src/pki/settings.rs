@@ -30,11 +30,11 @@ pub enum Place {
 }
 
 impl Place {
-    /// Reads either; brackets around an IPv6 address are allowed.
+    /// Reads either; brackets around an IPv6 address are allowed, and a dot behind a name, which Go takes off before it compares.
     #[must_use]
     pub fn read(text: &str) -> Self {
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-        bare.parse().map_or_else(|_| Self::Name(text.to_lowercase()), Self::Address)
+        bare.parse().map_or_else(|_| Self::Name(text.strip_suffix('.').unwrap_or(text).to_lowercase()), Self::Address)
     }
 
     /// The host of a URL, or of `host:port`.

@@ -27,6 +27,13 @@ pub(super) fn rows() -> Vec<Row> {
                 config["clusters"][0]["cluster"]["certificate-authority-data"] = STANDARD.encode(other.pem).into();
             });
         }),
+        row("a kubeconfig dials a name with a dot behind it", &[], |tree| {
+            tree.replace(
+                "etc/kubernetes/admin.conf",
+                "https://api.example.test:6443",
+                "https://api.example.test.:6443",
+            );
+        }),
         row("a kubeconfig dials a name that is not served", &["pki.kubeconfig.server"], |tree| {
             tree.kubeconfig("admin", |config| {
                 config["clusters"][0]["cluster"]["server"] = "https://elsewhere.test:6443".into()
