@@ -139,6 +139,15 @@ fn a_broken_extension_takes_nothing_else_with_it() {
 }
 
 #[test]
+fn what_cannot_be_seen_in_a_name_is_written_out() {
+    let mut odd = CertificateParams::default();
+    odd.distinguished_name = DistinguishedName::new();
+    odd.distinguished_name.push(DnType::CommonName, "bn\u{202e}nim\u{200b}da\u{7}\u{e9}");
+    let der = odd.self_signed(&pair(&rcgen::PKCS_ECDSA_P256_SHA256)).unwrap().der().to_vec();
+    assert_eq!(Certificate::parse(&der).unwrap().subject.to_string(), "CN=bn\\202Enim\\200Bda\\07\u{e9}");
+}
+
+#[test]
 fn what_go_refuses_since_some_version() {
     let mut negative = params();
     negative.serial_number = Some(vec![0x01, 0x02, 0x03].into());

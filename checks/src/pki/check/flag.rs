@@ -263,6 +263,28 @@ pub(super) fn checks() -> Vec<Check> {
         .page("Without it the node falls off the cluster when its certificate expires, after a year.", "Looks at rotateCertificates of the kubelet's configuration, and its flag.")
         .basis("Certificate rotation of the kubelet", "https://kubernetes.io/docs/tasks/tls/certificate-rotation/")
         .remedy(Remedy::new("Turn it on, and start the kubelet again.").persist("/var/lib/kubelet/config.yaml", "rotateCertificates: true\n")),
+        started("pki.flag.kubelet-serving", "a kubelet that asks for what it serves has got it", Component::Kubelet, |line, view, tally| {
+            // Before it has joined it asks for nothing, and what it keeps elsewhere is not known.
+            let joined = view.facts.of_role(Role::KubeletClient).next().is_some();
+            let asks = line.get("rotate-server-certificates") == Some("true") && !told(line, "tls-cert-file");
+            if !joined || !asks || told(line, "cert-dir") {
+                return;
+            }
+            for gap in view.facts.gaps.iter().filter(|gap| gap.there && gap.role == Some(Role::KubeletServing)) {
+                tally.unknown(&gap.why);
+            }
+            let known = view.facts.discovery.of_role(Role::KubeletServing).next().is_some();
+            if !known {
+                let message = "the kubelet asks for the certificate that it serves, and has none: whoever connects to it is turned away".to_owned();
+                tally.breach(on(line, message).wanted("/var/lib/kubelet/pki/kubelet-server-current.pem"));
+            }
+        })
+        .severity(Severity::Medium)
+        .alias("PKI-R15")
+        .alias("no serving certificate available for the kubelet")
+        .page("With serverTLSBootstrap the kubelet makes no certificate for itself, and its requests are approved by nobody unless somebody sees to it. Until then `kubectl logs` and `exec` fail, and so does metrics-server.", "Where the kubelet is told serverTLSBootstrap and has joined, looks for kubelet-server-current.pem.")
+        .basis("Certificate management with kubeadm: enabling signed kubelet serving certificates", KUBEADM)
+        .remedy(Remedy::new("Approve the node's request.").command("kubectl get csr").command("kubectl certificate approve NAME")),
     ]);
     all
 }

@@ -147,6 +147,11 @@ const fn printable(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'\''..=b')' | b'+'..=b'/' | b' ' | b':' | b'=' | b'?' | b'*' | b'&')
 }
 
+/// Is it a character without a width, or one that marks a direction of writing (Unicode, Bidi_Control)?
+const fn is_invisible(sign: char) -> bool {
+    matches!(sign, '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+}
+
 /// RFC 2253, the last attribute first, as Go and kubectl show names: `CN=kubernetes-admin,O=system:masters`.
 impl fmt::Display for Name {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,7 +170,8 @@ impl fmt::Display for Name {
                     ',' | '+' | '"' | '\\' | '<' | '>' | ';' => write!(out, "\\{sign}")?,
                     '#' if index == 0 => out.write_str("\\#")?,
                     ' ' if index == 0 || index == last => out.write_str("\\ ")?,
-                    sign if sign.is_control() => write!(out, "\\{:02X}", u32::from(sign))?,
+                    // What turns the direction of writing around, or is not seen, makes one name look like another.
+                    sign if sign.is_control() || is_invisible(sign) => write!(out, "\\{:02X}", u32::from(sign))?,
                     sign => write!(out, "{sign}")?,
                 }
             }

@@ -184,6 +184,10 @@ pub(super) fn rows() -> Vec<Row> {
         row("what kubelets serve is signed by the CA that they are verified by", &[], |tree| {
             verified_kubelet(tree, "ca")
         }),
+        row("what the kubelet serves was never approved", &["pki.flag.kubelet-serving"], |tree| {
+            verified_kubelet(tree, "ca");
+            tree.remove("var/lib/kubelet/pki/kubelet-server-current.pem");
+        }),
         row("what kubelets serve will be signed by another CA", &["pki.ca.kubelet-signer-trusted"], |tree| {
             another_ca(tree, "signer");
             verified_kubelet(tree, "signer");
