@@ -242,6 +242,14 @@ fn a_server_that_says_nothing_does_not_hold_us() {
     let survey: Survey = said(silent, TlsCall::Survey);
     assert_eq!(survey.cut, Some(format!("{silent}: no answer to a ClientHello of TLS 1.3")));
     assert!(served(silent, None).failure.unwrap().contains("longer than"));
+    let welcome = |address| ask(address, TlsCall::Welcome { path: "/pods".to_owned() });
+    assert_eq!(welcome(silent), Err(RefusalKind::TimedOut), "no answer is no refusal");
+    // One that shakes hands, and then thinks for ever.
+    let pondering = say(&authority("kubernetes"), || {
+        std::thread::park();
+        String::new()
+    });
+    assert_eq!(welcome(pondering), Err(RefusalKind::TimedOut));
 }
 
 /// A server that speaks what rustls does not, by `openssl s_server`.

@@ -3,7 +3,7 @@
 //!
 //! Without an identity no key is at hand here, so none can be used; who gives one is [`login`](super::login).
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -176,6 +176,9 @@ pub(super) fn served(address: SocketAddr, name: Option<&str>) -> Result<Served, 
 }
 
 /// Asks for a path: without an identity as nobody in particular.
+///
+/// # Errors
+/// Where nobody listens, and where no answer comes in time: what the server would say is not known then.
 pub(super) fn get(address: SocketAddr, path: &str, identity: Option<Arc<CertifiedKey>>) -> Result<Welcome, Refusal> {
     let (mut stream, failure) = shake(address, None, &Arc::new(Ear::new(identity)))?;
     let outcome = failure.map_or(Ok(()), Err).and_then(|()| {
@@ -194,6 +197,10 @@ pub(super) fn get(address: SocketAddr, path: &str, identity: Option<Arc<Certifie
     });
     Ok(match outcome {
         Ok(head) => status(&head).map_or(Welcome::Nothing, Welcome::Status),
+        // Who is slow has said neither yes nor no.
+        Err(error) if error.kind() == ErrorKind::TimedOut => {
+            return Err(Refusal::new(RefusalKind::TimedOut, format!("{address}: GET {path}: {error}")));
+        }
         Err(error) => alert(&error).map_or(Welcome::Nothing, Welcome::Alert),
     })
 }
