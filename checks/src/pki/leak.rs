@@ -9,10 +9,14 @@ use super::x509::{Key, KeyForm, PublicKey};
 use crate::fact::Fact;
 use crate::host::{Among, FileKind, FoundKey, Host, PrivateKeys, Query, Stat};
 
+/// What pods say, as the kubelet has it.
+const PODS: &str = "/var/log/pods";
+/// The same by the names of containers: links.
+const CONTAINERS: &str = "/var/log/containers";
 /// Folders of logs, beside what flags name: the kubelet's, those that audit policies mostly name, RKE2's and k3s's.
 const LOGS: [&str; 6] = [
-    "/var/log/pods",
-    "/var/log/containers",
+    PODS,
+    CONTAINERS,
     "/var/log/kubernetes",
     "/var/lib/rancher/rke2/server/logs",
     "/var/lib/rancher/rke2/agent/logs",
@@ -120,7 +124,9 @@ impl Facts {
         if discovery.bare || (discovery.uses.is_empty() && discovery.kubeconfigs.is_empty()) {
             return facts;
         }
-        for path in logs(discovery) {
+        let pods = host.stat(PODS).known().is_some();
+        // The kubelet fills the one folder with links to what is in the other.
+        for path in logs(discovery).into_iter().filter(|path| !(pods && path == CONTAINERS)) {
             facts.search(host, path, Among::Logs);
         }
         let told = discovery.command(Component::Etcd).map(|line| line.paths("data-dir")).unwrap_or_default();
@@ -149,10 +155,13 @@ impl Facts {
         facts
     }
 
-    /// Searches a place, if it is there.
+    /// Searches a place, if it is there and holds what can be searched: where `--audit-log-path=/dev/stdout` leads to nothing is kept.
     fn search(&mut self, host: &dyn Host, path: String, among: Among) {
-        if host.stat(&path).known().is_none() {
-            return;
+        match host.stat(&path) {
+            Fact::Known(stat) if matches!(stat.kind, FileKind::File | FileKind::Directory) => {}
+            // Whoever may not even see whether it is there has not searched it.
+            Fact::Unreadable(_) | Fact::Malformed(_) => {}
+            Fact::Known(_) | Fact::Absent(_) | Fact::NotGathered(_) => return,
         }
         let said: Fact<PrivateKeys> = host.parsed(&Query::PrivateKeys { path: path.clone(), among });
         let found = said.known().map(|said| said.found.clone()).unwrap_or_default();

@@ -1,12 +1,14 @@
 //! Keys that are found where they should not be are told by their public halves: nothing of them is recorded, and nothing is reported.
 
+use std::os::unix::fs::symlink;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use seaworthy_checks::Verdict;
 use seaworthy_checks::host::{Among, Host, LiveHost, Query, Recorder};
 use seaworthy_checks::pki::{Facts, View, checks};
 
-use crate::mutations::leaks::{BACKUP, LAYER, audit, database, key, log};
+use crate::mutations::leaks::{BACKUP, LAYER, POD, audit, database, key, log};
 use crate::tree::{Base, Tree};
 use crate::{profile, record, through_a_file};
 
@@ -15,6 +17,8 @@ fn leaking() -> Tree {
     let tree = Tree::new(Base::Rsa).unwrap();
     audit(&tree, &key(&tree, "ca"));
     log(&tree, &key(&tree, "apiserver"));
+    std::fs::create_dir(tree.path("var/log/containers")).unwrap();
+    symlink(format!("/{POD}"), tree.path("var/log/containers/web-1.log")).unwrap();
     database(&tree, BACKUP, &key(&tree, "front-proxy-client"));
     tree.write(&format!("{LAYER}/root/.kube/config"), tree.read("etc/kubernetes/admin.conf"));
     tree.write(&format!("{LAYER}/srv/sa.pem"), key(&tree, "sa"));

@@ -92,7 +92,7 @@ fn keys() -> Vec<Check> {
         .alias("RequestResponse")
         .page(
             "Logs are shipped, kept for years and read by many. A key gets there by an audit policy of level RequestResponse for Secrets, or by a program that prints what it copies.",
-            "Searches what --audit-log-path, --log-file and --log-dir name, /var/log/pods, /var/log/containers, /var/log/kubernetes and the logs of k3s and RKE2 for private keys in PEM, and in base64 as the data of Secrets is. Of each file the last 256 MiB, of each place the newest GiB; what was compressed is not unpacked. A key counts if it parses, and if it pairs with a certificate of this node or signs the tokens of service accounts. Nothing of it but its public half is kept.",
+            "Searches what --audit-log-path, --log-file and --log-dir name, /var/log/pods, /var/log/containers where that is not there, /var/log/kubernetes and the logs of k3s and RKE2 for private keys in PEM, and in base64 as the data of Secrets is. Of each file the last 256 MiB, of each place the newest GiB; what was compressed is not unpacked. A key counts if it parses, and if it pairs with a certificate of this node or signs the tokens of service accounts. Nothing of it but its public half is kept.",
         )
         .basis("Auditing: audit policy", AUDIT)
         .remedy(rotate())

@@ -62,6 +62,11 @@ pub(super) fn rows() -> Vec<Row> {
             tree.write(&format!("{LAYER}/etc/ssl/private/snakeoil.key"), &other);
             tree.write(&format!("{LAYER}/etc/kubernetes/pki/ca.crt"), tree.read(&format!("{PKI}/ca.crt")));
         }),
+        row("the audit log goes where the API server's output goes, which is kept nowhere", &[], |tree| {
+            flag(tree, APISERVER, "audit-log-path=/dev/stdout");
+            std::fs::create_dir(tree.path("dev")).unwrap();
+            nix::unistd::mkfifo(&tree.path("dev/stdout"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        }),
         row("the audit log holds the key of a CA", &["pki.leak.log"], |tree| audit(tree, &key(tree, "ca"))),
         row("a log that was rotated holds the key of service accounts", &["pki.leak.log"], |tree| {
             flag(tree, APISERVER, "audit-log-path=/srv/audit/audit.log");
