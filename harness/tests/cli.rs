@@ -97,6 +97,28 @@ fn bad_input_is_named() {
 }
 
 #[test]
+fn a_proxy_of_the_environment_is_passed_over_and_that_of_a_kubeconfig_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |cluster: &str| {
+        let config = format!(
+            "{{kind: Config, current-context: c, clusters: [{{name: c, cluster: {{{cluster}}}}}], users: [{{name: u, user: {{token: t}}}}], \
+             contexts: [{{name: c, context: {{cluster: c, user: u}}}}]}}"
+        );
+        std::fs::write(dir.path().join("kubeconfig"), config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
+        command.args(["run", "--suite", "pki", "--kubeconfig", "kubeconfig", "--focus", "pki.api.tls-pair"]);
+        let output = command.env("HTTPS_PROXY", "http://127.0.0.1:1").current_dir(dir.path()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    // Nothing listens there: what can be told is that nothing can.
+    let (code, said) = run("server: 'https://127.0.0.1:1'");
+    assert_eq!(code, Some(3), "{said}");
+    let (code, said) = run("server: 'https://127.0.0.1:1', proxy-url: 'http://me:hidden@127.0.0.1:1'");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("proxy-url") && !said.contains("hidden"), "{said}");
+}
+
+#[test]
 fn a_recording_that_is_cut_off_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let said = seaworthy_in(dir.path(), &["record", "-O", "node.tar.zst", "--passive"]);

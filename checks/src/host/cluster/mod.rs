@@ -48,10 +48,11 @@ impl std::fmt::Debug for Cluster {
 impl Cluster {
     /// Reads a kubeconfig; no connection is made yet. Without a context, its current one counts.
     ///
-    /// A plug-in that the kubeconfig names for credentials (`exec`) is run, as kubectl runs it.
+    /// A plug-in that the kubeconfig names for credentials (`exec`) is run, as kubectl runs it. Proxies are not gone through: those of
+    /// the environment are passed over.
     ///
     /// # Errors
-    /// If the file cannot be read, is no kubeconfig, or lacks the context, the cluster or the user.
+    /// If the file cannot be read, is no kubeconfig, lacks the context, the cluster or the user, or names a proxy.
     pub fn open(path: &Path, context: Option<&str>) -> Result<Self, Refusal> {
         let failed = |why: String| Refusal::new(RefusalKind::Failed, format!("kubeconfig {}: {why}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
@@ -66,15 +67,24 @@ impl Cluster {
             .build()
             .map_err(|error| failed(error.to_string()))?;
         let config = Kubeconfig::read_from(path).map_err(|error| failed(error.to_string()))?;
+        let proxies: Vec<_> =
+            config.clusters.iter().filter_map(|one| one.cluster.as_ref()?.proxy_url.clone()).collect();
         let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-        let connect = async {
-            let mut config = kube::Config::from_custom_kubeconfig(config, &options).await?;
-            config.connect_timeout = Some(CONNECT);
-            config.read_timeout = Some(READ);
-            config.reset_reader_on_write = true;
-            kube::Client::try_from(config)
-        };
-        let client = super::block_on(&runtime, connect).map_err(|error| failed(error.to_string()))?;
+        let config = super::block_on(&runtime, kube::Config::from_custom_kubeconfig(config, &options));
+        let mut config = config.map_err(|error| failed(error.to_string()))?;
+        // One that the environment names is not gone through: it may be for other servers (NO_PROXY).
+        if let Some(proxy) = config.proxy_url.take()
+            && proxies.iter().any(|one| one.parse::<http::Uri>().is_ok_and(|one| one == proxy))
+        {
+            // Its URL is not shown: a password may be in it.
+            let why = "the cluster has a proxy-url, and proxies are not gone through: name a kubeconfig that leads to the server itself";
+            return Err(failed(why.to_owned()));
+        }
+        config.connect_timeout = Some(CONNECT);
+        config.read_timeout = Some(READ);
+        config.reset_reader_on_write = true;
+        let client = super::block_on(&runtime, async { kube::Client::try_from(config) });
+        let client = client.map_err(|error| failed(error.to_string()))?;
         Ok(Self { client, runtime, kubeconfig })
     }
 
