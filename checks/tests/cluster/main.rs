@@ -659,6 +659,11 @@ const DEFECTS: &[Defect] = &[
     (&["pki.api.requests-masters"], "system:masters", |world| {
         csr(world, |csr| csr["request"] = request("system:masters").into())
     }),
+    (&["pki.api.requests-masters"], "system:masters", |world| {
+        let group: Vec<_> = "system:masters".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let group = rcgen::string::BmpString::from_utf16be(group).unwrap();
+        csr(world, |csr| csr["request"] = request(rcgen::DnValue::BmpString(group)).into())
+    }),
     (&["pki.api.requests-denied"], "was denied", |world| {
         csr(world, |csr| {
             csr["conditions"] = json!([{ "type": "Denied" }]);

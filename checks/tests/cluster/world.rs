@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PublicKeyData as _, SanType};
+use rcgen::{BasicConstraints, CertificateParams, DnType, DnValue, IsCa, Issuer, KeyPair, PublicKeyData as _, SanType};
 use seaworthy_checks::host::hello::{CertificateRequest, Version};
 use seaworthy_checks::host::{
     ApiCall, Clock, Layout, Leaf as TlsLeaf, Pairing, Query, Refusal, RefusalKind, Reply, Served, Survey, TlsCall,
@@ -351,7 +351,7 @@ pub(crate) fn cluster_info(ca: &str) -> String {
 }
 
 /// A certificate request for this group, as the API holds it.
-pub(crate) fn request(group: &str) -> String {
+pub(crate) fn request(group: impl Into<DnValue>) -> String {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::OrganizationName, group);
     base64(&params.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap())

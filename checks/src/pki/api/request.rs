@@ -15,7 +15,7 @@ use crate::check::{Remedy, Severity};
 use crate::conclusion::Breach;
 use crate::pki::live::day;
 use crate::pki::tally::Tally;
-use crate::pki::x509::Certificate;
+use crate::pki::x509::{Certificate, Name};
 use crate::pki::{Check, View};
 
 const REQUESTS: &str = "https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/";
@@ -68,8 +68,8 @@ fn organizations(request: &SigningRequest) -> Option<Vec<String>> {
     let pem = STANDARD.decode(&request.request).ok()?;
     let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).ok()?;
     let (_, parsed) = X509CertificationRequest::from_der(&pem.contents).ok()?;
-    let subject = &parsed.certification_request_info.subject;
-    Some(subject.iter_organization().filter_map(|one| one.as_str().ok()).map(str::to_owned).collect())
+    let subject = Name::read(parsed.certification_request_info.subject.as_raw())?;
+    Some(subject.organizations().map(str::to_owned).collect())
 }
 
 fn masters(view: &View<'_>, tally: &mut Tally) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::defect::{Flaw, Flaws};
+use super::defect::{Defects, Flaw, Flaws, Part};
 use super::der::{Reader, tag};
 use super::oid::{Oid, known};
 
@@ -43,6 +43,11 @@ pub enum Encoding {
 }
 
 impl Name {
+    /// Reads a name that is in no certificate, such as that of a request, as far as it can be read.
+    pub fn read(der: &[u8]) -> Option<Self> {
+        Self::parse(der, &mut Defects::default().of(Part::Subject))
+    }
+
     /// Reads a name; `None` if `der` is no sequence at all.
     pub(super) fn parse(der: &[u8], flaws: &mut Flaws<'_>) -> Option<Self> {
         let mut all = Reader::new(der).enter(tag::SEQUENCE)?;
