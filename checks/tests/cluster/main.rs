@@ -268,7 +268,7 @@ fn the_api_server_may_ask_kubelets() {
 
 #[test]
 fn what_other_authorizers_allow_is_not_known() {
-    let judge = |mode: &str| {
+    let judge_with = |mode: &str, kubelet: &str| {
         let mut world = World::new();
         world.api.insert(ApiCall::ClusterRoleBindings, json!([]));
         let client = world.ca.sign("kubelet-api", None, &[], (-30, 335)).pem;
@@ -282,13 +282,18 @@ fn what_other_authorizers_allow_is_not_known() {
             "command": ["kube-apiserver", format!("--authorization-mode={mode}"), "--kubelet-client-certificate=/etc/kubernetes/pki/apiserver-kubelet-client.crt"],
         }] } });
         std::fs::write(folder.join("manifests/kube-apiserver.yaml"), pod.to_string()).unwrap();
+        std::fs::create_dir_all(root.path().join("var/lib/kubelet")).unwrap();
+        let config = format!("kind: KubeletConfiguration\nauthorization: {{mode: {kubelet}}}\n");
+        std::fs::write(root.path().join("var/lib/kubelet/config.yaml"), config).unwrap();
         let mut facts = Facts::read(&LiveHost::open(root.path()).unwrap());
         facts.api = Facts::read(&world.transcript()).api;
         let profile = Profile::new(jiff::Timestamp::from_second(NOW).unwrap());
         let check = ours().into_iter().find(|check| check.id == "pki.api.kubelet-client").unwrap();
         check.judge(&View::alone(&facts, &profile)).verdict
     };
+    let judge = |mode| judge_with(mode, "Webhook");
     says(&judge("Node,RBAC"), "get and create");
+    assert!(matches!(judge_with("Node,RBAC", "AlwaysAllow"), Verdict::NotApplicable(_)));
     let webhook = judge("Node,RBAC,Webhook");
     assert!(matches!(&webhook, Verdict::Undetermined(why) if why.contains("webhook may allow")), "{webhook:?}");
     assert!(matches!(judge("AlwaysAllow"), Verdict::NotApplicable(_)));

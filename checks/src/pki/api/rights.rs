@@ -166,7 +166,10 @@ const ASKED: [(&str, &str); 2] = [("get", "kubectl logs"), ("create", "kubectl e
 
 fn kubelets(view: &View<'_>, tally: &mut Tally) {
     let mut clients = view.facts.of_role(Role::ApiserverKubeletClient).peekable();
-    if clients.peek().is_none() {
+    // A kubelet that asks nobody lets in whoever it knows.
+    let kubelet = view.facts.discovery.command(Component::Kubelet);
+    let asks = kubelet.is_none_or(|line| line.get("authorization-mode") != Some("AlwaysAllow"));
+    if clients.peek().is_none() || !asks {
         return;
     }
     let Some(rights) = Rights::read(view, tally) else { return };
@@ -231,7 +234,7 @@ pub(super) fn checks() -> Vec<Check> {
             .alias("Forbidden (user=kube-apiserver-kubelet-client, verb=get, resource=nodes, subresource=proxy)")
             .page(
                 "Kubelets ask the API server whether whoever dials them may, and the API server is one of those. kubeadm gave it system:masters until 1.28, kubeadm:cluster-admins until 1.32, and since then binds the user kube-apiserver-kubelet-client; a certificate that was made by one version for the bindings of another has no rights.",
-                "Reads common name and organizations of the certificate in --kubelet-client-certificate, and goes through ClusterRoleBindings and ClusterRoles for the verbs get and create on nodes/proxy. system:masters may all. Where the API server is told of other authorizers, they may allow what RBAC does not, and nothing is concluded.",
+                "Reads common name and organizations of the certificate in --kubelet-client-certificate, and goes through ClusterRoleBindings and ClusterRoles for the verbs get and create on nodes/proxy. system:masters may all. Where the API server is told of other authorizers, they may allow what RBAC does not, and nothing is concluded; nor where the kubelet of this node has authorization.mode AlwaysAllow.",
             )
             .basis("Kubelet authentication/authorization", KUBELET)
             .remedy(Remedy::new("Bind the user, or the group, to system:kubelet-api-admin.").command("kubectl create clusterrolebinding kubeadm:apiserver-kubelet-client --clusterrole=system:kubelet-api-admin --user=kube-apiserver-kubelet-client")),

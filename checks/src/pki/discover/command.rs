@@ -228,6 +228,7 @@ fn kubelet(host: &dyn Host, processes: &[Process], unread: &mut Vec<String>) -> 
 /// Members of the kubelet's configuration, and the flags that they stand for.
 const KUBELET_MEMBERS: &[(&str, &str)] = &[
     ("authentication.x509.clientCAFile", "client-ca-file"),
+    ("authorization.mode", "authorization-mode"),
     ("tlsCertFile", "tls-cert-file"),
     ("tlsPrivateKeyFile", "tls-private-key-file"),
     ("rotateCertificates", "rotate-certificates"),
