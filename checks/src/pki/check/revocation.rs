@@ -90,7 +90,9 @@ pub(super) fn checks() -> Vec<Check> {
         each("pki.revocation.form", "every revocation list is of a form that all versions of etcd read", |one, view, tally| {
             let file = view.facts.store.get(one.file);
             if file.is_some_and(|file| file.form != Form::Der) {
-                tally.breach(one.breach(format!("{} is PEM: etcd 3.5 reads it, etcd 3.6 and later refuse every connection", one.file)).found("PEM").wanted("DER"));
+                // x509.ParseCRL decodes PEM only of what begins with the list.
+                let who = if one.line == Some(1) { "etcd 3.5 reads it, etcd 3.6 and later refuse" } else { "and does not begin with the list: etcd of any version refuses" };
+                tally.breach(one.breach(format!("{} is PEM: {who} every connection", one.file)).found("PEM").wanted("DER"));
             } else if one.list.version != 2 {
                 tally.breach(one.breach(format!("{} is of version {}, which etcd 3.6 and later do not read", one.file, one.list.version)).found(one.list.version.to_string()).wanted("2"));
             }

@@ -46,6 +46,10 @@ pub(super) fn rows() -> Vec<Row> {
         row("a list is in PEM", &["pki.revocation.form"], |tree| {
             told(tree, "client", forge::pem("X509 CRL", &list(tree, &[], 30)));
         }),
+        row("a list in PEM stands behind its CA", &["pki.revocation.form"], |tree| {
+            let ca = tree.read(&format!("{PKI}/etcd/ca.crt"));
+            told(tree, "client", format!("{ca}{}", forge::pem("X509 CRL", &list(tree, &[], 30))));
+        }),
         row("a list is of version 1", &["pki.revocation.form"], |tree| {
             told(tree, "client", tree.authority("etcd/ca").of_version_1(&list(tree, &[], 30)));
         }),
