@@ -7,6 +7,7 @@
 pub mod check;
 pub mod conclusion;
 pub mod construct;
+pub mod effective;
 pub mod fact;
 pub mod host;
 pub mod node;
