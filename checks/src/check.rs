@@ -36,7 +36,7 @@ pub struct Basis {
 }
 
 /// A configuration file that makes a remedy last.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Persist {
     /// File to write.
     pub path: String,
@@ -44,8 +44,8 @@ pub struct Persist {
     pub content: String,
 }
 
-/// One way to mend a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One way to fix a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remedy {
     /// For which distribution or situation; `None` is for all.
     pub when: Option<String>,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::Remedy;
+
 /// A place on the host: a path and, where it has lines, the line (from 1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Location {
@@ -24,12 +26,16 @@ pub struct Breach {
     pub wanted: Option<String>,
     /// Where.
     pub at: Option<Location>,
+    /// How to fix this cause; empty where the remedies of the check do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedy: Vec<Remedy>,
 }
 
 impl Breach {
     /// A breach of one thing, in a sentence.
     pub fn new(subject: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { subject: subject.into(), message: message.into(), found: None, wanted: None, at: None }
+        let (subject, message) = (subject.into(), message.into());
+        Self { subject, message, found: None, wanted: None, at: None, remedy: Vec::new() }
     }
 
     /// What was found.
@@ -50,6 +56,13 @@ impl Breach {
     #[must_use]
     pub fn at(mut self, path: impl Into<String>, line: Option<u32>) -> Self {
         self.at = Some(Location { path: path.into(), line });
+        self
+    }
+
+    /// A way to fix this cause, in place of the remedies of the check.
+    #[must_use]
+    pub fn remedy(mut self, remedy: Remedy) -> Self {
+        self.remedy.push(remedy);
         self
     }
 }

@@ -102,7 +102,7 @@ fn failure(out: &mut String, run: &Run, result: &TrialResult) -> std::fmt::Resul
     // One remedy is a start; `explain` has all.
     let system = run.info.subjects.iter().find(|subject| subject.name == result.subject);
     let system = system.and_then(|subject| subject.facts.iter().find(|fact| fact.label == "system"));
-    if let Some(remedy) = fitting(&trial.remedy, system.map(|fact| fact.value.as_str())) {
+    if let Some(remedy) = fitting(&result.remedies(trial), system.map(|fact| fact.value.as_str())) {
         match remedy.commands.first() {
             Some(command) => writeln!(out, "        mend {command}")?,
             None => writeln!(out, "        mend {}", remedy.text)?,
@@ -118,12 +118,12 @@ const FAMILIES: [(&str, &[&str]); 2] = [
 ];
 
 /// The first remedy that is for the node's distribution, or else the first of all.
-fn fitting<'r>(remedies: &'r [Remedy], system: Option<&str>) -> Option<&'r Remedy> {
-    let is_for = |remedy: &&Remedy| {
+fn fitting<'r>(remedies: &[&'r Remedy], system: Option<&str>) -> Option<&'r Remedy> {
+    let is_for = |remedy: &&&Remedy| {
         let family = FAMILIES.iter().find(|(name, _)| remedy.when.as_deref() == Some(name));
         family.is_some_and(|(_, members)| system.is_some_and(|system| members.iter().any(|name| system.contains(name))))
     };
-    remedies.iter().find(is_for).or(remedies.first())
+    remedies.iter().find(is_for).or(remedies.first()).copied()
 }
 
 #[cfg(test)]
@@ -139,7 +139,7 @@ mod tests {
             persist: None,
         };
         let remedies = [remedy(Some("Debian/Ubuntu"), "apt"), remedy(Some("RHEL/Fedora"), "dnf"), remedy(None, "any")];
-        let chosen = |system| fitting(&remedies, system).unwrap().text.clone();
+        let chosen = |system| fitting(&remedies.iter().collect::<Vec<_>>(), system).unwrap().text.clone();
         assert_eq!(chosen(Some("Ubuntu 24.04.1 LTS")), "apt");
         assert_eq!(chosen(Some("Rocky Linux 9.4 (Blue Onyx)")), "dnf");
         assert_eq!(chosen(Some("Flatcar Container Linux")), "apt");

@@ -70,6 +70,9 @@ pub struct Finding {
     /// Where.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Location>,
+    /// How to fix this cause; empty where the remedies of the trial do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedy: Vec<Remedy>,
 }
 
 /// A fact that a verdict rests on.
@@ -91,7 +94,7 @@ pub struct Basis {
     pub url: Option<String>,
 }
 
-/// One way to mend a node.
+/// One way to fix a node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Remedy {
     /// For which distribution or situation; `None` is for all.

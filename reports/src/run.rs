@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Event, Outcome, RunInfo, Severity, Subject, TrialInfo, Verdict, What};
+use crate::model::{Event, Outcome, Remedy, RunInfo, Severity, Subject, TrialInfo, Verdict, What};
 
 /// The verdict of one trial on one subject.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +22,19 @@ pub struct TrialResult {
     pub micros: u64,
     /// Does it fail the run? A failed claim of enough severity does.
     pub gating: bool,
+}
+
+impl TrialResult {
+    /// How to fix what was found: the remedies of the findings, and those of the trial for a finding without its own.
+    #[must_use]
+    pub fn remedies<'r>(&'r self, trial: &'r TrialInfo) -> Vec<&'r Remedy> {
+        let findings = self.verdict.findings.iter().map(|finding| &finding.remedy);
+        let mut remedies: Vec<&Remedy> = Vec::new();
+        for own in findings.map(|own| if own.is_empty() { &trial.remedy } else { own }) {
+            remedies.extend(own.iter().filter(|one| !remedies.contains(one)).collect::<Vec<_>>());
+        }
+        if self.verdict.findings.is_empty() { trial.remedy.iter().collect() } else { remedies }
+    }
 }
 
 /// A run, complete or not.
@@ -270,5 +283,44 @@ fn settle(earlier: Option<&Verdict>, now: &Verdict) -> Verdict {
             evidence: now.evidence.clone(),
         },
         _ => now.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Finding;
+
+    #[test]
+    fn a_finding_of_its_own_cause_has_its_own_remedy() {
+        let remedy = |text: &str| Remedy { when: None, text: text.into(), commands: Vec::new(), persist: None };
+        let finding = |remedy: Vec<Remedy>| Finding {
+            subject: "a".into(),
+            message: "b".into(),
+            found: None,
+            wanted: None,
+            at: None,
+            remedy,
+        };
+        let trial: TrialInfo = serde_json::from_value(serde_json::json!({
+            "id": "a.b.c", "suite": "a", "title": "t", "severity": "high", "why": "w", "how": "h",
+            "remedy": [{"text": "general"}],
+        }))
+        .unwrap();
+        let result = |findings: Vec<Finding>| TrialResult {
+            trial: trial.id.clone(),
+            subject: "node".into(),
+            verdict: Verdict { outcome: Outcome::Fail, reason: None, findings, evidence: Vec::new() },
+            attempts: 1,
+            micros: 0,
+            gating: true,
+        };
+        let texts = |result: TrialResult| -> Vec<String> {
+            result.remedies(&trial).iter().map(|remedy| remedy.text.clone()).collect()
+        };
+        assert_eq!(texts(result(Vec::new())), ["general"]);
+        assert_eq!(texts(result(vec![finding(vec![remedy("own")])])), ["own"]);
+        let mixed = vec![finding(vec![remedy("own")]), finding(Vec::new()), finding(vec![remedy("own")])];
+        assert_eq!(texts(result(mixed)), ["own", "general"]);
     }
 }

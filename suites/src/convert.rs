@@ -13,17 +13,18 @@ pub(crate) fn severity(severity: checks::Severity) -> reports::Severity {
     }
 }
 
-/// What is known of a check before it runs.
-pub(crate) fn info<F>(check: &checks::Claim<F>, suite: &str) -> reports::TrialInfo {
-    let remedy = |remedy: &checks::Remedy| reports::Remedy {
+fn remedy(remedy: &checks::Remedy) -> reports::Remedy {
+    let persist = remedy.persist.as_ref();
+    reports::Remedy {
         when: remedy.when.clone(),
         text: remedy.text.clone(),
         commands: remedy.commands.clone(),
-        persist: remedy
-            .persist
-            .as_ref()
-            .map(|persist| reports::Persist { path: persist.path.clone(), content: persist.content.clone() }),
-    };
+        persist: persist.map(|one| reports::Persist { path: one.path.clone(), content: one.content.clone() }),
+    }
+}
+
+/// What is known of a check before it runs.
+pub(crate) fn info<F>(check: &checks::Claim<F>, suite: &str) -> reports::TrialInfo {
     reports::TrialInfo {
         id: check.id.clone(),
         suite: suite.to_owned(),
@@ -50,6 +51,7 @@ pub(crate) fn verdict(conclusion: checks::Conclusion) -> reports::Verdict {
         found: breach.found,
         wanted: breach.wanted,
         at: breach.at.map(|at| reports::Location { path: at.path, line: at.line }),
+        remedy: breach.remedy.iter().map(remedy).collect(),
     };
     let (outcome, reason, findings) = match conclusion.verdict {
         checks::Verdict::Holds => (reports::Outcome::Pass, None, Vec::new()),

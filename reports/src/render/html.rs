@@ -156,9 +156,10 @@ fn check(out: &mut String, run: &Run, trial: &TrialInfo, result: &TrialResult, c
         }
         out.write_str("</ul>")?;
     }
-    if !trial.remedy.is_empty() {
-        out.write_str("<h3>How to mend it</h3>")?;
-        for remedy in &trial.remedy {
+    let remedies = result.remedies(trial);
+    if !remedies.is_empty() {
+        out.write_str("<h3>How to fix it</h3>")?;
+        for remedy in remedies {
             self::remedy(out, remedy)?;
         }
     }

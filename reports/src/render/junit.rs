@@ -65,7 +65,7 @@ fn case(run: &Run, trial: &TrialInfo, result: &TrialResult) -> TestCase {
         Outcome::Pass | Outcome::Flaky => TestCaseBuilder::success(&name, time),
         Outcome::Fail if result.gating => {
             let mut case = TestCaseBuilder::failure(&name, time, severity(trial.severity), &findings);
-            case.set_trace(&remedy(trial));
+            case.set_trace(&remedy(trial, result));
             case
         }
         Outcome::Errored => TestCaseBuilder::error(&name, time, "errored", &reason),
@@ -83,7 +83,7 @@ fn case(run: &Run, trial: &TrialInfo, result: &TrialResult) -> TestCase {
         out += &format!("{}: {}\n", evidence.label, evidence.value);
     }
     if verdict.outcome == Outcome::Fail && !result.gating {
-        out += &format!("{findings}\n{}", remedy(trial));
+        out += &format!("{findings}\n{}", remedy(trial, result));
     }
     case.set_system_out(&clean(&out));
     case.build()
@@ -99,9 +99,9 @@ fn severity(severity: Severity) -> &'static str {
     }
 }
 
-fn remedy(trial: &TrialInfo) -> String {
+fn remedy(trial: &TrialInfo, result: &TrialResult) -> String {
     let mut text = String::new();
-    for remedy in &trial.remedy {
+    for remedy in result.remedies(trial) {
         let when = remedy.when.as_ref().map(|when| format!("{when}: ")).unwrap_or_default();
         text += &format!("{when}{}\n", remedy.text);
         for command in &remedy.commands {

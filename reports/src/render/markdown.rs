@@ -101,7 +101,7 @@ fn failure(run: &Run, result: &TrialResult) -> String {
     for finding in &result.verdict.findings {
         text += &format!("- {}\n", escape(&line(finding)));
     }
-    for remedy in &trial.remedy {
+    for remedy in result.remedies(trial) {
         let when = remedy.when.as_ref().map(|when| format!("**{}** ", escape(when))).unwrap_or_default();
         text += &format!("\n{when}{}\n", escape(&remedy.text));
         let mut lines = remedy.commands.clone();

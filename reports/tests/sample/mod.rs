@@ -38,6 +38,7 @@ pub(crate) fn verdict(outcome: Outcome) -> Verdict {
             found: Some("0".to_owned()),
             wanted: Some("1".to_owned()),
             at: Some(Location { path: "/proc/sys/a b".to_owned(), line: Some(3) }),
+            remedy: Vec::new(),
         }],
         _ => Vec::new(),
     };
