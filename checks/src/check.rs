@@ -149,6 +149,8 @@ pub struct Claim<F> {
     pub title: String,
     /// How much it matters.
     pub severity: Severity,
+    /// Kubernetes minors for which it matters more or less than that.
+    pub severities: Vec<(RangeInclusive<u32>, Severity)>,
     /// Labels for `-l`, such as `kernel` or `kubeadm`.
     pub labels: Vec<&'static str>,
     /// Names that people already search for.
@@ -192,6 +194,7 @@ impl<F> Claim<F> {
             id: id.into(),
             title: title.into(),
             severity: Severity::High,
+            severities: Vec::new(),
             labels: Vec::new(),
             aliases: Vec::new(),
             why: String::new(),
@@ -211,6 +214,20 @@ impl<F> Claim<F> {
     pub fn severity(mut self, severity: Severity) -> Self {
         self.severity = severity;
         self
+    }
+
+    /// How much it matters for these Kubernetes minors, where that is not [`Claim::severity`].
+    #[must_use]
+    pub fn severity_in(mut self, versions: RangeInclusive<u32>, severity: Severity) -> Self {
+        self.severities.push((versions, severity));
+        self
+    }
+
+    /// How much it matters for a release of Kubernetes.
+    #[must_use]
+    pub fn severity_at(&self, KubernetesVersion(minor): KubernetesVersion) -> Severity {
+        let of_version = self.severities.iter().find(|(versions, _)| versions.contains(&minor));
+        of_version.map_or(self.severity, |(_, severity)| *severity)
     }
 
     /// A label for `-l`.
@@ -325,7 +342,16 @@ impl<F> Claim<F> {
                 view.profile.pki.name()
             ));
         }
-        (self.judge)(view)
-            .unwrap_or_else(|why| Conclusion { verdict: Verdict::Undetermined(why.to_string()), evidence: Vec::new() })
+        let mut conclusion = (self.judge)(view)
+            .unwrap_or_else(|why| Conclusion { verdict: Verdict::Undetermined(why.to_string()), evidence: Vec::new() });
+        let severity = self.severity_at(view.profile.kubernetes);
+        if let Verdict::Breached(breaches) = &mut conclusion.verdict
+            && severity != self.severity
+        {
+            for breach in breaches.iter_mut().filter(|breach| breach.severity.is_none()) {
+                breach.severity = Some(severity);
+            }
+        }
+        conclusion
     }
 }

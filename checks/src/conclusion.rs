@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::check::Remedy;
+use crate::check::{Remedy, Severity};
 
 /// A place on the host: a path and, where it has lines, the line (from 1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,13 +29,16 @@ pub struct Breach {
     /// How to fix this cause; empty where the remedies of the check do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remedy: Vec<Remedy>,
+    /// How much this one matters, where that is not the claim's severity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
 }
 
 impl Breach {
     /// A breach of one thing, in a sentence.
     pub fn new(subject: impl Into<String>, message: impl Into<String>) -> Self {
         let (subject, message) = (subject.into(), message.into());
-        Self { subject, message, found: None, wanted: None, at: None, remedy: Vec::new() }
+        Self { subject, message, found: None, wanted: None, at: None, remedy: Vec::new(), severity: None }
     }
 
     /// What was found.
@@ -63,6 +66,13 @@ impl Breach {
     #[must_use]
     pub fn remedy(mut self, remedy: Remedy) -> Self {
         self.remedy.push(remedy);
+        self
+    }
+
+    /// How much this one matters, where that is not the claim's severity.
+    #[must_use]
+    pub fn severity(mut self, severity: Severity) -> Self {
+        self.severity = Some(severity);
         self
     }
 }

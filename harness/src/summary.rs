@@ -82,7 +82,7 @@ fn write(out: &mut String, run: &Run, folder: &Path, reports: &[PathBuf]) -> std
 
 fn failure(out: &mut String, run: &Run, result: &TrialResult) -> std::fmt::Result {
     let Some(trial) = run.trial(&result.trial) else { return Ok(()) };
-    let severity = match trial.severity {
+    let severity = match run.severity(result) {
         Severity::Critical => "critical",
         Severity::High => "high",
         Severity::Medium => "medium",

@@ -73,6 +73,9 @@ pub struct Finding {
     /// How to fix this cause; empty where the remedies of the trial do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remedy: Vec<Remedy>,
+    /// How much this one matters, where that is not the trial's severity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
 }
 
 /// A fact that a verdict rests on.

@@ -139,7 +139,6 @@ impl Run {
             Some(signal) => format!("not run: {signal} interrupted the run"),
             None => "not run: the run was killed before its turn came".to_owned(),
         };
-        let severities: BTreeMap<_, _> = info.trials.iter().map(|trial| (trial.id.clone(), trial.severity)).collect();
         let mut results: Vec<_> = index
             .iter()
             .map(|(key, &place)| {
@@ -162,15 +161,7 @@ impl Run {
             })
             .collect();
         results.sort_by_key(|&(place, _)| place);
-        let results = results
-            .into_iter()
-            .map(|(_, mut result)| {
-                let severity = severities.get(&result.trial).copied().unwrap_or(Severity::Critical);
-                result.gating = result.verdict.outcome == Outcome::Fail && severity >= info.fail_on;
-                result
-            })
-            .collect();
-        Ok(Self {
+        let mut run = Self {
             format: FORMAT,
             info,
             started: *started,
@@ -178,8 +169,15 @@ impl Run {
             complete,
             interrupted,
             notes,
-            results,
-        })
+            results: results.into_iter().map(|(_, result)| result).collect(),
+        };
+        let gates =
+            |result: &TrialResult| result.verdict.outcome == Outcome::Fail && run.severity(result) >= run.info.fail_on;
+        let gating: Vec<_> = run.results.iter().map(gates).collect();
+        for (result, gating) in run.results.iter_mut().zip(gating) {
+            result.gating = gating;
+        }
+        Ok(run)
     }
 
     /// Joins several runs into one, such as those of the nodes of a cluster.
@@ -226,10 +224,12 @@ impl Run {
         self.info.trials.iter().find(|trial| trial.id == id)
     }
 
-    /// The severity of a result's trial.
+    /// The severity of a result: that of its gravest finding, and of its trial where no finding has its own.
     #[must_use]
     pub fn severity(&self, result: &TrialResult) -> Severity {
-        self.trial(&result.trial).map_or(Severity::Critical, |trial| trial.severity)
+        let trial = self.trial(&result.trial).map_or(Severity::Critical, |trial| trial.severity);
+        let findings = result.verdict.findings.iter().map(|finding| finding.severity.unwrap_or(trial));
+        findings.max().unwrap_or(trial)
     }
 
     /// How many results have this outcome.
@@ -301,6 +301,7 @@ mod tests {
             wanted: None,
             at: None,
             remedy,
+            severity: None,
         };
         let trial: TrialInfo = serde_json::from_value(serde_json::json!({
             "id": "a.b.c", "suite": "a", "title": "t", "severity": "high", "why": "w", "how": "h",

@@ -52,6 +52,7 @@ pub(crate) fn verdict(conclusion: checks::Conclusion) -> reports::Verdict {
         wanted: breach.wanted,
         at: breach.at.map(|at| reports::Location { path: at.path, line: at.line }),
         remedy: breach.remedy.iter().map(remedy).collect(),
+        severity: breach.severity.map(severity),
     };
     let (outcome, reason, findings) = match conclusion.verdict {
         checks::Verdict::Holds => (reports::Outcome::Pass, None, Vec::new()),

@@ -129,7 +129,7 @@ fn check(out: &mut String, run: &Run, trial: &TrialInfo, result: &TrialResult, c
         text += &format!(" {} {}", finding.subject, finding.message);
     }
     let open = if class == "fail" { " open" } else { "" };
-    let severity = format!("{:?}", trial.severity).to_lowercase();
+    let severity = format!("{:?}", run.severity(result)).to_lowercase();
     let subject = if several { format!(" on {}", esc(&result.subject)) } else { String::new() };
     write!(
         out,

@@ -44,7 +44,7 @@ pub(super) fn render(run: &Run) -> Result<String, RenderError> {
             for result in run.results.iter().filter(|result| result.subject == subject.name) {
                 let Some(trial) = run.trial(&result.trial).filter(|trial| trial.suite == name) else { continue };
                 suite.add_testcase(case(run, trial, result));
-                case_properties.push(properties_of(trial, result));
+                case_properties.push(properties_of(run, trial, result));
             }
             report.add_testsuite(suite.build());
         }
@@ -60,11 +60,11 @@ fn case(run: &Run, trial: &TrialInfo, result: &TrialResult) -> TestCase {
     let verdict = &result.verdict;
     let reason = clean(verdict.reason.as_deref().unwrap_or_default());
     let findings = clean(&verdict.findings.iter().map(line).collect::<Vec<_>>().join("\n"));
-    let gates = trial.severity >= run.info.fail_on;
+    let gates = run.severity(result) >= run.info.fail_on;
     let mut case = match verdict.outcome {
         Outcome::Pass | Outcome::Flaky => TestCaseBuilder::success(&name, time),
         Outcome::Fail if result.gating => {
-            let mut case = TestCaseBuilder::failure(&name, time, severity(trial.severity), &findings);
+            let mut case = TestCaseBuilder::failure(&name, time, severity(run.severity(result)), &findings);
             case.set_trace(&remedy(trial, result));
             case
         }
@@ -111,10 +111,10 @@ fn remedy(trial: &TrialInfo, result: &TrialResult) -> String {
     clean(&text)
 }
 
-fn properties_of(trial: &TrialInfo, result: &TrialResult) -> Properties {
+fn properties_of(run: &Run, trial: &TrialInfo, result: &TrialResult) -> Properties {
     let mut properties = vec![
         ("title", trial.title.clone()),
-        ("severity", severity(trial.severity).to_owned()),
+        ("severity", severity(run.severity(result)).to_owned()),
         ("outcome", word(result).to_ascii_lowercase()),
         ("attempts", result.attempts.to_string()),
     ];

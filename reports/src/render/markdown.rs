@@ -90,7 +90,7 @@ fn head(run: &Run) -> String {
 
 fn failure(run: &Run, result: &TrialResult) -> String {
     let Some(trial) = run.trial(&result.trial) else { return String::new() };
-    let severity = format!("{:?}", trial.severity).to_lowercase();
+    let severity = format!("{:?}", run.severity(result)).to_lowercase();
     let mut text = format!(
         "\n## {}: {} ({severity})\n\n{} on {}\n\n",
         word(result),

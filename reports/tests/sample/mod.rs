@@ -39,6 +39,7 @@ pub(crate) fn verdict(outcome: Outcome) -> Verdict {
             wanted: Some("1".to_owned()),
             at: Some(Location { path: "/proc/sys/a b".to_owned(), line: Some(3) }),
             remedy: Vec::new(),
+            severity: None,
         }],
         _ => Vec::new(),
     };
