@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Print what `run` would run
     List(ListOptions),
-    /// Say of a check what it claims, why, how it looks, how to mend and how to waive
+    /// Explain a check, or what a component runs with: what it verifies, why, how to fix it, how to waive it
     Explain(ExplainOptions),
     /// Record a node into a file, to be judged anywhere with `run --host FILE`
     Record(RecordOptions),
@@ -329,11 +329,22 @@ pub(crate) struct ListOptions {
 #[derive(Debug, Args)]
 pub(crate) struct ExplainOptions {
     /// The check's id or one of its aliases
-    #[arg(required_unless_present = "all")]
+    #[arg(required_unless_present_any = ["all", "effective"])]
     pub(crate) id: Option<String>,
     /// Every check, in Markdown
     #[arg(long, conflicts_with = "id")]
     pub(crate) all: bool,
+    /// What a component of a node really runs with: its merged configuration, each value with its source
+    #[arg(long, value_name = "COMPONENT", value_parser = crate::effective::names(), conflicts_with_all = ["id", "all"])]
+    pub(crate) effective: Option<String>,
+    /// The node of --effective: / for this machine, a folder that a node's root is mounted at, or a recording
+    #[arg(long, visible_alias = "rootfs", value_name = "PATH", default_value = "/", requires = "effective")]
+    pub(crate) host: PathBuf,
+    #[command(flatten)]
+    pub(crate) layout: LayoutOptions,
+    /// The form of the answer to --effective
+    #[arg(short, long, value_enum, default_value_t = Output::Text, requires = "effective")]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]

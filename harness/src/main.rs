@@ -7,6 +7,7 @@ mod assets;
 mod cli;
 mod cluster;
 mod container;
+mod effective;
 mod explain;
 mod fault;
 mod pki;

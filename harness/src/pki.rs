@@ -4,7 +4,7 @@ mod expiry;
 mod export;
 mod graph;
 mod plan;
-mod table;
+pub(crate) mod table;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

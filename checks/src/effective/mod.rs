@@ -4,12 +4,35 @@
 //! Judges never read a single file of a component. They ask the [`Settings`] of this module, and findings print the
 //! [`Origin`] of the value that they are about. `seaworthy explain --effective` prints all of them.
 
+pub mod kubelet;
+pub mod systemd;
+pub mod yaml;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::Value;
 
 use crate::conclusion::{Breach, Location};
+use crate::host::Host;
+
+/// What a component runs with, for a reader.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Explained {
+    /// How this was found out: labels and values.
+    pub head: Vec<(String, String)>,
+    /// The merged configuration.
+    pub settings: Settings,
+    /// Why the component does not start with it.
+    pub ends: Vec<String>,
+    /// What the component ignores.
+    pub warns: Vec<String>,
+    /// What could not be read: the settings may not be all.
+    pub unread: Vec<String>,
+}
+
+/// The components that can be explained, by name.
+pub const COMPONENTS: &[(&str, fn(&dyn Host) -> Explained)] = &[("kubelet", kubelet::explain)];
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -136,6 +136,12 @@ pub enum Program {
     KubeadmVersion,
     /// `docker --version`
     DockerVersion,
+    /// `k3s --version`
+    K3sVersion,
+    /// `rke2 --version`
+    Rke2Version,
+    /// `k0s version`
+    K0sVersion,
 }
 
 impl Program {
@@ -146,6 +152,9 @@ impl Program {
             Self::KubeletVersion => &["kubelet", "--version"],
             Self::KubeadmVersion => &["kubeadm", "version", "-o", "short"],
             Self::DockerVersion => &["docker", "--version"],
+            Self::K3sVersion => &["k3s", "--version"],
+            Self::Rke2Version => &["rke2", "--version"],
+            Self::K0sVersion => &["k0s", "version"],
         }
     }
 }
