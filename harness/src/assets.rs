@@ -80,7 +80,7 @@ impl AssetOptions {
     fn release(&self) -> Result<Release, Fault> {
         let kubernetes = self.kubernetes_version.clone();
         if let (Some(etcd), Some(coredns)) = (self.etcd_version.clone(), self.coredns_version.clone()) {
-            return Ok(Release { kubernetes, etcd, coredns });
+            return Ok(Release::new(kubernetes, etcd, coredns));
         }
         let known = Release::of(&kubernetes).map_err(|error| {
             Fault::usage(error.to_string()).hint("name what goes together with it: --etcd-version, --coredns-version")
@@ -88,7 +88,7 @@ impl AssetOptions {
         Ok(Release {
             etcd: self.etcd_version.clone().unwrap_or(known.etcd),
             coredns: self.coredns_version.clone().unwrap_or(known.coredns),
-            kubernetes: known.kubernetes,
+            ..known
         })
     }
 

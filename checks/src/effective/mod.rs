@@ -4,8 +4,13 @@
 //! Judges never read a single file of a component. They ask the [`Settings`] of this module, and findings print the
 //! [`Origin`] of the value that they are about. `seaworthy explain --effective` prints all of them.
 
+pub mod cni;
+pub mod containerd;
+pub mod crio;
+pub mod docker;
 pub mod kubelet;
 pub mod systemd;
+mod toml;
 pub mod yaml;
 
 use std::collections::BTreeMap;
@@ -15,6 +20,8 @@ use serde_json::Value;
 
 use crate::conclusion::{Breach, Location};
 use crate::host::Host;
+
+pub use cni::Cni;
 
 /// What a component runs with, for a reader.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -32,7 +39,8 @@ pub struct Explained {
 }
 
 /// The components that can be explained, by name.
-pub const COMPONENTS: &[(&str, fn(&dyn Host) -> Explained)] = &[("kubelet", kubelet::explain)];
+pub const COMPONENTS: &[(&str, fn(&dyn Host) -> Explained)] =
+    &[("kubelet", kubelet::explain), ("containerd", containerd::explain), ("crio", crio::explain)];
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

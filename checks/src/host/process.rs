@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::live::LiveHost;
 use super::{Answer, FileKind, Host, Refusal, RefusalKind, Reply};
 
-/// Programs whose command lines say where the PKI is. Nothing is recorded of any other process.
-const PROGRAMS: [&str; 11] = [
+/// Programs whose command lines say where the PKI is, or how the runtime is configured. Nothing is recorded of any other process.
+const PROGRAMS: [&str; 14] = [
     "kube-apiserver",
     "kube-controller-manager",
     "kube-scheduler",
@@ -18,6 +18,9 @@ const PROGRAMS: [&str; 11] = [
     "k3s-server",
     "k0s",
     "rke2",
+    "containerd",
+    "crio",
+    "cri-dockerd",
 ];
 /// Ticks of /proc/PID/stat in a second: USER_HZ, which is 100 on every architecture that Kubernetes runs on.
 const TICKS: i64 = 100;

@@ -136,6 +136,10 @@ pub enum Program {
     KubeadmVersion,
     /// `docker --version`
     DockerVersion,
+    /// `containerd --version`
+    ContainerdVersion,
+    /// `crio --version`
+    CrioVersion,
     /// `k3s --version`
     K3sVersion,
     /// `rke2 --version`
@@ -152,6 +156,8 @@ impl Program {
             Self::KubeletVersion => &["kubelet", "--version"],
             Self::KubeadmVersion => &["kubeadm", "version", "-o", "short"],
             Self::DockerVersion => &["docker", "--version"],
+            Self::ContainerdVersion => &["containerd", "--version"],
+            Self::CrioVersion => &["crio", "--version"],
             Self::K3sVersion => &["k3s", "--version"],
             Self::Rke2Version => &["rke2", "--version"],
             Self::K0sVersion => &["k0s", "version"],

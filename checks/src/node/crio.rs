@@ -5,96 +5,127 @@ use serde_json::{Value, json};
 use crate::check::{Check, Judgement, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion, Inconclusive};
 use crate::construct::{Edit, dir, file, stat, value};
-use crate::fact::Fact;
-use crate::host::{CriCall, FileKind, Host, Query};
+use crate::effective::crio::{CONFIG, Crio, DROP_INS, SOCKET};
+use crate::host::{CriCall, FileKind, Query};
 use crate::node::View;
+use crate::node::runtime::Socket;
 use crate::profile::{Role, Runtime};
 
-const CONFIG: &str = "/etc/crio/crio.conf";
-const DROP_INS: &str = "/etc/crio/crio.conf.d";
 const DOCS: &str = "https://kubernetes.io/docs/setup/production-environment/container-runtimes/#cri-o";
-const SOCKET: &str = "/run/crio/crio.sock";
+const VALID: &str = "node.crio.config-valid";
+const MANAGER_FILE: &str = "/etc/crio/crio.conf.d/99-cgroup-manager.conf";
 
-/// A configuration file of CRI-O.
-#[derive(Debug)]
-struct File {
-    path: String,
-    text: String,
-    table: toml::Table,
+fn with_crio(view: &View<'_>, judge: impl FnOnce(&Crio, Option<&Socket>) -> Judgement) -> Judgement {
+    let facts = &view.facts.runtime;
+    let socket = facts.socket(view.profile)?;
+    if facts.runtime(view.profile)? != Some(Runtime::Crio) {
+        return Ok(Conclusion::not_applicable("CRI-O is not the runtime"));
+    }
+    judge(facts.crio.need("CRI-O's configuration")?, socket)
 }
 
-/// What is known of CRI-O.
-#[derive(Debug)]
-pub struct Facts {
-    /// Its configuration files, the last of which counts most (crio.conf(5)).
-    files: Fact<Vec<File>>,
+/// The same for what needs a configuration that CRI-O starts with.
+fn with_valid(view: &View<'_>, judge: impl FnOnce(&Crio, Option<&Socket>) -> Judgement) -> Judgement {
+    with_crio(view, |it, socket| match &it.broken {
+        Some(broken) => Err(Inconclusive::new(format!("because of {VALID}: {broken}"))),
+        None => judge(it, socket),
+    })
 }
 
-impl Facts {
-    pub(super) fn read(host: &dyn Host) -> Self {
-        let mut paths = vec![CONFIG.to_owned()];
-        let drop_ins = host.list(DROP_INS);
-        if let Fact::Known(entries) = &drop_ins {
-            let drop_ins = entries.iter().filter(|entry| entry.name.ends_with(".conf"));
-            paths.extend(drop_ins.map(|entry| format!("{DROP_INS}/{}", entry.name)));
-        }
-        let mut files = Vec::new();
-        for path in paths {
-            let parsed = host.text(&path).parse(|text| match text.parse::<toml::Table>() {
-                Ok(table) => Ok(File { path: path.clone(), text, table }),
-                Err(error) => Err(format!("{path} is no TOML: {}", error.message())),
-            });
-            match parsed {
-                Fact::Known(file) => files.push(file),
-                Fact::Absent(_) => {}
-                other => return Self { files: other.map(|_| Vec::new()) },
+fn judge_valid(view: &View<'_>) -> Judgement {
+    with_crio(view, |it, _| {
+        Ok(match &it.broken {
+            Some(broken) => {
+                let why = format!("CRI-O does not start with its configuration: {}", broken.why);
+                let remedy =
+                    Remedy::new(format!("Correct {}, until CRI-O reads the whole configuration.", broken.at.path));
+                let breach = Breach::new(&broken.at.path, why).at(&broken.at.path, broken.at.line);
+                Conclusion::breach(breach.remedy(remedy.command("crio status config || crio config > /dev/null")))
             }
-        }
-        Self { files: Fact::Known(files) }
-    }
-
-    /// A key of `[crio.runtime]`, as the last file that sets it has it.
-    fn runtime(&self, key: &str) -> Result<Option<Setting<'_>>, Inconclusive> {
-        let files = self.files.need("CRI-O's configuration")?;
-        Ok(files.iter().rev().find_map(|file| {
-            let value = file.table.get("crio")?.get("runtime")?.get(key)?.as_str()?;
-            let line = file.text.lines().position(|line| line.trim_start().starts_with(key));
-            Some(Setting { value, path: &file.path, line: line.and_then(|number| u32::try_from(number + 1).ok()) })
-        }))
-    }
+            None => Conclusion::holds().because("files", it.files.join(", ")),
+        })
+    })
 }
 
-/// A value, and where it is set.
-#[derive(Debug, PartialEq, Eq)]
-struct Setting<'f> {
-    value: &'f str,
-    path: &'f str,
-    line: Option<u32>,
+fn judge_manager(view: &View<'_>) -> Judgement {
+    with_valid(view, |it, _| {
+        let Some(kubelet) = view.facts.kubelet.config.present("the kubelet's configuration")? else {
+            return Ok(Conclusion::not_applicable("the node has not joined a cluster"));
+        };
+        let driver = kubelet.get("cgroupDriver").and_then(Value::as_str).unwrap_or("cgroupfs");
+        let (manager, origin) = it.cgroup_manager();
+        Ok(if manager == driver {
+            Conclusion::holds().because("both", driver).because("cgroup_manager", origin.to_string())
+        } else {
+            let why = format!("CRI-O uses {manager} ({origin}), and the kubelet {driver}: no pod starts");
+            let breach = Breach::new("cgroup_manager", why).found(manager).wanted(driver);
+            let conmon = if driver == "cgroupfs" { "conmon_cgroup = \"pod\"\n" } else { "" };
+            let content = format!("[crio.runtime]\n{conmon}cgroup_manager = \"{driver}\"\n");
+            Conclusion::breach(
+                origin.place(breach).remedy(
+                    Remedy::new("Set the kubelet's driver in CRI-O and restart it. Running pods must be made anew.")
+                        .persist(MANAGER_FILE, content)
+                        .command("systemctl restart crio"),
+                ),
+            )
+        })
+    })
 }
 
-fn with_crio(view: &View<'_>, judge: impl FnOnce() -> Judgement) -> Judgement {
-    let sockets = view.facts.runtime.sockets.need("runtime sockets")?;
-    let there = sockets.iter().any(|socket| socket.runtime == Runtime::Crio);
-    if there && view.profile.runtime.is_none_or(|runtime| runtime == Runtime::Crio) {
-        judge()
-    } else {
-        Ok(Conclusion::not_applicable("CRI-O is not the runtime"))
-    }
+fn judge_monitors(view: &View<'_>) -> Judgement {
+    with_valid(view, |it, _| {
+        let Some((found, wanted, origin)) = it.monitor_refusal() else {
+            let cgroups: Vec<_> = it.monitor_cgroups().into_iter().map(|(cgroup, _)| cgroup).collect();
+            return Ok(Conclusion::holds().because("cgroups of monitors", cgroups.join(", ")));
+        };
+        let manager = it.cgroup_manager().0;
+        let why = format!(
+            "CRI-O does not start: with cgroup_manager {manager} the cgroup of monitors is {wanted} ({origin})"
+        );
+        let breach = Breach::new("conmon_cgroup", why).found(found).wanted(wanted);
+        Ok(Conclusion::breach(
+            origin.place(breach).remedy(
+                Remedy::new("Put the monitors into the pods' cgroups, beside the cgroup manager.")
+                    .persist(
+                        MANAGER_FILE,
+                        format!("[crio.runtime]\nconmon_cgroup = \"pod\"\ncgroup_manager = \"{manager}\"\n"),
+                    )
+                    .command("systemctl restart crio"),
+            ),
+        ))
+    })
 }
 
-fn manager<'v>(view: &'v View<'_>) -> Result<Setting<'v>, Inconclusive> {
-    let default = Setting { value: "systemd", path: CONFIG, line: None };
-    Ok(view.facts.crio.runtime("cgroup_manager")?.unwrap_or(default))
+fn judge_version(view: &View<'_>) -> Judgement {
+    with_crio(view, |_, socket| {
+        let Some(socket) = socket else { return Ok(Conclusion::not_applicable("CRI-O does not run")) };
+        let said = socket.version.need("CRI-O's version")?;
+        let version = said.get("runtimeVersion").and_then(Value::as_str).unwrap_or_default();
+        let minor = version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
+        let minor = minor.ok_or_else(|| Inconclusive::new(format!("CRI-O says that its version is '{version}'")))?;
+        let cluster = view.profile.kubernetes.0;
+        // As for kubelets: not newer than the cluster, three minors older at most.
+        Ok(if minor <= cluster && cluster - minor <= 3 {
+            Conclusion::holds().because("CRI-O", version)
+        } else {
+            let breach = Breach::new("crio", format!("CRI-O {version} was not made for Kubernetes 1.{cluster}"));
+            Conclusion::breach(breach.found(version).wanted(format!("1.{cluster}")).at(SOCKET, None))
+        })
+    })
 }
 
 fn used(config: &str) -> Vec<Edit> {
+    used_by("1.37.1", config)
+}
+
+fn used_by(version: &str, config: &str) -> Vec<Edit> {
     vec![
         stat(SOCKET, FileKind::Socket, 0o660, 0, 0),
         file(CONFIG, config),
         dir(DROP_INS, &[]),
         value(
             Query::Cri { socket: SOCKET.to_owned(), call: CriCall::Version },
-            json!({ "runtimeName": "cri-o", "runtimeVersion": "1.37.1", "runtimeApiVersion": "v1" }),
+            json!({ "runtimeName": "cri-o", "runtimeVersion": version, "runtimeApiVersion": "v1" }),
         ),
     ]
 }
@@ -103,163 +134,79 @@ fn used(config: &str) -> Vec<Edit> {
 pub(super) fn checks() -> Vec<Check> {
     let check = |check: Check| check.roles([Role::ControlPlane, Role::Worker]).label("runtime").label("cri-o");
     vec![
-        check(Check::new("node.crio.config-valid", "CRI-O's configuration can be read", |view| {
-            with_crio(view, || {
-                Ok(match &view.facts.crio.files {
-                    Fact::Known(files) => Conclusion::holds()
-                        .because("files", files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>().join(", ")),
-                    Fact::Malformed(why) => Conclusion::breach(
-                        Breach::new(CONFIG, format!("CRI-O cannot start with it: {why}")).at(CONFIG, None),
-                    ),
-                    Fact::Absent(why) | Fact::Unreadable(why) | Fact::NotGathered(why) => Conclusion::undetermined(why),
-                })
-            })
-        }))
-        .alias("crio.conf")
-        .page(
-            "CRI-O ends at start where its configuration is damaged.",
-            "Reads and parses crio.conf and the files of crio.conf.d.",
-        )
-        .basis("Container runtimes: CRI-O", DOCS)
-        .remedy(Remedy::new("Mend the file.").command("crio config --validate"))
-        .good(used(""))
-        .bad(used("[crio.runtime\n")),
-        check(Check::new("node.crio.cgroup-manager", "CRI-O and the kubelet use the same cgroup driver", |view| {
-            with_crio(view, || {
-                let Some(kubelet) = view.facts.kubelet.config.present("the kubelet's configuration")? else {
-                    return Ok(Conclusion::not_applicable("the node has not joined a cluster"));
-                };
-                let driver = kubelet.get("cgroupDriver").and_then(Value::as_str).unwrap_or("cgroupfs");
-                let Setting { value: manager, path, line } = manager(view)?;
-                Ok(if manager == driver {
-                    Conclusion::holds().because("both", driver)
-                } else {
-                    let breach = Breach::new(
-                        "cgroup_manager",
-                        format!("CRI-O uses {manager}, and the kubelet {driver}: no pod starts"),
-                    );
-                    Conclusion::breach(breach.found(manager).wanted(driver).at(path, line))
-                })
-            })
-        }))
+        check(Check::new(VALID, "CRI-O starts with its configuration", judge_valid))
+            .alias("crio.conf")
+            .page(
+                "CRI-O ends at start where a file of its configuration is damaged.",
+                "Reads crio.conf and every file below crio.conf.d, whatever its ending, as CRI-O does.",
+            )
+            .basis("Container runtimes: CRI-O", DOCS)
+            .remedy(Remedy::new("Correct the file.").command("crio config > /dev/null"))
+            .good(used(""))
+            .bad(used("[crio.runtime\n")),
+        check(Check::new(
+            "node.crio.cgroup-manager",
+            "CRI-O and the kubelet use the same cgroup driver",
+            judge_manager,
+        ))
         .alias("cgroup_manager")
         .page(
             "The kubelet makes a pod's cgroup, and CRI-O the containers' below it: the paths must meet.",
-            "Compares cgroup_manager of CRI-O's configuration with the kubelet's cgroupDriver.",
+            "Compares cgroup_manager of CRI-O's merged configuration with the kubelet's cgroupDriver.",
         )
         .basis("Container runtimes: CRI-O, cgroup driver", DOCS)
         .remedy(
-            Remedy::new("Set systemd in both, and restart both.").command("systemctl restart crio kubelet").persist(
-                "/etc/crio/crio.conf.d/02-cgroup-manager.conf",
-                "[crio.runtime]\ncgroup_manager = \"systemd\"\n",
-            ),
+            Remedy::new("Set systemd in both, and restart both.")
+                .command("systemctl restart crio kubelet")
+                .persist(MANAGER_FILE, "[crio.runtime]\ncgroup_manager = \"systemd\"\n"),
         )
         .good(used("[crio.runtime]\ncgroup_manager = \"systemd\"\n"))
         .bad(used("[crio.runtime]\ncgroup_manager = \"cgroupfs\"\n")),
         check(Check::new(
             "node.crio.conmon-cgroup",
-            "CRI-O's monitors are in the pods' cgroups with cgroupfs",
-            |view| {
-                with_crio(view, || {
-                    if manager(view)?.value != "cgroupfs" {
-                        return Ok(Conclusion::not_applicable("CRI-O uses the systemd cgroup driver"));
-                    }
-                    let default = Setting { value: "", path: CONFIG, line: None };
-                    let Setting { value: found, path, line } =
-                        view.facts.crio.runtime("conmon_cgroup")?.unwrap_or(default);
-                    Ok(if found == "pod" {
-                        Conclusion::holds().because("conmon_cgroup", found)
-                    } else {
-                        let breach = Breach::new(
-                            "conmon_cgroup",
-                            "with cgroup_manager cgroupfs it must be pod: CRI-O does not start otherwise",
-                        );
-                        Conclusion::breach(breach.found(found).wanted("pod").at(path, line))
-                    })
-                })
-            },
+            "The cgroup of CRI-O's monitors fits its cgroup manager",
+            judge_monitors,
         ))
         .alias("conmon_cgroup")
+        .alias("monitor_cgroup")
         .page(
-            "The value must fit the cgroup manager, and is easily forgotten with cgroupfs.",
-            "Reads conmon_cgroup of CRI-O's configuration.",
+            "CRI-O does not start where they do not fit: with cgroupfs it must be pod or empty, with systemd pod or a \
+                 slice. Before 1.33 the default, system.slice, does not fit cgroupfs.",
+            "Reads conmon_cgroup, and monitor_cgroup of each runtime, in CRI-O's merged configuration.",
         )
-        .basis("Container runtimes: CRI-O, cgroup driver", DOCS)
-        .remedy(Remedy::new("Set it beside the cgroup manager.").persist(
-            "/etc/crio/crio.conf.d/02-cgroup-manager.conf",
-            "[crio.runtime]\nconmon_cgroup = \"pod\"\ncgroup_manager = \"cgroupfs\"\n",
-        ))
-        .good(used("[crio.runtime]\nconmon_cgroup = \"pod\"\ncgroup_manager = \"cgroupfs\"\n"))
-        .bad(used("[crio.runtime]\ncgroup_manager = \"cgroupfs\"\n")),
-        check(Check::new("node.crio.version", "CRI-O is of the cluster's minor release", |view| {
-            with_crio(view, || {
-                let sockets = view.facts.runtime.sockets.need("runtime sockets")?;
-                let Some(socket) = sockets.iter().find(|socket| socket.runtime == Runtime::Crio) else {
-                    return Ok(Conclusion::not_applicable("CRI-O is not the runtime"));
-                };
-                let said = socket.version.need("CRI-O's version")?;
-                let version = said.get("runtimeVersion").and_then(Value::as_str).unwrap_or_default();
-                let minor = version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
-                let minor =
-                    minor.ok_or_else(|| Inconclusive::new(format!("CRI-O says that its version is '{version}'")))?;
-                let cluster = view.profile.kubernetes.0;
-                // As for kubelets: not newer than the cluster, three minors older at most.
-                Ok(if minor <= cluster && cluster - minor <= 3 {
-                    Conclusion::holds().because("CRI-O", version)
-                } else {
-                    let breach =
-                        Breach::new("crio", format!("CRI-O {version} was not made for Kubernetes 1.{cluster}"));
-                    Conclusion::breach(breach.found(version).wanted(format!("1.{cluster}")).at(SOCKET, None))
-                })
-            })
-        }))
-        .severity(Severity::Medium)
-        .alias("cri-o version")
-        .page(
-            "CRI-O's minor releases go with Kubernetes' own, and follow its skew policy.",
-            "Asks CRI-O over its socket.",
-        )
-        .basis("CRI-O: compatibility matrix", "https://github.com/cri-o/cri-o#compatibility-matrix-cri-o--kubernetes")
+        .basis("Container runtimes: CRI-O, cgroup driver; CRI-O pull request 8888", DOCS)
         .remedy(
-            Remedy::new("Install CRI-O of the cluster's minor release.")
-                .when("Debian/Ubuntu")
-                .command("apt-get install -y cri-o=1.37.*"),
+            Remedy::new("Set it beside the cgroup manager.")
+                .persist(MANAGER_FILE, "[crio.runtime]\nconmon_cgroup = \"pod\"\ncgroup_manager = \"cgroupfs\"\n")
+                .command("systemctl restart crio"),
         )
-        .remedy(
-            Remedy::new("Install CRI-O of the cluster's minor release.")
-                .when("RHEL/Fedora")
-                .command("dnf install -y cri-o-1.37.*"),
-        )
-        .good(used(""))
-        .bad(used("").into_iter().chain([value(
-            Query::Cri { socket: SOCKET.to_owned(), call: CriCall::Version },
-            json!({ "runtimeName": "cri-o", "runtimeVersion": "1.29.1", "runtimeApiVersion": "v1" }),
-        )])),
+        .good(used("[crio.runtime]\ncgroup_manager = \"cgroupfs\"\n"))
+        .bad(used_by("1.32.4", "[crio.runtime]\ncgroup_manager = \"cgroupfs\"\n")),
+        check(Check::new("node.crio.version", "CRI-O is of the cluster's minor release", judge_version))
+            .severity(Severity::Medium)
+            .alias("cri-o version")
+            .page(
+                "CRI-O's minor releases go with Kubernetes' own, and follow its skew policy.",
+                "Asks CRI-O over its socket.",
+            )
+            .basis(
+                "CRI-O: compatibility matrix",
+                "https://github.com/cri-o/cri-o#compatibility-matrix-cri-o--kubernetes",
+            )
+            .remedy(
+                Remedy::new("Install CRI-O of the cluster's minor release.")
+                    .when("Debian/Ubuntu")
+                    .command("apt-get install -y cri-o=1.37.*"),
+            )
+            .remedy(
+                Remedy::new("Install CRI-O of the cluster's minor release.")
+                    .when("RHEL/Fedora")
+                    .command("dnf install -y cri-o-1.37.*"),
+            )
+            .good(used(""))
+            .bad(used_by("1.29.1", "")),
     ]
     .into_iter()
     .map(|check| check.example_profile(|profile| profile.runtime = Some(Runtime::Crio)))
     .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::construct::{apply, replace};
-    use crate::host::Transcript;
-
-    #[test]
-    fn the_last_file_counts() {
-        let mut transcript = Transcript::default();
-        let edits = [
-            file(CONFIG, "[crio.runtime]\ncgroup_manager = \"systemd\"\n"),
-            dir(DROP_INS, &["10-a.conf", "README"]),
-            file("/etc/crio/crio.conf.d/10-a.conf", "[crio.runtime]\n\ncgroup_manager = \"cgroupfs\"\n"),
-        ];
-        apply(&mut transcript, &edits).unwrap();
-        let found = Facts::read(&transcript);
-        let expected = Setting { value: "cgroupfs", path: "/etc/crio/crio.conf.d/10-a.conf", line: Some(3) };
-        assert_eq!(found.runtime("cgroup_manager").unwrap(), Some(expected));
-        apply(&mut transcript, &[replace(CONFIG, "[crio.runtime]", "[crio.runtime")]).unwrap();
-        assert!(matches!(Facts::read(&transcript).files, Fact::Malformed(_)));
-    }
 }

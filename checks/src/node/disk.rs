@@ -16,7 +16,6 @@ use crate::profile::Role;
 const MOUNTS: &str = "/proc/1/mountinfo";
 const KUBELET: &str = "/var/lib/kubelet";
 const CONTAINERD: &str = "/var/lib/containerd";
-const CRIO: &str = "/var/lib/containers/storage";
 const ETCD: &str = "/var/lib/etcd";
 const FLEX_VOLUME: &str = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec";
 const EVICTION: &str = "https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/";
@@ -46,13 +45,14 @@ pub struct Facts {
     /// The mounts that the first process sees.
     pub mounts: Fact<Vec<Mount>>,
     /// The file system of each directory that Kubernetes fills, or of its nearest parent that is there: with that path.
-    rooms: BTreeMap<&'static str, Fact<(String, FileSystem)>>,
+    rooms: BTreeMap<String, Fact<(String, FileSystem)>>,
     /// fsync latency, tried.
     fsync: Fact<Arc<Value>>,
 }
 
 impl Facts {
-    pub(super) fn read(host: &dyn Host) -> Self {
+    /// `stores` are where the runtimes keep images and containers.
+    pub(super) fn read(host: &dyn Host, stores: &[String]) -> Self {
         let mounts = match host.text(MOUNTS) {
             Fact::Known(text) => Fact::Known(text),
             // Another user's process hides its mounts from us; ours are the next best.
@@ -60,12 +60,16 @@ impl Facts {
         };
         Self {
             mounts: mounts.parse(|text| parse_mounts(&text)),
-            rooms: [KUBELET, CONTAINERD, CRIO, ETCD].map(|path| (path, room(host, path))).into(),
+            rooms: [KUBELET, ETCD]
+                .into_iter()
+                .chain(stores.iter().map(String::as_str))
+                .map(|path| (path.to_owned(), room(host, path)))
+                .collect(),
             fsync: host.value(&Query::Probe { probe: Probe::Fsync }),
         }
     }
 
-    fn room(&self, path: &'static str) -> Result<&(String, FileSystem), crate::Inconclusive> {
+    fn room(&self, path: &str) -> Result<&(String, FileSystem), crate::Inconclusive> {
         match self.rooms.get(path) {
             Some(fact) => fact.need(path),
             None => Err(crate::Inconclusive::new(format!("{path} was not looked at"))),
@@ -137,7 +141,7 @@ const NETWORK_OR_MEMORY: [(u64, &str); 8] = [
     (0x794c_7630, "overlay"),
 ];
 
-fn judge_type(view: &View<'_>, path: &'static str, unfit: &[&str], message: &str) -> Judgement {
+fn judge_type(view: &View<'_>, path: &str, unfit: &[&str], message: &str) -> Judgement {
     let (place, room) = view.facts.disk.room(path)?;
     let name = NETWORK_OR_MEMORY.iter().find(|(magic, _)| *magic == room.magic).map(|(_, name)| *name);
     Ok(match name {
@@ -149,7 +153,7 @@ fn judge_type(view: &View<'_>, path: &'static str, unfit: &[&str], message: &str
     })
 }
 
-fn judge_room(view: &View<'_>, path: &'static str, percent: u64, bytes: u64, what: &str) -> Judgement {
+fn judge_room(view: &View<'_>, path: &str, percent: u64, bytes: u64, what: &str) -> Judgement {
     let (place, room) = view.facts.disk.room(path)?;
     let wanted = (room.size / 100 * percent).max(bytes);
     let found = format!("{} MiB of {} MiB free", room.available / MIB, room.size / MIB);
@@ -161,12 +165,9 @@ fn judge_room(view: &View<'_>, path: &'static str, percent: u64, bytes: u64, wha
     })
 }
 
-/// Where a runtime keeps images and containers: that of the profile, or of the socket that is there.
-fn images(view: &View<'_>) -> &'static str {
-    match view.profile.runtime {
-        Some(crate::profile::Runtime::Crio) => CRIO,
-        _ => CONTAINERD,
-    }
+/// Where the node's runtime keeps images and containers.
+fn images(view: &View<'_>) -> String {
+    view.facts.runtime.image_store(view.profile)
 }
 
 fn judge_option(view: &View<'_>, paths: &[&str], option: &str, why: &str) -> Judgement {
@@ -250,7 +251,7 @@ pub(super) fn checks() -> Vec<Check> {
         .remedy(Remedy::new("Give the disk more room, or remove what fills it.").command("du -xh --max-depth=2 /var | sort -h | tail"))
         .bad([has_room(KUBELET, |room| room.available = 3 << 30)]),
         Check::new("node.disk.image-room", "there is room for images and containers", move |view| {
-            judge_room(view, images(view), 15, 2048 * MIB, little)
+            judge_room(view, &images(view), 15, 2048 * MIB, little)
         })
         .label("disk")
         .alias("imagefs.available")
@@ -271,7 +272,7 @@ pub(super) fn checks() -> Vec<Check> {
         .bad([has_room(ETCD, |room| room.available = 1 << 30)]),
         Check::new("node.disk.inodes", "there are inodes left for the kubelet and the runtime", |view| {
             let mut breaches = Vec::new();
-            for path in [KUBELET, images(view)] {
+            for path in [KUBELET, &images(view)] {
                 let (place, room) = view.facts.disk.room(path)?;
                 // btrfs, and some others, have no fixed number.
                 if room.inodes > 0 && room.inodes_free < room.inodes / 20 {
@@ -290,7 +291,7 @@ pub(super) fn checks() -> Vec<Check> {
         .bad([has_room(KUBELET, |room| room.inodes_free = 100)]),
         Check::new("node.disk.writable", "the directories that Kubernetes fills may be written", |view| {
             let mut breaches = Vec::new();
-            for path in [KUBELET, images(view), ETCD] {
+            for path in [KUBELET, &images(view), ETCD] {
                 if path == ETCD && view.profile.role == Role::Worker {
                     continue;
                 }
@@ -322,7 +323,7 @@ pub(super) fn checks() -> Vec<Check> {
         .remedy(Remedy::new("Mount a local disk, best an SSD of its own, at /var/lib/etcd."))
         .bad([has_room(ETCD, |room| room.magic = 0x6969)]),
         Check::new("node.disk.image-type", "images are on a file system that overlays can use", |view| {
-            judge_type(view, images(view), &["NFS", "CIFS", "SMB2", "9p", "overlay"], "an overlay cannot have its upper layer")
+            judge_type(view, &images(view), &["NFS", "CIFS", "SMB2", "9p", "overlay"], "an overlay cannot have its upper layer")
         })
         .label("disk")
         .alias("failed to mount overlay")
@@ -331,7 +332,7 @@ pub(super) fn checks() -> Vec<Check> {
         .remedy(Remedy::new("Mount ext4 or xfs (ftype=1) at the runtime's directory.").command("mount /dev/DISK /var/lib/containerd"))
         .bad([has_room(CONTAINERD, |room| room.magic = 0x794c_7630)]),
         Check::new("node.disk.no-exec", "programs may be run where Kubernetes keeps them", |view| {
-            judge_option(view, &[images(view), KUBELET, "/opt/cni/bin", "/usr/local/bin"], "noexec", "no program there can be started")
+            judge_option(view, &[&images(view), KUBELET, "/opt/cni/bin", "/usr/local/bin"], "noexec", "no program there can be started")
         })
         .label("disk")
         .alias("noexec")
@@ -340,7 +341,7 @@ pub(super) fn checks() -> Vec<Check> {
         .remedy(Remedy::new("Take noexec from the mount.").command("mount -o remount,exec /var").persist("/etc/fstab", "the same line without noexec"))
         .bad([mounted("24 1 8:1 / / rw,noexec shared:1 - ext4 /dev/vda1 rw\n")]),
         Check::new("node.disk.no-dev", "device files work where containers keep them", |view| {
-            judge_option(view, &[images(view), KUBELET], "nodev", "device files there do not work")
+            judge_option(view, &[&images(view), KUBELET], "nodev", "device files there do not work")
         })
         .severity(Severity::Low)
         .label("disk")
@@ -350,7 +351,7 @@ pub(super) fn checks() -> Vec<Check> {
         .remedy(Remedy::new("Take nodev from the mount.").command("mount -o remount,dev /var"))
         .bad([mounted("24 1 8:1 / / rw,nodev shared:1 - ext4 /dev/vda1 rw\n")]),
         Check::new("node.disk.no-suid", "set-user-ID programs work in containers", |view| {
-            judge_option(view, &[images(view)], "nosuid", "sudo, ping and su do not work in containers")
+            judge_option(view, &[&images(view)], "nosuid", "sudo, ping and su do not work in containers")
         })
         .severity(Severity::Info)
         .label("disk")

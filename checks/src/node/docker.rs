@@ -5,12 +5,13 @@ use serde_json::Value;
 use crate::check::{Check, Judgement, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion, Inconclusive};
 use crate::construct::{Edit, file, said, stat};
+use crate::effective::docker::{DAEMON, Docker};
 use crate::fact::Fact;
 use crate::host::{FileKind, Host, Program, Query};
 use crate::node::View;
+use crate::node::runtime::CgroupDriver;
 use crate::profile::{Role, Runtime};
 
-const DAEMON: &str = "/etc/docker/daemon.json";
 const DRIVERS: &str = "https://kubernetes.io/docs/setup/production-environment/container-runtimes/#docker";
 const VALIDATORS: &str = "https://github.com/kubernetes/system-validators";
 
@@ -19,8 +20,6 @@ const VALIDATORS: &str = "https://github.com/kubernetes/system-validators";
 pub struct Facts {
     /// `20.10.24`, as the program says.
     version: Fact<String>,
-    /// Its configuration.
-    daemon: Fact<Value>,
 }
 
 impl Facts {
@@ -31,29 +30,53 @@ impl Facts {
                 let version = words.nth(1).map(|word| word.trim_end_matches(',').to_owned());
                 version.ok_or_else(|| format!("docker --version said '{}'", text.trim()))
             }),
-            daemon: host
-                .text(DAEMON)
-                .parse(|text| serde_json::from_str(&text).map_err(|error| format!("{DAEMON} is no JSON: {error}"))),
         }
     }
 }
 
-/// Is Docker Engine what the kubelet is to use?
-fn is_used(view: &View<'_>) -> Result<bool, Inconclusive> {
-    if let Some(runtime) = view.profile.runtime {
-        return Ok(runtime == Runtime::Docker);
+fn with_docker(view: &View<'_>, judge: impl FnOnce(&Docker) -> Judgement) -> Judgement {
+    let facts = &view.facts.runtime;
+    if facts.runtime(view.profile)? == Some(Runtime::Docker) {
+        judge(facts.docker())
+    } else {
+        Ok(Conclusion::not_applicable("Docker Engine is not the runtime"))
     }
-    let sockets = view.facts.runtime.sockets.need("runtime sockets")?;
-    Ok(sockets.first().is_some_and(|socket| socket.runtime == Runtime::Docker))
-}
-
-fn with_docker(view: &View<'_>, judge: impl FnOnce() -> Judgement) -> Judgement {
-    if is_used(view)? { judge() } else { Ok(Conclusion::not_applicable("Docker Engine is not the runtime")) }
 }
 
 /// A member of daemon.json, or `None` where there is no such file or member.
-fn setting<'v>(view: &'v View<'_>, name: &str) -> Result<Option<&'v Value>, Inconclusive> {
-    Ok(view.facts.docker.daemon.present(DAEMON)?.and_then(|daemon| daemon.get(name)))
+fn setting<'d>(docker: &'d Docker, name: &str) -> Result<Option<&'d Value>, Inconclusive> {
+    Ok(docker.daemon.present(&docker.path)?.and_then(|daemon| daemon.get(name)))
+}
+
+/// Does Docker Engine end at start?
+fn judge_valid(view: &View<'_>) -> Judgement {
+    with_docker(view, |docker| {
+        Ok(match &docker.daemon {
+            Fact::Known(_) => Conclusion::holds(),
+            Fact::Absent(_) => Conclusion::holds().because(&docker.path, "not there: defaults"),
+            Fact::Malformed(why) => Conclusion::breach(
+                Breach::new(&docker.path, format!("dockerd does not start with it: {why}")).at(&docker.path, None),
+            ),
+            Fact::Unreadable(why) | Fact::NotGathered(why) => Conclusion::undetermined(why),
+        })
+    })
+}
+
+fn judge_driver(view: &View<'_>) -> Judgement {
+    with_docker(view, |_| {
+        if view.facts.machine.init.need("the name of the first process")? != "systemd" {
+            return Ok(Conclusion::not_applicable("systemd is not the init system"));
+        }
+        let fact = view.facts.runtime.cgroup_driver(view.profile);
+        let (driver, origin) = fact.need("Docker Engine's cgroup driver")?;
+        Ok(if *driver == CgroupDriver::Systemd {
+            Conclusion::holds().because("cgroup driver", format!("{driver} ({origin})"))
+        } else {
+            let why = format!("Docker Engine uses {driver} ({origin}): two managers of one tree of cgroups");
+            let breach = Breach::new("cgroup driver", why).found(driver.name()).wanted("systemd");
+            Conclusion::breach(origin.place(breach))
+        })
+    })
 }
 
 fn used(edits: impl IntoIterator<Item = Edit>) -> Vec<Edit> {
@@ -79,7 +102,7 @@ pub(super) fn checks() -> Vec<Check> {
     };
     vec![
         check(Check::new("node.docker.version", "Docker Engine is of a version that was validated", |view| {
-            with_docker(view, || {
+            with_docker(view, |_| {
                 let Some(version) = view.facts.docker.version.present("docker --version")? else {
                     return Ok(Conclusion::breach(Breach::new("docker", "Docker Engine is to be the runtime, and docker is not installed")));
                 };
@@ -104,40 +127,18 @@ pub(super) fn checks() -> Vec<Check> {
         .remedy(Remedy::new("Install a validated version, or move to containerd."))
         .good(used([docker("20.10.24")]))
         .bad(used([docker("1.10.3")])),
-        check(Check::new("node.docker.config-valid", "Docker Engine's configuration can be read", |view| {
-            with_docker(view, || {
-                Ok(match &view.facts.docker.daemon {
-                    Fact::Known(_) => Conclusion::holds(),
-                    Fact::Absent(_) => Conclusion::holds().because(DAEMON, "not there: defaults"),
-                    Fact::Malformed(why) => Conclusion::breach(Breach::new(DAEMON, format!("dockerd cannot start with it: {why}")).at(DAEMON, None)),
-                    Fact::Unreadable(why) | Fact::NotGathered(why) => Conclusion::undetermined(why),
-                })
-            })
-        }))
+        check(Check::new("node.docker.config-valid", "Docker Engine starts with its configuration", judge_valid))
         .alias("daemon.json")
         .page("dockerd ends at start where its configuration is damaged.", "Reads and parses the file.")
         .basis("Container runtimes: Docker", DRIVERS)
-        .remedy(Remedy::new("Mend the file.").command("dockerd --validate --config-file /etc/docker/daemon.json"))
+        .remedy(Remedy::new("Correct the file.").command("dockerd --validate --config-file /etc/docker/daemon.json"))
         .good(used([file(DAEMON, "{}")]))
         .bad(used([file(DAEMON, "{\"exec-opts\": [")])),
-        check(Check::new("node.docker.cgroup-driver", "Docker Engine uses the systemd cgroup driver under systemd", |view| {
-            with_docker(view, || {
-                if view.facts.machine.init.need("the name of the first process")? != "systemd" {
-                    return Ok(Conclusion::not_applicable("systemd is not the init system"));
-                }
-                let options = setting(view, "exec-opts")?.and_then(Value::as_array).cloned().unwrap_or_default();
-                let named = options.iter().filter_map(Value::as_str).find_map(|option| option.strip_prefix("native.cgroupdriver="));
-                // Docker Engine chooses systemd by itself on cgroup version 2 (since 20.10).
-                let v2 = view.facts.cgroup.mode.known().is_some_and(|mode| mode.version() == 2);
-                let driver = named.unwrap_or(if v2 { "systemd" } else { "cgroupfs" });
-                Ok(if driver == "systemd" {
-                    Conclusion::holds().because("cgroup driver", driver)
-                } else {
-                    let breach = Breach::new("cgroup driver", "two managers of one tree of cgroups: the node becomes unstable under pressure");
-                    Conclusion::breach(breach.found(driver).wanted("systemd").at(DAEMON, None))
-                })
-            })
-        }))
+        check(Check::new(
+            "node.docker.cgroup-driver",
+            "Docker Engine uses the systemd cgroup driver under systemd",
+            judge_driver,
+        ))
         .alias("IsDockerSystemdCheck")
         .alias("native.cgroupdriver")
         .page("The kubelet's default is systemd since kubeadm 1.22; where Docker uses cgroupfs the kubelet does not start.", "Reads exec-opts of /etc/docker/daemon.json.")
@@ -146,8 +147,8 @@ pub(super) fn checks() -> Vec<Check> {
         .good(used([file(DAEMON, r#"{"exec-opts": ["native.cgroupdriver=systemd"]}"#)]))
         .bad(used([file(DAEMON, r#"{"exec-opts": ["native.cgroupdriver=cgroupfs"]}"#)])),
         check(Check::new("node.docker.storage-driver", "Docker Engine uses a storage driver that was validated", |view| {
-            with_docker(view, || {
-                let Some(driver) = setting(view, "storage-driver")?.and_then(Value::as_str) else {
+            with_docker(view, |docker| {
+                let Some(driver) = setting(docker, "storage-driver")?.and_then(Value::as_str) else {
                     return Ok(Conclusion::holds().because("storage-driver", "chosen by Docker Engine"));
                 };
                 Ok(if GRAPH_DRIVERS.contains(&driver) {
@@ -166,8 +167,8 @@ pub(super) fn checks() -> Vec<Check> {
         .good(used([file(DAEMON, "{}")]))
         .bad(used([file(DAEMON, r#"{"storage-driver": "vfs"}"#)])),
         check(Check::new("node.docker.log-size", "Docker Engine limits the size of containers' logs", |view| {
-            with_docker(view, || {
-                let limit = setting(view, "log-opts")?.and_then(|options| options.get("max-size")).and_then(Value::as_str);
+            with_docker(view, |docker| {
+                let limit = setting(docker, "log-opts")?.and_then(|options| options.get("max-size")).and_then(Value::as_str);
                 Ok(match limit {
                     Some(limit) => Conclusion::holds().because("max-size", limit),
                     None => Conclusion::breach(Breach::new("log-opts", "logs of containers grow until the disk is full").wanted("max-size, such as 100m").at(DAEMON, None)),

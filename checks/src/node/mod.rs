@@ -34,8 +34,6 @@ pub struct Facts {
     pub certificate: certificate::Facts,
     /// Control groups.
     pub cgroup: cgroup::Facts,
-    /// CRI-O.
-    pub crio: crio::Facts,
     /// Disks and mounts.
     pub disk: disk::Facts,
     /// Docker Engine.
@@ -66,11 +64,11 @@ impl Facts {
     /// Asks a host for all facts.
     #[must_use]
     pub fn read(host: &dyn Host) -> Self {
+        let runtime = runtime::Facts::read(host);
         Self {
             certificate: certificate::Facts::read(host),
             cgroup: cgroup::Facts::read(host),
-            crio: crio::Facts::read(host),
-            disk: disk::Facts::read(host),
+            disk: disk::Facts::read(host, &runtime.image_stores()),
             docker: docker::Facts::read(host),
             files: files::Facts::read(host),
             kernel: kernel::Facts::read(host),
@@ -79,7 +77,7 @@ impl Facts {
             network: network::Facts::read(host),
             probe: probe::Facts::read(host),
             programs: programs::Facts::read(host),
-            runtime: runtime::Facts::read(host),
+            runtime,
             service: service::Facts::read(host),
             sysctl: sysctl::Facts::read(host),
         }

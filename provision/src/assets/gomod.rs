@@ -40,10 +40,11 @@ macro_rules! pinned {
     };
 }
 
-static PINNED: [Module; 6] = [
+static PINNED: [Module; 7] = [
     pinned!(Project::Kubernetes, "kubernetes", "v1.37.2"),
     pinned!(Project::Etcd, "etcd", "v3.7.3"),
     pinned!(Project::CoreDns, "coredns", "v1.14.6"),
+    pinned!(Project::Containerd, "containerd", "v2.4.2"),
     pinned!(Project::Kubernetes, "kubernetes", "v1.23.17"),
     pinned!(Project::Etcd, "etcd", "v3.5.34"),
     pinned!(Project::CoreDns, "coredns", "v1.8.6"),
@@ -122,6 +123,9 @@ fn ldflags(project: Project, version: &Version) -> String {
             // Go 1.23 and later refuse the linknames of golang.org/x of that time.
             flags.push_str(" -checklinkname=0");
         }
+    }
+    if project == Project::Containerd {
+        let _ = write!(flags, " -X github.com/containerd/containerd/v2/version.Version={version}");
     }
     flags
 }
@@ -202,7 +206,9 @@ fn write_module(
         let theirs = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         manifest += &kubernetes_manifest(&theirs, version);
     } else {
-        let mut required: Vec<_> = programs.iter().map(|program| program.package).collect();
+        // A command of containerd is a package of its module; those of the others are modules.
+        let module = |package: &'static str| package.split_once("/cmd/").map_or(package, |(module, _)| module);
+        let mut required: Vec<_> = programs.iter().map(|program| module(program.package)).collect();
         required.dedup();
         for package in required {
             let _ = writeln!(manifest, "require {package} {version}");
@@ -237,7 +243,7 @@ mod tests {
     #[test]
     fn every_pinned_release_has_its_modules() {
         for release in Release::pinned() {
-            for project in [Project::Kubernetes, Project::Etcd, Project::CoreDns] {
+            for project in [Project::Kubernetes, Project::Etcd, Project::CoreDns, Project::Containerd] {
                 let version = release.version(project).unwrap().to_string();
                 let module = PINNED.iter().find(|module| module.project == project && module.version == version);
                 let module = module.unwrap_or_else(|| panic!("{} {version} has no module", project.name()));

@@ -69,6 +69,8 @@ pub struct Release {
     pub etcd: Version,
     /// CoreDNS.
     pub coredns: Version,
+    /// containerd and its shim, where they are fetched or built.
+    pub containerd: Version,
 }
 
 /// What goes together with a minor version of Kubernetes.
@@ -109,12 +111,21 @@ const MINORS: [Minor; 15] = [
 /// The releases of Kubernetes whose modules are pinned in this program, the newest first.
 const PINNED: [&str; 2] = ["v1.37.2", "v1.23.17"];
 
+/// The containerd that is fetched or built, for every Kubernetes: it speaks the CRI of all of them.
+const CONTAINERD: &str = "v2.4.2";
+
 /// A version of Kubernetes of which it is not known what goes together with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("Kubernetes {0} is not known here: 1.{first} to 1.{last} are", first = MINORS[MINORS.len() - 1].minor, last = MINORS[0].minor)]
 pub struct UnknownRelease(Version);
 
 impl Release {
+    /// These versions, with the containerd that is fetched or built for every Kubernetes.
+    #[must_use]
+    pub fn new(kubernetes: Version, etcd: Version, coredns: Version) -> Self {
+        Self { kubernetes, etcd, coredns, containerd: Version(CONTAINERD.to_owned()) }
+    }
+
     /// What goes together with a version of Kubernetes from 1.23 to 1.37.
     ///
     /// # Errors
@@ -122,7 +133,7 @@ impl Release {
     pub fn of(kubernetes: &Version) -> Result<Self, UnknownRelease> {
         let Some(row) = Self::row(kubernetes) else { return Err(UnknownRelease(kubernetes.clone())) };
         let version = |text: &str| Version(text.to_owned());
-        Ok(Self { kubernetes: kubernetes.clone(), etcd: version(row.etcd), coredns: version(row.coredns) })
+        Ok(Self::new(kubernetes.clone(), version(row.etcd), version(row.coredns)))
     }
 
     fn row(kubernetes: &Version) -> Option<&'static Minor> {
@@ -140,7 +151,7 @@ impl Release {
     pub fn newest() -> Self {
         let version = |text: &str| Version(text.to_owned());
         let Minor { etcd, coredns, .. } = MINORS[0];
-        Self { kubernetes: version(PINNED[0]), etcd: version(etcd), coredns: version(coredns) }
+        Self::new(version(PINNED[0]), version(etcd), version(coredns))
     }
 
     /// The tag of the pause image that kubeadm of this version names; `None` for a Kubernetes that is not known here.
@@ -156,6 +167,7 @@ impl Release {
             Project::Kubernetes => Some(&self.kubernetes),
             Project::Etcd => Some(&self.etcd),
             Project::CoreDns => Some(&self.coredns),
+            Project::Containerd => Some(&self.containerd),
             Project::System | Project::Cni => None,
         }
     }

@@ -62,6 +62,12 @@ fn downloads(request: &Request, project: Project, version: &Version, programs: &
             let url = format!("{base}/{name}");
             vec![Download { sums: format!("{url}.sha256"), url, name, archive: true }]
         }
+        Project::Containerd => {
+            let base = format!("{}/containerd/containerd/releases/download/{version}", site("github.com"));
+            let name = format!("containerd-{}-linux-{arch}.tar.gz", version.bare());
+            let url = format!("{base}/{name}");
+            vec![Download { sums: format!("{url}.sha256sum"), url, name, archive: true }]
+        }
         Project::System | Project::Cni => Vec::new(),
     }
 }

@@ -19,7 +19,9 @@ pub enum Project {
     Etcd,
     /// github.com/coredns/coredns
     CoreDns,
-    /// The distribution: containerd, runc, haproxy.
+    /// github.com/containerd/containerd; of PATH and a directory any version will do, the distribution's above all.
+    Containerd,
+    /// The distribution: runc, haproxy.
     System,
     /// The distribution: CNI plug-ins, which are in no PATH.
     Cni,
@@ -33,6 +35,7 @@ impl Project {
             Self::Kubernetes => "kubernetes",
             Self::Etcd => "etcd",
             Self::CoreDns => "coredns",
+            Self::Containerd => "containerd",
             Self::System => "system",
             Self::Cni => "cni",
         }
@@ -64,7 +67,7 @@ const fn program(
 }
 
 /// All programs.
-pub static PROGRAMS: [Program; 19] = [
+pub static PROGRAMS: [Program; 20] = [
     program("kube-apiserver", Project::Kubernetes, "k8s.io/kubernetes/cmd/kube-apiserver", &["--version"]),
     program(
         "kube-controller-manager",
@@ -81,8 +84,17 @@ pub static PROGRAMS: [Program; 19] = [
     program("etcdctl", Project::Etcd, "go.etcd.io/etcd/etcdctl/v3", &["version"]),
     program("etcdutl", Project::Etcd, "go.etcd.io/etcd/etcdutl/v3", &["version"]),
     program("coredns", Project::CoreDns, "github.com/coredns/coredns", &["-version"]),
-    program("containerd", Project::System, "containerd", &[]),
-    program("containerd-shim-runc-v2", Project::System, "containerd", &[]),
+    program("containerd", Project::Containerd, "github.com/containerd/containerd/v2/cmd/containerd", &["--version"]),
+    program(
+        "containerd-shim-runc-v2",
+        Project::Containerd,
+        "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+        &["-v"],
+    ),
+    Program {
+        optional: true,
+        ..program("ctr", Project::Containerd, "github.com/containerd/containerd/v2/cmd/ctr", &["--version"])
+    },
     program("runc", Project::System, "runc", &[]),
     program("bridge", Project::Cni, "containernetworking-plugins", &[]),
     program("host-local", Project::Cni, "containernetworking-plugins", &[]),
@@ -114,7 +126,7 @@ pub(super) fn in_path(
 ) -> Result<Found, String> {
     let more = match program.project {
         Project::Cni => &CNI_FOLDERS[..],
-        Project::System => &SYSTEM_FOLDERS[..],
+        Project::System | Project::Containerd => &SYSTEM_FOLDERS[..],
         Project::Kubernetes | Project::Etcd | Project::CoreDns => &[],
     };
     let path = if program.project == Project::Cni { &[] } else { path };
@@ -134,6 +146,7 @@ pub(super) fn in_path(
             program.package
         )),
         Project::System => Err(format!("{why}: install the package {}", program.package)),
+        Project::Containerd => Err(format!("{why}: install the package containerd")),
         _ => Err(why),
     }
 }
@@ -155,7 +168,8 @@ pub(super) fn in_folder(
     if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
         return Err(format!("{shown} is no program that may be run"));
     }
-    let Some(wanted) = release.version(program.project) else {
+    let any = program.project == Project::Containerd && matches!(source, Source::Directory | Source::Path);
+    let Some(wanted) = release.version(program.project).filter(|_| !any) else {
         return Ok(Found { program, path, source, version: None });
     };
     let ask = || say(&path, program.version);
@@ -220,6 +234,8 @@ mod tests {
             ("etcd Version: 3.7.3\nGit SHA: Not provided\nGo Version: go1.26.8\n", "3.7.3"),
             ("etcdctl version: 3.7.3\nAPI version: 3.7\n", "3.7.3"),
             ("CoreDNS-1.14.6\nlinux/amd64, go1.26.8, \n", "1.14.6"),
+            ("containerd github.com/containerd/containerd/v2 v2.4.2 \n", "2.4.2"),
+            ("containerd-shim-runc-v2:\n  Version:  v2.4.2\n  Revision: \n", "2.4.2"),
         ] {
             assert_eq!(version_in(text), Some(version), "{text}");
         }

@@ -326,7 +326,12 @@ impl<'a> Engine<'a> {
 
     /// What a host is made from.
     pub(super) fn host_spec(&self, host: &PlannedHost) -> Result<HostSpec, EngineError> {
-        let ours = |found: &&assets::Found| !matches!(found.program.project, Project::System | Project::Cni);
+        let ours = |found: &&assets::Found| match found.program.project {
+            Project::System | Project::Cni => false,
+            // The host has what PATH has.
+            Project::Containerd => found.source != assets::Source::Path,
+            _ => true,
+        };
         let programs =
             self.programs(host)?.iter().filter(ours).map(|found| (found.program.name.to_owned(), found.path.clone()));
         let mut programs: std::collections::BTreeMap<_, _> = programs.collect();
