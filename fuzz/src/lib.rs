@@ -24,8 +24,8 @@ pub fn files(paths: &[&str], bytes: &[u8]) {
     let mut transcript = transcript.clone();
     for path in paths {
         let query = Query::Read { path: (*path).to_owned() };
-        let reply = redact(Reply::Bytes { bytes: bytes.to_vec(), truncated: false });
-        transcript.insert(query, Ok(reply));
+        let answer = redact(&query, Ok(Reply::Bytes { bytes: bytes.to_vec(), truncated: false }));
+        transcript.insert(query, answer);
     }
     judge(&transcript, checks);
 }

@@ -7,6 +7,7 @@ mod cluster;
 mod credentials;
 mod cri;
 mod http;
+mod keep;
 mod live;
 mod lookup;
 mod private_keys;
@@ -15,7 +16,6 @@ mod process;
 mod program;
 mod query;
 mod recording;
-mod redact;
 mod remote;
 mod tls;
 mod transcript;
@@ -34,7 +34,7 @@ pub use query::{
     Stat, System, TlsCall,
 };
 pub use recording::{BadRecording, FORMAT as RECORDING_FORMAT, read_recording, write_recording};
-pub use redact::redact;
+pub use keep::{is_listed, redact};
 pub use remote::Remote;
 pub use tls::{Clock, Reception, Served, Survey, Welcome, hello, suites};
 pub use transcript::{Meta, Recorder, Transcript};

@@ -93,7 +93,7 @@ impl Host for Recorder<'_> {
         let answer = if self.passive && matches!(query, Query::Probe { .. }) {
             Err(Refusal::new(RefusalKind::NotAsked, format!("{query} was not tried: --passive")))
         } else {
-            self.host.ask(query).map(redact)
+            redact(query, self.host.ask(query))
         };
         remembered().insert(query.clone(), answer.clone());
         answer
