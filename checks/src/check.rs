@@ -343,7 +343,12 @@ impl<F> Claim<F> {
             ));
         }
         let mut conclusion = (self.judge)(view)
-            .unwrap_or_else(|why| Conclusion { verdict: Verdict::Undetermined(why.to_string()), evidence: Vec::new() });
+            .unwrap_or_else(|why| Conclusion { verdict: Verdict::Undetermined(why), evidence: Vec::new() });
+        if let Verdict::Undetermined(why) = &conclusion.verdict
+            && why.is_declined()
+        {
+            return Conclusion::not_applicable(why.to_string());
+        }
         let severity = self.severity_at(view.profile.kubernetes);
         if let Verdict::Breached(breaches) = &mut conclusion.verdict
             && severity != self.severity

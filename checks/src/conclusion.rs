@@ -95,8 +95,8 @@ pub enum Verdict {
     Breached(Vec<Breach>),
     /// It says nothing about this host; the text says why.
     NotApplicable(String),
-    /// It could not be told; the text says why.
-    Undetermined(String),
+    /// It could not be determined.
+    Undetermined(Inconclusive),
 }
 
 /// A verdict and its evidence.
@@ -133,8 +133,8 @@ impl Conclusion {
         Self { verdict: Verdict::NotApplicable(why.into()), evidence: Vec::new() }
     }
 
-    /// It could not be told.
-    pub fn undetermined(why: impl Into<String>) -> Self {
+    /// It could not be determined.
+    pub fn undetermined(why: impl Into<Inconclusive>) -> Self {
         Self { verdict: Verdict::Undetermined(why.into()), evidence: Vec::new() }
     }
 
@@ -146,14 +146,112 @@ impl Conclusion {
     }
 }
 
-/// Why a judge could not conclude; becomes [`Verdict::Undetermined`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Inconclusive(String);
+/// How the reason ends of what is not known because the user asked for no more than looking.
+pub const DECLINED: &str = "was not tried: --passive";
+
+/// Why a judge could not conclude; becomes [`Verdict::Undetermined`]. It reads as the text that says why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{why}")]
+pub struct Inconclusive {
+    why: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    because_of: Option<Cause>,
+}
+
+/// A file or another answer that could not be read. Every claim that needs it has the same cause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// The file, or what was asked.
+    pub thing: String,
+    /// What is wrong with it, in a sentence that begins with it.
+    pub why: String,
+}
+
+impl Cause {
+    /// The cause that a reason names: reasons begin with the path that they are about, or with what was asked and a colon.
+    fn of(why: &str) -> Self {
+        let end = if why.starts_with('/') { why.find([':', ' ', ',']) } else { why.find(": ") };
+        let (thing, rest) = why.split_at(end.unwrap_or(why.len()));
+        let rest = rest.trim_start_matches([':', ' ', ',']);
+        let sentence = if rest.is_empty() { thing.to_owned() } else { format!("{thing}: {rest}") };
+        Self { thing: thing.to_owned(), why: sentence }
+    }
+}
 
 impl Inconclusive {
     /// A reason that names the thing and what is missing.
     pub fn new(why: impl Into<String>) -> Self {
-        Self(why.into())
+        let why = why.into();
+        let because_of = why.starts_with('/').then(|| Cause::of(&why));
+        Self { why, because_of }
+    }
+
+    /// What is not known, and why that is: a reason that begins with the file or the query that failed.
+    pub fn because_of(what: &str, why: &str) -> Self {
+        let cause = Cause::of(why);
+        // Names the thing once, whether or not the reason does so already.
+        let text = match &cause.why {
+            _ if why.starts_with(what) => why.to_owned(),
+            why => format!("{what}: not known because of {why}"),
+        };
+        Self { why: text, because_of: Some(cause) }
+    }
+
+    /// Was it left out because the user asked for that? Then the claim is not about this run.
+    pub(crate) fn is_declined(&self) -> bool {
+        self.why.ends_with(DECLINED)
+    }
+
+    /// What could not be read, if that is known.
+    #[must_use]
+    pub fn cause(&self) -> Option<&Cause> {
+        self.because_of.as_ref()
+    }
+}
+
+impl From<String> for Inconclusive {
+    fn from(why: String) -> Self {
+        Self::new(why)
+    }
+}
+
+impl From<&String> for Inconclusive {
+    fn from(why: &String) -> Self {
+        Self::new(why)
+    }
+}
+
+impl From<&str> for Inconclusive {
+    fn from(why: &str) -> Self {
+        Self::new(why)
+    }
+}
+
+impl std::ops::Deref for Inconclusive {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.why
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_what_its_reason_begins_with() {
+        for (why, thing) in [
+            ("/etc/x: permission denied; run as root", "/etc/x"),
+            ("/var/lib/kubelet/config.yaml is no YAML: at line 3", "/var/lib/kubelet/config.yaml"),
+            ("probe Veth: nobody looked", "probe Veth"),
+            ("there is none", "there is none"),
+        ] {
+            assert_eq!(Cause::of(why).thing, thing);
+        }
+        let one = Inconclusive::because_of("the kubelet's configuration", "/c is no YAML");
+        assert_eq!(one.to_string(), "the kubelet's configuration: not known because of /c: is no YAML");
+        assert_eq!(one.cause(), Inconclusive::because_of("swap", "/c is no YAML").cause());
+        assert_eq!(Inconclusive::because_of("/c", "/c is no YAML").to_string(), "/c is no YAML");
     }
 }

@@ -34,7 +34,7 @@ impl<T> Fact<T> {
         match self {
             Self::Known(value) => Ok(value),
             Self::Absent(why) | Self::Unreadable(why) | Self::Malformed(why) | Self::NotGathered(why) => {
-                Err(inconclusive(what, why))
+                Err(Inconclusive::because_of(what, why))
             }
         }
     }
@@ -47,7 +47,9 @@ impl<T> Fact<T> {
         match self {
             Self::Known(value) => Ok(Some(value)),
             Self::Absent(_) => Ok(None),
-            Self::Unreadable(why) | Self::Malformed(why) | Self::NotGathered(why) => Err(inconclusive(what, why)),
+            Self::Unreadable(why) | Self::Malformed(why) | Self::NotGathered(why) => {
+                Err(Inconclusive::because_of(what, why))
+            }
         }
     }
 
@@ -79,9 +81,4 @@ impl<T> Fact<T> {
             Err(error) => Fact::Malformed(error.to_string()),
         })
     }
-}
-
-/// Names the thing once, whether or not the reason does so already.
-fn inconclusive(what: &str, why: &str) -> Inconclusive {
-    if why.starts_with(what) { Inconclusive::new(why) } else { Inconclusive::new(format!("{what}: {why}")) }
 }

@@ -15,6 +15,6 @@ pub mod pki;
 pub mod profile;
 
 pub use check::{Basis, Check, Claim, Persist, Remedy, Severity};
-pub use conclusion::{Breach, Conclusion, Evidence, Inconclusive, Location, Verdict};
+pub use conclusion::{Breach, Cause, Conclusion, Evidence, Inconclusive, Location, Verdict};
 pub use fact::Fact;
 pub use profile::{KubernetesVersion, Lifetimes, PkiProfile, Profile, Role, Runtime};

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anstyle::{AnsiColor, Style};
-use seaworthy_reports::{Outcome, Remedy, Run, Severity, TrialResult};
+use seaworthy_reports::{Outcome, Remedy, Run, Severity, TrialResult, because_of};
 
 const RED: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
 const YELLOW: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Yellow)));
@@ -33,12 +33,11 @@ fn write(out: &mut String, run: &Run, folder: &Path, reports: &[PathBuf]) -> std
     for (outcome, word, style) in [(Outcome::Errored, "ERROR", RED), (Outcome::Undetermined, "undetermined", BLUE)] {
         let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for result in run.results.iter().filter(|result| result.verdict.outcome == outcome) {
-            reasons
-                .entry(result.verdict.reason.as_deref().unwrap_or("no reason given"))
-                .or_default()
-                .push(&result.trial);
+            reasons.entry(result.verdict.shared_reason()).or_default().push(&result.trial);
         }
         for (reason, ids) in reasons {
+            let reason =
+                if outcome == Outcome::Undetermined { because_of(ids.len(), reason) } else { reason.to_owned() };
             let shown = if ids.len() > 3 {
                 format!("{} and {} more", ids[..3].join(", "), ids.len() - 3)
             } else {

@@ -9,11 +9,11 @@ mod run;
 pub use diff::{Change, Difference};
 pub use journal::{FILE as JOURNAL_FILE, Journal, JournalError, read_journal};
 pub use model::{
-    Basis, Event, Evidence, Finding, Location, Outcome, Persist, Picture, Remedy, RunInfo, Severity, Subject,
+    Basis, Cause, Event, Evidence, Finding, Location, Outcome, Persist, Picture, Remedy, RunInfo, Severity, Subject,
     TrialInfo, Verdict, What,
 };
 pub use render::{Format, MARKDOWN_LIMIT, RenderError, write_all};
-pub use run::{BadRun, FORMAT as RUN_FORMAT, Run, TrialResult};
+pub use run::{BadRun, FORMAT as RUN_FORMAT, Run, TrialResult, because_of};
 
 /// The JSON schema of [`Run`], which is report.json, as text.
 #[must_use]

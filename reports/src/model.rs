@@ -159,6 +159,9 @@ pub struct Verdict {
     /// Why, for every outcome but pass and fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What could not be read, of a claim that could not be determined for that reason; others may wait for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because_of: Option<Cause>,
     /// In which ways it does not hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -171,8 +174,24 @@ impl Verdict {
     /// A verdict of nothing but an outcome and a reason.
     #[must_use]
     pub fn because(outcome: Outcome, reason: impl Into<String>) -> Self {
-        Self { outcome, reason: Some(reason.into()), findings: Vec::new(), evidence: Vec::new() }
+        Self { outcome, reason: Some(reason.into()), because_of: None, findings: Vec::new(), evidence: Vec::new() }
     }
+
+    /// Why, in the words that claims with the same cause share.
+    #[must_use]
+    pub fn shared_reason(&self) -> &str {
+        let cause = self.because_of.as_ref().map(|cause| cause.why.as_str());
+        cause.or(self.reason.as_deref()).unwrap_or("no reason given")
+    }
+}
+
+/// A file or another answer of a subject that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Cause {
+    /// The file, or what was asked.
+    pub thing: String,
+    /// What is wrong with it, in a sentence that names it.
+    pub why: String,
 }
 
 /// The thing on trial: a node, live or recorded.

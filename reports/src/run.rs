@@ -273,12 +273,19 @@ impl Run {
     }
 }
 
+/// What is said once of claims that could not be determined for the same reason.
+#[must_use]
+pub fn because_of(claims: usize, reason: &str) -> String {
+    if claims > 1 { format!("{claims} claims could not be determined because of {reason}") } else { reason.to_owned() }
+}
+
 /// The verdict of a further attempt: a claim that failed first and holds now is flaky.
 fn settle(earlier: Option<&Verdict>, now: &Verdict) -> Verdict {
     match earlier {
         Some(earlier) if now.outcome == Outcome::Pass && earlier.outcome != Outcome::Pass => Verdict {
             outcome: Outcome::Flaky,
             reason: Some("an earlier attempt did not pass".to_owned()),
+            because_of: None,
             findings: earlier.findings.clone(),
             evidence: now.evidence.clone(),
         },
@@ -311,7 +318,7 @@ mod tests {
         let result = |findings: Vec<Finding>| TrialResult {
             trial: trial.id.clone(),
             subject: "node".into(),
-            verdict: Verdict { outcome: Outcome::Fail, reason: None, findings, evidence: Vec::new() },
+            verdict: Verdict { outcome: Outcome::Fail, reason: None, because_of: None, findings, evidence: Vec::new() },
             attempts: 1,
             micros: 0,
             gating: true,

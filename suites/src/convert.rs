@@ -54,18 +54,22 @@ pub(crate) fn verdict(conclusion: checks::Conclusion) -> reports::Verdict {
         remedy: breach.remedy.iter().map(remedy).collect(),
         severity: breach.severity.map(severity),
     };
+    let mut because_of = None;
     let (outcome, reason, findings) = match conclusion.verdict {
         checks::Verdict::Holds => (reports::Outcome::Pass, None, Vec::new()),
         checks::Verdict::Breached(breaches) => {
             (reports::Outcome::Fail, None, breaches.into_iter().map(finding).collect())
         }
         checks::Verdict::NotApplicable(why) => (reports::Outcome::NotApplicable, Some(why), Vec::new()),
-        checks::Verdict::Undetermined(why) => (reports::Outcome::Undetermined, Some(why), Vec::new()),
+        checks::Verdict::Undetermined(why) => {
+            because_of = why.cause().map(|cause| reports::Cause { thing: cause.thing.clone(), why: cause.why.clone() });
+            (reports::Outcome::Undetermined, Some(why.to_string()), Vec::new())
+        }
     };
     let evidence = conclusion
         .evidence
         .into_iter()
         .map(|evidence| reports::Evidence { label: evidence.label, value: evidence.value })
         .collect();
-    reports::Verdict { outcome, reason, findings, evidence }
+    reports::Verdict { outcome, reason, because_of, findings, evidence }
 }

@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
 use nix::sys::stat::Mode;
 
+use super::liveness;
 use super::{
     Answer, Cluster, Entry, FileKind, FileSystem, Host, Layout, Query, Refusal, RefusalKind, Reply, Stat, System,
 };
@@ -31,6 +32,8 @@ pub struct LiveHost {
     probes: Option<PathBuf>,
     layout: Layout,
     cluster: Option<Cluster>,
+    /// Why this is no running node, if it is none.
+    offline: Option<String>,
 }
 
 impl LiveHost {
@@ -43,8 +46,15 @@ impl LiveHost {
         let fd = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| {
             fail(kind(errno), format!("cannot be opened as the node's root directory: {}", errno.desc()))
         })?;
-        let host =
-            Self { root: fd, root_path: root.to_owned(), probes: None, layout: Layout::default(), cluster: None };
+        let mut host = Self {
+            root: fd,
+            root_path: root.to_owned(),
+            probes: None,
+            layout: Layout::default(),
+            cluster: None,
+            offline: None,
+        };
+        host.offline = liveness::why_not(root, &host.root, host.open_path("/proc").ok().as_ref());
         let proc_is_there = host.stat("/proc/version").is_ok();
         if !proc_is_there && host.stat("/etc").is_err() {
             return Err(fail(
@@ -65,7 +75,8 @@ impl LiveHost {
             Refusal::new(kind(errno), format!("{}: cannot be opened as a folder: {}", folder.display(), errno.desc()))
         })?;
         let layout = Layout { pki: Some("/".to_owned()), bare: true, ..Layout::default() };
-        Ok(Self { root: fd, root_path: folder.to_owned(), probes: None, layout, cluster: None })
+        let offline = Some(format!("{} is not a running node", folder.display()));
+        Ok(Self { root: fd, root_path: folder.to_owned(), probes: None, layout, cluster: None, offline })
     }
 
     /// Lets probes be asked: `program` must call [`probe_main`](super::probe_main) first of all. Without it they are not tried.
@@ -78,6 +89,9 @@ impl LiveHost {
     /// Says where things are that do not lie where kubeadm puts them.
     #[must_use]
     pub fn with_layout(mut self, layout: Layout) -> Self {
+        if let (true, Some(place)) = (layout.bare, &layout.pki) {
+            self.offline = Some(format!("{place} is not a running node"));
+        }
         self.layout = layout;
         self
     }
@@ -95,10 +109,24 @@ impl LiveHost {
         &self.root_path
     }
 
-    /// The name of the machine that we run on; `None` if it is not told.
+    /// The node's name: of a tree, and of a node whose root is mounted somewhere, what its own /etc/hostname says, since uname(2) would
+    /// name this machine or this container. `None` if it is not told.
     #[must_use]
     pub fn nodename(&self) -> Option<String> {
+        if !self.is_own_root() {
+            let name = (self as &dyn Host).text("/etc/hostname").known().map(|text| text.trim().to_owned());
+            let name = name.filter(|name| !name.is_empty() && !name.contains(char::is_whitespace));
+            if name.is_some() || self.offline.is_some() {
+                return name;
+            }
+        }
         Some(nix::sys::utsname::uname().ok()?.nodename().to_string_lossy().into_owned())
+    }
+
+    /// Why this is no node that runs, if it is none.
+    #[must_use]
+    pub fn offline(&self) -> Option<&str> {
+        self.offline.as_deref()
     }
 
     /// Is this the machine that we run on, rather than a tree mounted somewhere?
@@ -122,6 +150,40 @@ impl LiveHost {
             }
         }
         Err(refusal(path, Errno::EAGAIN))
+    }
+
+    /// What a tree answers: what lies in it, and nothing of this machine.
+    fn of_tree(&self, query: &Query, why: &str) -> Option<Refusal> {
+        let unknown = || Some(Refusal::new(RefusalKind::NotAsked, why));
+        match query {
+            Query::System | Query::Processes | Query::Cri { .. } | Query::Get { .. } | Query::Probe { .. } => unknown(),
+            Query::Read { path } | Query::List { path } | Query::Stat { path } | Query::Link { path }
+                if liveness::is_runtime(path) =>
+            {
+                // A copy may hold some of it, as plain files.
+                match self.resolve(path, OFlag::O_PATH | OFlag::O_NOFOLLOW) {
+                    Ok(file) if !liveness::is_ours(&file) => None,
+                    _ => unknown(),
+                }
+            }
+            Query::StatFs { .. } if !liveness::is_mounted(&self.root_path) => unknown(),
+            Query::Tls { address, .. } => {
+                let host = address.rsplit_once(':').map_or(&**address, |(host, _)| host);
+                let address: Option<std::net::IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+                let asked = self
+                    .layout
+                    .endpoints
+                    .iter()
+                    .any(|target| Some(&target.host) == Some(&host.trim_matches(['[', ']']).to_owned()));
+                if !asked && address.is_some_and(|address| address.is_loopback()) { unknown() } else { None }
+            }
+            _ => None,
+        }
+    }
+
+    /// Why names are not looked up in DNS: who asks for a tree stands elsewhere than its node.
+    pub(super) fn no_dns(&self) -> Option<&str> {
+        self.offline.as_deref().filter(|_| !self.layout.bare)
     }
 
     /// Opens a path inside the root, for the parts of the host that need a descriptor (sockets, programs).
@@ -297,6 +359,9 @@ fn refusal(path: &str, errno: Errno) -> Refusal {
 
 impl Host for LiveHost {
     fn ask(&self, query: &Query) -> Answer {
+        if let Some(refusal) = self.offline.as_deref().and_then(|why| self.of_tree(query, why)) {
+            return Err(refusal);
+        }
         match query {
             Query::Read { path } => self.read(path),
             Query::List { path } => self.list(path),

@@ -15,6 +15,7 @@ use super::{Answer, Host, Refusal, RefusalKind};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) fn lookup(host: &LiveHost, name: &str) -> Answer {
+    let no_dns = host.no_dns();
     let host: &dyn Host = host;
     let wanted = name.to_lowercase();
     if let Some(hosts) = host.text("/etc/hosts").known() {
@@ -29,6 +30,9 @@ pub(super) fn lookup(host: &LiveHost, name: &str) -> Answer {
         if !addresses.is_empty() {
             return Ok(serde_json::Value::from(addresses).into());
         }
+    }
+    if let Some(why) = no_dns {
+        return Err(Refusal::new(RefusalKind::NotAsked, why));
     }
     let servers: Vec<IpAddr> = host
         .text("/etc/resolv.conf")

@@ -9,6 +9,7 @@ mod cri;
 mod http;
 mod keep;
 mod live;
+mod liveness;
 mod lookup;
 mod private_keys;
 mod probe;
@@ -25,6 +26,7 @@ pub use cluster::{
     SecretUses, Signature, TlsSecret, TlsSecrets, jws, kubeconfig, material,
 };
 pub use credentials::{Block, Credentials, Form, Holds, Oddity, WrongLabel, credentials};
+pub use keep::{is_listed, redact};
 pub use live::LiveHost;
 pub use private_keys::{Among, FoundKey, PrivateKeys, private_keys};
 pub use probe::probe_main;
@@ -34,7 +36,6 @@ pub use query::{
     Stat, System, TlsCall,
 };
 pub use recording::{BadRecording, FORMAT as RECORDING_FORMAT, read_recording, write_recording};
-pub use keep::{is_listed, redact};
 pub use remote::Remote;
 pub use tls::{Clock, Reception, Served, Survey, Welcome, hello, suites};
 pub use transcript::{Meta, Recorder, Transcript};

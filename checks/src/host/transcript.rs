@@ -5,6 +5,8 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
+use crate::conclusion::DECLINED;
+
 use super::{Answer, Host, Query, Refusal, RefusalKind, redact};
 
 /// Where, when and by what a transcript was made.
@@ -91,7 +93,7 @@ impl Host for Recorder<'_> {
             return answer.clone();
         }
         let answer = if self.passive && matches!(query, Query::Probe { .. }) {
-            Err(Refusal::new(RefusalKind::NotAsked, format!("{query} was not tried: --passive")))
+            Err(Refusal::new(RefusalKind::NotAsked, format!("{query} {DECLINED}")))
         } else {
             redact(query, self.host.ask(query))
         };

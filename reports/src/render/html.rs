@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::word;
 use crate::model::{Evidence, Finding, Outcome, Remedy, TrialInfo};
-use crate::run::{Run, TrialResult};
+use crate::run::{Run, TrialResult, because_of};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -90,9 +90,29 @@ fn page(out: &mut String, run: &Run) -> fmt::Result {
         }
         results.sort_by_key(|result| std::cmp::Reverse(run.severity(result)));
         writeln!(out, "<section class=\"group\"><h2>{heading} ({})</h2>", results.len())?;
+        let mut folds: Vec<(&str, &str, Vec<&TrialResult>)> = Vec::new();
         for result in results {
-            if let Some(trial) = run.trial(&result.trial) {
-                check(out, run, trial, result, class)?;
+            // Of several claims with the same cause one is as good as all.
+            let shared = result.verdict.because_of.as_ref().map_or("", |cause| &cause.why);
+            let subject = result.subject.as_str();
+            match folds.iter_mut().find(|(why, of, _)| !shared.is_empty() && (*why, *of) == (shared, subject)) {
+                Some((.., all)) => all.push(result),
+                None => folds.push((shared, subject, vec![result])),
+            }
+        }
+        for (why, _, results) in folds {
+            let fold = results.len() > 1;
+            if fold {
+                let summary = esc(&because_of(results.len(), why));
+                write!(out, "<details class=\"cause\"><summary>{summary}</summary>")?;
+            }
+            for result in results {
+                if let Some(trial) = run.trial(&result.trial) {
+                    check(out, run, trial, result, class)?;
+                }
+            }
+            if fold {
+                *out += "</details>\n";
             }
         }
         *out += "</section>\n";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{line, word};
 use crate::model::Outcome;
-use crate::run::{Run, TrialResult};
+use crate::run::{Run, TrialResult, because_of};
 
 /// The most that a report is long, in bytes: what GITHUB_STEP_SUMMARY takes of one step (1 MiB), less a margin.
 pub const LIMIT: usize = (1 << 20) - 4096;
@@ -28,12 +28,14 @@ pub(super) fn render(run: &Run) -> String {
         let Some(first) = results.first() else { continue };
         let mut by_reason: BTreeMap<&str, Vec<&TrialResult>> = BTreeMap::new();
         for result in &results {
-            by_reason.entry(result.verdict.reason.as_deref().unwrap_or_default()).or_default().push(result);
+            by_reason.entry(result.verdict.shared_reason()).or_default().push(result);
         }
         let mut part = format!("\n<details><summary>{} {}</summary>\n\n", results.len(), word(first));
         for (reason, results) in by_reason {
             let ids: Vec<_> = results.iter().map(|result| code(&result.trial)).collect();
-            part += &format!("- {}: {}\n", escape(reason), ids.join(", "));
+            let shared =
+                if outcome == Outcome::Undetermined { because_of(ids.len(), reason) } else { reason.to_owned() };
+            part += &format!("- {}: {}\n", escape(&shared), ids.join(", "));
         }
         part += "\n</details>\n";
         add(&mut text, part);

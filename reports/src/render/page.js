@@ -15,7 +15,7 @@
       check.hidden = !show;
       if (show) count += 1;
     }
-    for (const group of document.querySelectorAll("section.group")) {
+    for (const group of document.querySelectorAll("section.group, details.cause")) {
       group.hidden = !group.querySelector("details.check:not([hidden])");
     }
     shown.textContent = `${count} of ${checks.length} shown`;
@@ -27,7 +27,7 @@
   }
   function open() {
     const check = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (check && check.matches("details.check")) { check.hidden = false; check.open = true; check.scrollIntoView(); }
+    if (check && check.matches("details.check")) { const cause = check.closest("details.cause"); if (cause) { cause.hidden = false; cause.open = true; } check.hidden = false; check.open = true; check.scrollIntoView(); }
   }
   const asked = new URLSearchParams(location.search);
   search.value = asked.get("q") || "";

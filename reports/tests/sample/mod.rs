@@ -44,7 +44,13 @@ pub(crate) fn verdict(outcome: Outcome) -> Verdict {
         _ => Vec::new(),
     };
     let reason = (!matches!(outcome, Outcome::Pass | Outcome::Fail)).then(|| format!("because {HOSTILE}"));
-    Verdict { outcome, reason, findings, evidence: vec![Evidence { label: "a".to_owned(), value: HOSTILE.to_owned() }] }
+    Verdict {
+        outcome,
+        reason,
+        because_of: None,
+        findings,
+        evidence: vec![Evidence { label: "a".to_owned(), value: HOSTILE.to_owned() }],
+    }
 }
 
 pub(crate) const KINDS: [(&str, Severity, Outcome); 9] = [

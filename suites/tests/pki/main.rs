@@ -64,7 +64,7 @@ fn audit(host: &dyn Host, peer: Option<&dyn Host>, profile: &Profile) -> Audit {
                 audit.breached.insert(check.id, breaches.into_iter().map(|breach| breach.message).collect());
             }
             Verdict::Undetermined(why) => {
-                audit.undetermined.insert(check.id, why);
+                audit.undetermined.insert(check.id, why.to_string());
             }
             Verdict::Holds => {
                 audit.held.insert(check.id);

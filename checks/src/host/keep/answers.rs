@@ -43,20 +43,37 @@ pub(super) fn refusal(query: &Query, message: &str) -> String {
 
 /// What a program that failed says: what the loader says, and which flag it does not know.
 fn complaint(said: &str) -> String {
-    let known = ["error while loading shared libraries: ", "Error: unknown flag: ", "unknown flag: ", "it said nothing"];
+    let known =
+        ["error while loading shared libraries: ", "Error: unknown flag: ", "unknown flag: ", "it said nothing"];
     let plain = |c: char| c.is_ascii_alphanumeric() || " ._:/+-,()".contains(c);
     let short = said.len() <= 200 && said.chars().all(plain);
     if short && known.iter().any(|known| said.contains(known)) { scrub(said).into_owned() } else { MARK.to_owned() }
 }
 
 /// Words that the programs say of themselves.
-const SAYINGS: &[&str] = &["Kubernetes", "Docker", "version", "build", "containerd", "crictl", "runc", "iptables", "(nf_tables)", "(legacy)", "nftables"];
+const SAYINGS: &[&str] = &[
+    "Kubernetes",
+    "Docker",
+    "version",
+    "build",
+    "containerd",
+    "crictl",
+    "runc",
+    "iptables",
+    "nf_tables",
+    "legacy",
+    "nftables",
+    "k3s",
+    "rke2",
+    "k0s",
+    "go",
+];
 
 /// Of a program's output the version.
 fn version(text: &str) -> String {
     let part = |word: &str| {
-        let word = word.trim_end_matches(',');
-        let number = word.trim_start_matches('v');
+        let word = word.trim_end_matches(',').trim_start_matches('(').trim_end_matches(')');
+        let number = word.strip_prefix("go").unwrap_or(word).trim_start_matches('v');
         let plain = |c: char| c.is_ascii_alphanumeric() || ".+-~:_".contains(c);
         let numbered = number.starts_with(|c: char| c.is_ascii_digit()) && number.contains('.');
         let build = word.len() <= 40 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -74,7 +91,8 @@ fn version(text: &str) -> String {
 /// Of the files that processes hold open only sockets count; other links are paths.
 fn link(path: &str, target: &str) -> String {
     let of_process = path.starts_with("/proc/");
-    let kernel = [":[", "anon_inode:"].iter().any(|mark| target.contains(mark)) && !target.contains(char::is_whitespace);
+    let kernel =
+        [":[", "anon_inode:"].iter().any(|mark| target.contains(mark)) && !target.contains(char::is_whitespace);
     if of_process && path.contains("/fd/") && !kernel { MARK.to_owned() } else { scrub(target).into_owned() }
 }
 
@@ -95,9 +113,10 @@ pub(super) fn command(text: &str) -> String {
 fn structured(query: &Query, said: Value) -> Value {
     match query {
         Query::Processes => processes(said),
-        Query::Cri { call: CriCall::Version | CriCall::VersionV1alpha2 | CriCall::Status | CriCall::RuntimeConfig, .. } => {
-            value(said, rules::CRI)
-        }
+        Query::Cri {
+            call: CriCall::Version | CriCall::VersionV1alpha2 | CriCall::Status | CriCall::RuntimeConfig,
+            ..
+        } => value(said, rules::CRI),
         Query::Get { url } => page(url, said),
         Query::Lookup { .. } => {
             let is = |one: &Value| one.as_str().is_some_and(|text| text.parse::<IpAddr>().is_ok());
@@ -160,13 +179,25 @@ fn page(address: &str, said: Value) -> Value {
 /// A line of /healthz, /livez or /readyz.
 fn health(line: &str) -> String {
     const SAYINGS: [&str; 12] = [
-        "ok", "failed", "failed:", "reason", "withheld", "check", "passed", "healthz", "livez", "readyz", "not", "excluded:",
+        "ok",
+        "failed",
+        "failed:",
+        "reason",
+        "withheld",
+        "check",
+        "passed",
+        "healthz",
+        "livez",
+        "readyz",
+        "not",
+        "excluded:",
     ];
     let name = |word: &str| {
         let word = word.trim_start_matches("[+]").trim_start_matches("[-]");
         word.len() <= 80 && word.bytes().all(|byte| byte.is_ascii_lowercase() || b"-/:.".contains(&byte))
     };
-    let plain = line.split_whitespace().enumerate().all(|(at, word)| (at == 0 && name(word)) || SAYINGS.contains(&word));
+    let plain =
+        line.split_whitespace().enumerate().all(|(at, word)| (at == 0 && name(word)) || SAYINGS.contains(&word));
     if plain { scrub(line).into_owned() } else { MARK.to_owned() }
 }
 

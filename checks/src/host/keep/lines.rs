@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::members::is_name;
 use super::scrub::{MARK, compile, scrub};
 
 /// Applies a function to each line, its ending left where it is.
@@ -42,20 +43,135 @@ pub(super) fn kernel(text: &str) -> String {
 
 /// Options of mounts that stay, with their values.
 const OPTIONS: &[&str] = &[
-    "ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "auto", "noauto", "user", "nouser", "users", "owner",
-    "group", "defaults", "sync", "async", "atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime",
-    "strictatime", "lazytime", "nolazytime", "nofail", "_netdev", "sw", "swap", "pri", "discard", "bind", "rbind",
-    "shared", "private", "slave", "unbindable", "remount", "hidepid", "gid", "uid", "mode", "size", "nr_inodes",
-    "inode64", "huge", "seclabel", "errors", "data", "barrier", "nobarrier", "quota", "noquota", "usrquota", "grpquota",
-    "prjquota", "pquota", "uquota", "gquota", "attr2", "logbufs", "logbsize", "sunit", "swidth", "subvol", "subvolid",
-    "compress", "space_cache", "ssd", "xattr", "acl", "noacl", "name", "cpu", "cpuacct", "cpuset", "memory", "devices",
-    "freezer", "blkio", "io", "pids", "rdma", "hugetlb", "net_cls", "net_prio", "perf_event", "misc", "dmem",
-    "nsdelegate", "memory_recursiveprot", "memory_hugetlb_accounting", "favordynmods", "release_agent", "clone_children",
-    "fd", "pgrp", "timeout", "minproto", "maxproto", "direct", "max_read", "blksize", "newinstance", "ptmxmode",
-    "x-systemd.automount", "x-systemd.device-timeout", "x-systemd.mount-timeout", "x-systemd.growfs",
-    "x-systemd.makefs", "x-systemd.requires", "x-systemd.after", "x-systemd.before", "x-initrd.mount", "idmapped",
-    "index", "metacopy", "redirect_dir", "nfs_export", "volatile", "xino", "userxattr", "propagate_from", "master",
-    "lowerdir", "upperdir", "workdir",
+    "ro",
+    "rw",
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "exec",
+    "noexec",
+    "auto",
+    "noauto",
+    "user",
+    "nouser",
+    "users",
+    "owner",
+    "group",
+    "defaults",
+    "sync",
+    "async",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "lazytime",
+    "nolazytime",
+    "nofail",
+    "_netdev",
+    "sw",
+    "swap",
+    "pri",
+    "discard",
+    "bind",
+    "rbind",
+    "shared",
+    "private",
+    "slave",
+    "unbindable",
+    "remount",
+    "hidepid",
+    "gid",
+    "uid",
+    "mode",
+    "size",
+    "nr_inodes",
+    "inode64",
+    "huge",
+    "seclabel",
+    "errors",
+    "data",
+    "barrier",
+    "nobarrier",
+    "quota",
+    "noquota",
+    "usrquota",
+    "grpquota",
+    "prjquota",
+    "pquota",
+    "uquota",
+    "gquota",
+    "attr2",
+    "logbufs",
+    "logbsize",
+    "sunit",
+    "swidth",
+    "subvol",
+    "subvolid",
+    "compress",
+    "space_cache",
+    "ssd",
+    "xattr",
+    "acl",
+    "noacl",
+    "name",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "memory",
+    "devices",
+    "freezer",
+    "blkio",
+    "io",
+    "pids",
+    "rdma",
+    "hugetlb",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "misc",
+    "dmem",
+    "nsdelegate",
+    "memory_recursiveprot",
+    "memory_hugetlb_accounting",
+    "favordynmods",
+    "release_agent",
+    "clone_children",
+    "fd",
+    "pgrp",
+    "timeout",
+    "minproto",
+    "maxproto",
+    "direct",
+    "max_read",
+    "blksize",
+    "newinstance",
+    "ptmxmode",
+    "x-systemd.automount",
+    "x-systemd.device-timeout",
+    "x-systemd.mount-timeout",
+    "x-systemd.growfs",
+    "x-systemd.makefs",
+    "x-systemd.requires",
+    "x-systemd.after",
+    "x-systemd.before",
+    "x-initrd.mount",
+    "idmapped",
+    "index",
+    "metacopy",
+    "redirect_dir",
+    "nfs_export",
+    "volatile",
+    "xino",
+    "userxattr",
+    "propagate_from",
+    "master",
+    "lowerdir",
+    "upperdir",
+    "workdir",
 ];
 
 /// Options of a mount: those that are listed; of others the names go too, since one without a value may be one.
@@ -64,7 +180,7 @@ pub(super) fn options(text: &str) -> String {
         let (name, value) = one.split_once('=').map_or((one, None), |(name, value)| (name, Some(value)));
         match value {
             _ if !OPTIONS.contains(&name) => match value {
-                Some(_) if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)) => {
+                Some(_) if is_name(name) && !name.contains([' ', '/', ':', '@']) => {
                     format!("{name}={MARK}")
                 }
                 _ => MARK.to_owned(),
@@ -86,11 +202,7 @@ fn source(text: &str) -> String {
     // A device, or a file that is swapped to, lies anywhere; what begins with two is of another host.
     let local = text.starts_with('/') && !text.starts_with("//");
     let local = local && text.chars().all(|c| plain(c) || "/\\:+".contains(c));
-    if known || local || text.chars().all(plain) {
-        scrub(text).into_owned()
-    } else {
-        MARK.to_owned()
-    }
+    if known || local || text.chars().all(plain) { scrub(text).into_owned() } else { MARK.to_owned() }
 }
 
 /// /etc/fstab and /proc/PID/mounts: device, folder, type, options, two numbers.
@@ -170,8 +282,24 @@ pub(super) fn resolver(text: &str) -> String {
 
 /// Members of /etc/os-release that stay.
 const RELEASE: &[&str] = &[
-    "NAME", "PRETTY_NAME", "ID", "ID_LIKE", "VERSION", "VERSION_ID", "VERSION_CODENAME", "VARIANT", "VARIANT_ID", "BUILD_ID",
-    "IMAGE_ID", "IMAGE_VERSION", "PLATFORM_ID", "CPE_NAME", "UBUNTU_CODENAME", "FLATCAR_BOARD", "COREOS_BOARD", "OSTREE_VERSION",
+    "NAME",
+    "PRETTY_NAME",
+    "ID",
+    "ID_LIKE",
+    "VERSION",
+    "VERSION_ID",
+    "VERSION_CODENAME",
+    "VARIANT",
+    "VARIANT_ID",
+    "BUILD_ID",
+    "IMAGE_ID",
+    "IMAGE_VERSION",
+    "PLATFORM_ID",
+    "CPE_NAME",
+    "UBUNTU_CODENAME",
+    "FLATCAR_BOARD",
+    "COREOS_BOARD",
+    "OSTREE_VERSION",
 ];
 
 /// /etc/os-release.
@@ -180,7 +308,7 @@ pub(super) fn release(text: &str) -> String {
     per_line(text, |line| match line.split_once('=') {
         _ if line.trim_start().starts_with('#') => "#".to_owned(),
         Some((name, value)) if RELEASE.contains(&name) && value.chars().all(plain) => scrub(line).into_owned(),
-        Some((name, _)) if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') => {
+        Some((name, _)) if is_name(name) && !name.contains([' ', '/', ':', '@']) => {
             format!("{name}={MARK}")
         }
         _ => MARK.to_owned(),
@@ -189,13 +317,14 @@ pub(super) fn release(text: &str) -> String {
 
 /// A kernel's configuration: options that are y, m or a number; texts, which name keys and command lines, go.
 pub(super) fn kernel_config(text: &str) -> String {
-    static OPTION: LazyLock<Regex> = LazyLock::new(|| compile(r"^CONFIG_[A-Za-z0-9_]+=(?:y|m|n|-?[0-9]+|0x[0-9a-fA-F]+)$"));
+    static OPTION: LazyLock<Regex> =
+        LazyLock::new(|| compile(r"^CONFIG_[A-Za-z0-9_]+=(?:y|m|n|-?[0-9]+|0x[0-9a-fA-F]+)$"));
     static UNSET: LazyLock<Regex> = LazyLock::new(|| compile(r"^# CONFIG_[A-Za-z0-9_]+ is not set$"));
     per_line(text, |line| match line.split_once('=') {
         _ if OPTION.is_match(line.trim()) || UNSET.is_match(line.trim()) => line.to_owned(),
         _ if line.trim_start().starts_with('#') => "#".to_owned(),
         Some((name, "\"\"")) if name.starts_with("CONFIG_") => line.to_owned(),
-        Some((name, _)) if name.starts_with("CONFIG_") && !name.contains(char::is_whitespace) => {
+        Some((name, _)) if name.starts_with("CONFIG_") && is_name(name) && !name.contains(' ') => {
             format!("{name}=\"{MARK}\"")
         }
         _ => "#".to_owned(),
@@ -204,10 +333,35 @@ pub(super) fn kernel_config(text: &str) -> String {
 
 /// Parameters of the kernel's command line that stay with their values.
 const PARAMETERS: &[&str] = &[
-    "cgroup_enable", "cgroup_disable", "cgroup_no_v1", "cgroup_memory", "systemd.unified_cgroup_hierarchy",
-    "systemd.legacy_systemd_cgroup_controller", "swapaccount", "apparmor", "selinux", "enforcing", "security", "lsm", "quiet",
-    "splash", "ro", "rw", "nomodeset", "systemd.swap", "fips", "mitigations", "hugepages", "hugepagesz",
-    "default_hugepagesz", "transparent_hugepage", "psi", "ipv6.disable", "audit", "user_namespace.enable", "namespace.unpriv_enable",
+    "cgroup_enable",
+    "cgroup_disable",
+    "cgroup_no_v1",
+    "cgroup_memory",
+    "systemd.unified_cgroup_hierarchy",
+    "systemd.legacy_systemd_cgroup_controller",
+    "swapaccount",
+    "apparmor",
+    "selinux",
+    "enforcing",
+    "security",
+    "lsm",
+    "quiet",
+    "splash",
+    "ro",
+    "rw",
+    "nomodeset",
+    "systemd.swap",
+    "fips",
+    "mitigations",
+    "hugepages",
+    "hugepagesz",
+    "default_hugepagesz",
+    "transparent_hugepage",
+    "psi",
+    "ipv6.disable",
+    "audit",
+    "user_namespace.enable",
+    "namespace.unpriv_enable",
 ];
 
 /// /proc/cmdline.
@@ -219,7 +373,7 @@ pub(super) fn parameters(text: &str) -> String {
             let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
             match value {
                 _ if known => scrub(word).into_owned(),
-                Some(_) if name.chars().all(plain) => format!("{name}={MARK}"),
+                Some(_) if name.chars().all(plain) && is_name(name) => format!("{name}={MARK}"),
                 _ => MARK.to_owned(),
             }
         })
@@ -230,7 +384,10 @@ pub(super) fn parameters(text: &str) -> String {
 pub(super) fn word(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "._:/-()[]".contains(c);
     let short = text.trim().len() <= 253 && !text.trim().contains('\n');
-    per_line(text, |line| if short && line.trim().chars().all(plain) { scrub(line).into_owned() } else { MARK.to_owned() })
+    per_line(
+        text,
+        |line| if short && line.trim().chars().all(plain) { scrub(line).into_owned() } else { MARK.to_owned() },
+    )
 }
 
 /// modules.builtin, modules.dep and the like: paths of modules.
@@ -247,7 +404,7 @@ pub(super) fn sysctl(text: &str) -> String {
     per_line(text, |line| match line.split_once('=') {
         _ if line.trim_start().starts_with(['#', ';']) => "#".to_owned(),
         Some((key, said)) if key.trim().chars().all(name) && value(said) => line.to_owned(),
-        Some((key, _)) if key.trim().chars().all(name) => format!("{key}= {MARK}"),
+        Some((key, _)) if key.trim().chars().all(name) && is_name(key.trim()) => format!("{key}= {MARK}"),
         _ => MARK.to_owned(),
     })
 }
@@ -287,9 +444,15 @@ mod tests {
         assert_eq!(hosts("10.0.0.1 a b.c # s3cret\ns3cret x\n"), "10.0.0.1 a b.c #\n[redacted] x\n");
         let text = "; s3cret\nnameserver 127.0.0.53 # s3cret\nsearch a.b\noptions ndots:5\ns3cret\n";
         assert_eq!(resolver(text), "#\nnameserver 127.0.0.53 # #\nsearch a.b\noptions ndots:5\n[redacted]\n");
-        assert_eq!(release("ID=debian\nSECRET=\"x\"\nPRETTY_NAME=\"Debian 12\"\n"), "ID=debian\nSECRET=[redacted]\nPRETTY_NAME=\"Debian 12\"\n");
+        assert_eq!(
+            release("ID=debian\nSECRET=\"x\"\nPRETTY_NAME=\"Debian 12\"\n"),
+            "ID=debian\nSECRET=[redacted]\nPRETTY_NAME=\"Debian 12\"\n"
+        );
         let config = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_CMDLINE=\"pw=s3cret\"\n# s3cret\n";
         assert_eq!(kernel_config(config), "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_CMDLINE=\"[redacted]\"\n#\n");
-        assert_eq!(parameters("BOOT=x swapaccount=1 s3cret quiet\n"), "BOOT=[redacted] swapaccount=1 [redacted] quiet\n");
+        assert_eq!(
+            parameters("BOOT=x swapaccount=1 s3cret quiet\n"),
+            "BOOT=[redacted] swapaccount=1 [redacted] quiet\n"
+        );
     }
 }

@@ -131,7 +131,9 @@ pub(super) fn edit(text: &str, atoms: &[Atom], end: usize, language: &Language) 
     let mut edited = String::with_capacity(text.len());
     let mut at = 0;
     for atom in atoms {
-        let (Some(gap), Some(before)) = (text.get(at..atom.range.start), text.get(atom.range.clone())) else { continue };
+        let (Some(gap), Some(before)) = (text.get(at..atom.range.start), text.get(atom.range.clone())) else {
+            continue;
+        };
         edited += &(language.gap)(gap, &mut names);
         at = atom.range.end;
         let put = match keeper.fate(atom, language.renames, &mut names) {
@@ -140,7 +142,13 @@ pub(super) fn edit(text: &str, atoms: &[Atom], end: usize, language: &Language) 
                 continue;
             }
             Fate::Raw(text) => text.to_owned(),
-            Fate::Becomes(text) if atom.kind == Kind::Block => text,
+            Fate::Becomes(text) if atom.kind == Kind::Block => {
+                // A block ends where the next line's text begins.
+                let lines = before.matches('\n').count().saturating_sub(text.matches('\n').count());
+                let indent = before.rsplit_once('\n').map_or("", |(_, last)| last);
+                let indent = if lines > 0 && indent.trim().is_empty() { indent } else { "" };
+                format!("{text}{}{indent}", "\n".repeat(lines))
+            }
             Fate::Becomes(text) => (language.quote)(&text, before),
         };
         let lines = |text: &str| text.matches('\n').count();
@@ -182,7 +190,8 @@ pub(super) fn structure(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut inside = false;
     for c in text.chars() {
-        if c.is_whitespace() || "[]{}:,\"'|>&*!%#?=-".contains(c) {
+        // Control characters, too: there are parsers that fail at them.
+        if c.is_whitespace() || c.is_control() || "[]{}:,\"'|>&*!%#?=-".contains(c) {
             kept.push(c);
             inside = false;
         } else if !inside {
@@ -298,10 +307,20 @@ fn reduce(
     }
 }
 
-/// May a text be the name of something that files are made of?
+/// May a text be the name of something that files are made of, rather than a password where a name should be?
 pub(super) fn is_name(text: &str) -> bool {
-    let plain = |c: char| c.is_alphanumeric() || "_.:/@*~$ -".contains(c);
-    !text.is_empty() && text.len() <= 128 && text.chars().all(plain) && scrub(text) == text
+    let plain = |c: char| c.is_alphanumeric() || "_.:/@*~$ +-".contains(c);
+    let short = !text.is_empty() && text.len() <= 128 && text.chars().all(plain);
+    short && text.split(|c: char| !c.is_alphanumeric()).all(is_word) && scrub(text) == text
+}
+
+/// Names are words put together. What is drawn at random, or is base64, changes between cases and digits all the time.
+fn is_word(text: &str) -> bool {
+    let class = |c: char| (c.is_lowercase(), c.is_uppercase(), c.is_numeric());
+    let changes = text.chars().zip(text.chars().skip(1)).filter(|(a, b)| class(*a) != class(*b)).count();
+    let digits = text.chars().filter(|c| c.is_numeric()).count();
+    let mixed = text.chars().any(char::is_lowercase) && text.chars().any(char::is_uppercase);
+    text.len() < 8 || !(changes * 2 > text.len() || (mixed && digits > 2) || text.len() > 64)
 }
 
 #[cfg(test)]
@@ -311,16 +330,25 @@ mod tests {
     #[test]
     fn patterns_match_members_and_lead_to_them() {
         let path = |text: &str| text.split('/').map(str::to_owned).collect::<Vec<_>>();
-        for (pattern, yes, no) in [
-            ("a/b", "a/b", "a/b/c"),
-            ("a/*/c", "a/x/c", "a/c"),
-            ("a/**", "a/x/y", "b"),
-            ("*", "a", "a/b"),
-        ] {
+        for (pattern, yes, no) in
+            [("a/b", "a/b", "a/b/c"), ("a/*/c", "a/x/c", "a/c"), ("a/**", "a/x/y", "b"), ("*", "a", "a/b")]
+        {
             assert!(matches(pattern, &path(yes)), "{pattern} {yes}");
             assert!(!matches(pattern, &path(no)), "{pattern} {no}");
         }
         assert!(leads("a/*/c", &path("a/x")) && !leads("a/*/c", &path("a/x/c")) && leads("a/**", &path("a/x/y")));
+    }
+
+    #[test]
+    fn names_are_words() {
+        for name in
+            ["clientCAFile", "io.containerd.grpc.v1.cri", "IPv6DualStack", "CGROUP_BPF", "registry.k8s.io", "max-pods+"]
+        {
+            assert!(is_name(name), "{name}");
+        }
+        for no in ["Y2FuYXJ5MDA", "S3CRETcanary00", "a\"b", "", "https://u:p@h"] {
+            assert!(!is_name(no), "{no}");
+        }
     }
 
     #[test]

@@ -73,6 +73,7 @@ const KEEPERS: &[(&[&str], Keeper)] = &[
     (&["**/cni/**", "**/net.d/**"], Config(rules::CNI)),
     // Kubernetes.
     (&["**/kubeadm-flags.env", "**/*.env", "**/*-env", "**/environment", "**/args/*"], Text(unit::arguments)),
+    (&["**/meta/snap.yaml"], Config(rules::SNAP)),
     (&["/etc/rancher/**/*.yaml", "/etc/rancher/**/*.yaml.d/*", "/etc/k0s/**"], Config(rules::K3S)),
     (&["/var/lib/kubelet/config.yaml", "**/kubelet*.yaml", "**/kubelet*.json", "**/kubelet/**", "**/kubelet.conf.d/*", "**/kubelet*.d/*", "/var/lib/rancher/**/kubelet.conf.d/*"], Config(rules::KUBELET)),
     (&["**/kubeadm*.yaml", "**/kubeadm*.yml", "**/kubeadm*.conf"], Config(rules::KUBEADM)),
@@ -83,7 +84,10 @@ const KEEPERS: &[(&[&str], Keeper)] = &[
 
 /// The keeper of a path.
 pub(super) fn keeper(path: &str) -> Option<Keeper> {
-    KEEPERS.iter().find(|(patterns, _)| patterns.iter().any(|pattern| glob(pattern.as_bytes(), path.as_bytes()))).map(|row| row.1)
+    KEEPERS
+        .iter()
+        .find(|(patterns, _)| patterns.iter().any(|pattern| glob(pattern.as_bytes(), path.as_bytes())))
+        .map(|row| row.1)
 }
 
 /// The keeper of a file that none is listed for: by what it seems to be, and by what all that is listed has in common.

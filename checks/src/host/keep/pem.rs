@@ -5,8 +5,17 @@ use crate::pki::x509::pem::{Content, Document};
 
 /// Labels of what is public.
 const PUBLIC: &[&str] = &[
-    "CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CRL", "CRL", "PUBLIC KEY", "RSA PUBLIC KEY",
-    "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST", "EC PARAMETERS", "DH PARAMETERS",
+    "CERTIFICATE",
+    "X509 CERTIFICATE",
+    "TRUSTED CERTIFICATE",
+    "X509 CRL",
+    "CRL",
+    "PUBLIC KEY",
+    "RSA PUBLIC KEY",
+    "CERTIFICATE REQUEST",
+    "NEW CERTIFICATE REQUEST",
+    "EC PARAMETERS",
+    "DH PARAMETERS",
 ];
 
 /// What stands where a key or a text stood.
@@ -81,10 +90,9 @@ fn block(label: &str, lines: &[&str], closed: bool, kept: &mut String) {
 fn is_public(bytes: &[u8]) -> bool {
     let document = Document::read(bytes);
     let public = |content: &Content| match content {
-        Content::Certificate(_)
-        | Content::CertificateRequest
-        | Content::RevocationList(_)
-        | Content::Parameters => true,
+        Content::Certificate(_) | Content::CertificateRequest | Content::RevocationList(_) | Content::Parameters => {
+            true
+        }
         Content::Key(key) => !key.form.is_private(),
         _ => false,
     };
@@ -109,7 +117,9 @@ mod tests {
     #[test]
     fn certificates_stay_and_keys_go_line_by_line() {
         let key = "-----BEGIN EC PRIVATE KEY-----\nMIIsecret\nc2VjcmV0\n-----END EC PRIVATE KEY-----\n";
-        for text in [format!("{CERTIFICATE}{key}"), format!("{key}{CERTIFICATE}"), format!("secret\n{key}\n{CERTIFICATE}")] {
+        for text in
+            [format!("{CERTIFICATE}{key}"), format!("{key}{CERTIFICATE}"), format!("secret\n{key}\n{CERTIFICATE}")]
+        {
             let clean = kept(&text);
             assert!(clean.contains(CERTIFICATE) && !clean.contains("ecret") && !clean.contains("c2Vj"), "{clean}");
             assert_eq!(clean.lines().count(), text.lines().count());

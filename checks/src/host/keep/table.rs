@@ -73,7 +73,11 @@ fn quote(text: &str, before: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     // A text of several lines stays one, since an inline table has but one line.
     let lines = before.matches('\n').count();
-    if lines == 0 { quoted } else { format!("\"\"{quoted}\"\"").replacen("\"\"\"", &format!("\"\"\"{}", "\n".repeat(lines)), 1) }
+    if lines == 0 {
+        quoted
+    } else {
+        format!("\"\"{quoted}\"\"").replacen("\"\"\"", &format!("\"\"\"{}", "\n".repeat(lines)), 1)
+    }
 }
 
 /// Between names and values stand brackets and blanks, which stay; comments, which go; and names that were seen before.

@@ -3,24 +3,88 @@
 use std::net::IpAddr;
 
 use super::lines::per_line;
+use super::members::is_name;
 use super::scrub::{MARK, scrub, url};
 use super::words::{is_path, line, listed, quoted, value_of_flag};
 
 /// Settings of units whose values stay.
 const SETTINGS: &[&str] = &[
-    "After", "Before", "Wants", "WantedBy", "Requires", "RequiredBy", "BindsTo", "PartOf", "Conflicts", "Alias", "Type",
-    "Restart", "RestartSec", "StartLimit*", "TimeoutStartSec", "TimeoutStopSec", "TimeoutSec", "KillMode", "Delegate",
-    "Limit*", "TasksMax", "TasksAccounting", "OOMScoreAdjust", "CPUAccounting", "MemoryAccounting", "Slice", "User",
-    "Group", "WorkingDirectory", "RootDirectory", "EnvironmentFile", "What", "Where", "Options", "Priority",
-    "Condition*", "Assert*", "RequiresMountsFor", "DefaultDependencies", "NotifyAccess", "StandardOutput",
-    "StandardError", "SyslogIdentifier", "RuntimeDirectory", "StateDirectory", "MountFlags", "Protect*", "Private*",
-    "NoNewPrivileges", "SecureBits", "CapabilityBoundingSet", "AmbientCapabilities", "DefaultTasksMax", "CPUQuota",
-    "MemoryMax", "MemoryHigh", "MemoryMin", "MemoryLow", "MemorySwapMax", "AllowedCPUs", "ManagedOOM*", "RefuseManualStart", "Names",
+    "After",
+    "Before",
+    "Wants",
+    "WantedBy",
+    "Requires",
+    "RequiredBy",
+    "BindsTo",
+    "PartOf",
+    "Conflicts",
+    "Alias",
+    "Type",
+    "Restart",
+    "RestartSec",
+    "StartLimit*",
+    "TimeoutStartSec",
+    "TimeoutStopSec",
+    "TimeoutSec",
+    "KillMode",
+    "Delegate",
+    "Limit*",
+    "TasksMax",
+    "TasksAccounting",
+    "OOMScoreAdjust",
+    "CPUAccounting",
+    "MemoryAccounting",
+    "Slice",
+    "User",
+    "Group",
+    "WorkingDirectory",
+    "RootDirectory",
+    "EnvironmentFile",
+    "What",
+    "Where",
+    "Options",
+    "Priority",
+    "Condition*",
+    "Assert*",
+    "RequiresMountsFor",
+    "DefaultDependencies",
+    "NotifyAccess",
+    "StandardOutput",
+    "StandardError",
+    "SyslogIdentifier",
+    "RuntimeDirectory",
+    "StateDirectory",
+    "MountFlags",
+    "Protect*",
+    "Private*",
+    "NoNewPrivileges",
+    "SecureBits",
+    "CapabilityBoundingSet",
+    "AmbientCapabilities",
+    "DefaultTasksMax",
+    "CPUQuota",
+    "MemoryMax",
+    "MemoryHigh",
+    "MemoryMin",
+    "MemoryLow",
+    "MemorySwapMax",
+    "AllowedCPUs",
+    "ManagedOOM*",
+    "RefuseManualStart",
+    "Names",
     // zram-generator.
-    "zram-size", "zram-fraction", "max-zram-size", "compression-algorithm", "swap-priority", "fs-type", "mount-point",
+    "zram-size",
+    "zram-fraction",
+    "max-zram-size",
+    "compression-algorithm",
+    "swap-priority",
+    "fs-type",
+    "mount-point",
     "host-memory-limit",
     // ufw.conf, and the like.
-    "ENABLED", "SELINUX", "SELINUXTYPE",
+    "ENABLED",
+    "SELINUX",
+    "SELINUXTYPE",
 ];
 
 /// Variables that hold flags by their name: `ETCD_TRUSTED_CA_FILE` is --trusted-ca-file.
@@ -87,7 +151,7 @@ fn assignment(text: &str) -> String {
 }
 
 fn is_variable(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 128 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) && is_name(name)
 }
 
 /// A file of variables: /etc/environment, an `EnvironmentFile=`.

@@ -105,7 +105,13 @@ fn yaml_atoms(text: &str, members: Members) -> (Vec<Atom>, usize) {
                     path.over();
                 } else if path.wants_name() {
                     let path = path.name(&value);
-                    atoms.push(Atom { range: range.clone(), path, kind: Kind::Name, text: value.into_owned(), members });
+                    atoms.push(Atom {
+                        range: range.clone(),
+                        path,
+                        kind: Kind::Name,
+                        text: value.into_owned(),
+                        members,
+                    });
                 } else {
                     let names = path.names();
                     if names == ["kind"] {
@@ -180,7 +186,12 @@ fn gap(text: &str, names: &mut Names) -> String {
                 kept += if rest.starts_with("%YAML 1.") { "%YAML 1.2" } else { "#" };
                 width
             }
-            _ if c.is_whitespace() || "[]{}:,-?|>.+".contains(c) || c.is_ascii_digit() || c == '\u{feff}' => {
+            _ if c.is_whitespace()
+                || c.is_control()
+                || "[]{}:,-?|>.+".contains(c)
+                || c.is_ascii_digit()
+                || c == '\u{feff}' =>
+            {
                 kept.push(c);
                 c.len_utf8()
             }
