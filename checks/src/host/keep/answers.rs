@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::members::{Members, value};
+use super::members::{Members, is_name, value};
 use super::scrub::{MARK, scrub, url};
 use super::words::Words;
 use super::{rules, separated, yaml};
@@ -103,8 +103,7 @@ pub(super) fn command(text: &str) -> String {
         let mut state = words.borrow_mut();
         if std::mem::take(&mut state.1) {
             // The program itself: its path, or its name.
-            let plain = |c: char| c.is_ascii_alphanumeric() || "/_.@+-".contains(c);
-            return if word.chars().all(plain) { scrub(word).into_owned() } else { MARK.to_owned() };
+            return if is_name(word) { word.to_owned() } else { MARK.to_owned() };
         }
         state.0.word(word)
     })

@@ -205,15 +205,33 @@ fn source(text: &str) -> String {
     if known || local || text.chars().all(plain) { scrub(text).into_owned() } else { MARK.to_owned() }
 }
 
+/// Is a word the type of a file system, such as `fuse.sshfs`?
+fn is_type(word: &str) -> bool {
+    word.len() <= 32
+        && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-,".contains(&byte))
+}
+
+/// An optional field of mountinfo: `shared:7`.
+fn options_tag(word: &str) -> String {
+    let known = ["shared", "master", "propagate_from", "unbindable"];
+    if known.contains(&word.split(':').next().unwrap_or_default()) { word.to_owned() } else { MARK.to_owned() }
+}
+
 /// /etc/fstab and /proc/PID/mounts: device, folder, type, options, two numbers.
 pub(super) fn mounts(text: &str) -> String {
     per_line(text, |line| {
         if line.trim_start().starts_with('#') {
             return "#".to_owned();
         }
+        let mut fields = line.split_whitespace().skip(1);
+        let point = fields.next().is_some_and(|point| point.starts_with('/') || matches!(point, "none" | "swap"));
+        if !point || fields.next().is_none() {
+            return MARK.to_owned();
+        }
         per_word(line, |number, word| match number {
             0 => source(word),
-            1 | 2 => scrub(word).into_owned(),
+            1 if word.starts_with('/') || matches!(word, "none" | "swap") => scrub(word).into_owned(),
+            2 if is_type(word) => word.to_owned(),
             3 => options(word),
             4 | 5 if word.bytes().all(|byte| byte.is_ascii_digit()) => word.to_owned(),
             _ => MARK.to_owned(),
@@ -230,11 +248,18 @@ pub(super) fn mountinfo(text: &str) -> String {
                 behind = Some(number);
                 return word.to_owned();
             }
+            let number_of = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
             match behind.map(|dash| number - dash) {
+                None if number < 3 && number_of(word) => word.to_owned(),
+                None if matches!(number, 3 | 4) && (word.starts_with('/') || word.contains(":[")) => {
+                    scrub(word).into_owned()
+                }
                 None if number == 5 => options(word),
+                None if number > 5 && word.split(':').next_back().is_some_and(number_of) => options_tag(word),
+                Some(1) if is_type(word) => word.to_owned(),
                 Some(2) => source(word),
                 Some(3) => options(word),
-                _ => scrub(word).into_owned(),
+                _ => MARK.to_owned(),
             }
         })
     })
@@ -245,11 +270,12 @@ pub(super) fn hosts(text: &str) -> String {
     let name = |word: &str| word.chars().all(|c| c.is_alphanumeric() || "._-".contains(c)) && word.len() <= 253;
     per_line(text, |line| {
         let (body, comment) = line.split_once('#').map_or((line, ""), |(body, _)| (body, "#"));
+        let address = body.split_whitespace().next().and_then(|word| word.split('%').next());
+        if address.is_some_and(|address| address.parse::<IpAddr>().is_err()) {
+            return format!("{MARK}{comment}");
+        }
         let kept = per_word(body, |number, word| match number {
-            0 => {
-                let address = word.split('%').next().unwrap_or(word);
-                if address.parse::<IpAddr>().is_ok() { word.to_owned() } else { MARK.to_owned() }
-            }
+            0 => word.to_owned(),
             _ if name(word) => scrub(word).into_owned(),
             _ => MARK.to_owned(),
         });
@@ -390,6 +416,14 @@ pub(super) fn word(text: &str) -> String {
     )
 }
 
+/// /etc/machine-id: 32 hexadecimal digits, or `uninitialized` (machine-id(5)).
+pub(super) fn machine_id(text: &str) -> String {
+    let is = |line: &str| {
+        line == "uninitialized" || (line.len() <= 36 && line.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
+    };
+    per_line(text, |line| if is(line.trim()) { line.to_owned() } else { MARK.to_owned() })
+}
+
 /// modules.builtin, modules.dep and the like: paths of modules.
 pub(super) fn modules(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./-+,: ".contains(c);
@@ -397,14 +431,14 @@ pub(super) fn modules(text: &str) -> String {
     per_line(text, |line| if is(line) { line.to_owned() } else { "#".to_owned() })
 }
 
-/// Settings of the kernel in /etc/sysctl.d: names, and values that are numbers or words of the kernel's.
+/// Settings of the kernel in /etc/sysctl.d: names, which have dots or slashes, and values that are numbers.
 pub(super) fn sysctl(text: &str) -> String {
-    let name = |c: char| c.is_ascii_alphanumeric() || "._/*-".contains(c);
-    let value = |text: &str| text.split_whitespace().all(|word| word.parse::<i64>().is_ok());
+    let is_key = |key: &str| is_name(key) && key.contains(['.', '/']) && !key.contains([' ', ':', '@']);
+    let number = |text: &str| text.split_whitespace().all(|word| word.parse::<i64>().is_ok());
     per_line(text, |line| match line.split_once('=') {
         _ if line.trim_start().starts_with(['#', ';']) => "#".to_owned(),
-        Some((key, said)) if key.trim().chars().all(name) && value(said) => line.to_owned(),
-        Some((key, _)) if key.trim().chars().all(name) && is_name(key.trim()) => format!("{key}= {MARK}"),
+        Some((key, said)) if is_key(key.trim()) && number(said) => line.to_owned(),
+        Some((key, _)) if is_key(key.trim()) => format!("{key}= {MARK}"),
         _ => MARK.to_owned(),
     })
 }
@@ -441,7 +475,7 @@ mod tests {
 
     #[test]
     fn names_and_addresses_stay() {
-        assert_eq!(hosts("10.0.0.1 a b.c # s3cret\ns3cret x\n"), "10.0.0.1 a b.c #\n[redacted] x\n");
+        assert_eq!(hosts("10.0.0.1 a b.c # s3cret\ns3cret x\n"), "10.0.0.1 a b.c #\n[redacted]\n");
         let text = "; s3cret\nnameserver 127.0.0.53 # s3cret\nsearch a.b\noptions ndots:5\ns3cret\n";
         assert_eq!(resolver(text), "#\nnameserver 127.0.0.53 # #\nsearch a.b\noptions ndots:5\n[redacted]\n");
         assert_eq!(

@@ -137,6 +137,8 @@ pub(super) fn edit(text: &str, atoms: &[Atom], end: usize, language: &Language) 
         edited += &(language.gap)(gap, &mut names);
         at = atom.range.end;
         let put = match keeper.fate(atom, language.renames, &mut names) {
+            // What is listed stands on one line; a text that goes on may be something that slipped in below.
+            Fate::Stays if atom.kind != Kind::Block && before.contains('\n') => (language.quote)(MARK, before),
             Fate::Stays => {
                 edited += before;
                 continue;
@@ -224,8 +226,9 @@ impl Keeper {
         match atom.kind {
             Kind::Name => {
                 let above = &atom.path[..atom.path.len().saturating_sub(1)];
-                let below_all = any(members.whole) || members.leads(above);
-                if is_name(&atom.text) && (below_all || !renames) {
+                let flags = members.flags.iter().any(|pattern| matches(pattern, above));
+                let known = flags || any(members.whole) || members.leads(above);
+                if is_name(&atom.text) && (known || !renames) {
                     return Fate::Stays;
                 }
                 return Fate::Becomes(names.other(&atom.text));

@@ -47,7 +47,8 @@ const KEEPERS: &[(&[&str], Keeper)] = &[
        "/usr/lib/ostree-boot/config-*", "/usr/lib/kernel/config-*"], Text(lines::kernel_config)),
     (&["/lib/modules/*/modules.*", "/usr/lib/modules/*/modules.*"], Text(lines::modules)),
     // The system.
-    (&["/etc/machine-id", "/etc/hostname", "/var/lib/dbus/machine-id", "/etc/timezone"], Text(lines::word)),
+    (&["/etc/machine-id", "/var/lib/dbus/machine-id"], Text(lines::machine_id)),
+    (&["/etc/hostname", "/etc/timezone"], Text(lines::word)),
     (&["/etc/os-release", "/usr/lib/os-release", "/etc/lsb-release", "/etc/initrd-release"], Text(lines::release)),
     (&["/etc/fstab"], Text(lines::mounts)),
     (&["/etc/hosts"], Text(lines::hosts)),
