@@ -2,9 +2,27 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
+#[path = "kubeadm/ask.rs"]
+mod ask;
+#[path = "kubeadm/corpus.rs"]
+mod corpus;
+
 use std::process::Command;
 
-use seaworthy_provision::kubeadm::{Configuration, read};
+use seaworthy_provision::kubeadm::{Configuration, read, read_for};
+
+/// Where ours is stricter than `kubeadm config validate`: a part of our message, and why.
+const STRICTER: [(&str, &str); 9] = [
+    ("overlap", "no Service works where pods and Services share a network"),
+    ("nodeRegistration.taints", "the API server refuses the node later"),
+    ("leaves no time at all", "a certificate that has ended serves nobody"),
+    ("labels are not resolved", "a label is asked of the internet"),
+    ("no other host reaches", "kubeadm takes a loopback address where the machine has a global one on it"),
+    ("a document begins here", "kubeadm drops what stands behind a line of three points"),
+    ("is not the socket unix:///PATH", "kubeadm takes a host there, too"),
+    ("KubeletConfiguration", "kubeadm does not look at it where there is no ClusterConfiguration"),
+    ("KubeProxyConfiguration", "kubeadm does not look at it where there is no ClusterConfiguration"),
+];
 
 const HEAD: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: v1.37.2\n";
 
@@ -38,18 +56,18 @@ fn cases() -> Vec<(String, Option<&'static str>)> {
             ),
             None,
         ),
-        (cluster("apiServer:\n  certSAN: [a.test]\n"), Some("line 5: unknown field `certSAN`")),
+        (cluster("apiServer:\n  certSAN: [a.test]\n"), Some("line 5: apiServer.certSAN: v1beta4 has no such field")),
         (
             cluster("apiServer:\n  extraArgs: {v: '2'}\n"),
-            Some("line 5: extraArgs is a list of name and value in v1beta4"),
+            Some("line 5: apiServer.extraArgs: it must be a list of name and value, not a mapping"),
         ),
         (
             cluster("apiServer:\n  timeoutForControlPlane: 4m\n"),
-            Some("line 5: v1beta4 has no field 'timeoutForControlPlane': it is of v1beta3"),
+            Some("line 5: apiServer.timeoutForControlPlane: v1beta4 has no such field: it is of v1beta3"),
         ),
         (
             cluster("networking: {serviceSubnet: nonsense}\n"),
-            Some("networking.serviceSubnet: 'nonsense' is no network"),
+            Some("line 4: networking.serviceSubnet: 'nonsense' is not a network"),
         ),
         (
             cluster("networking: {serviceSubnet: 'fd00::/64'}\n"),
@@ -70,7 +88,7 @@ fn cases() -> Vec<(String, Option<&'static str>)> {
             format!(
                 "{HEAD}---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nnodeRegistration:\n  tains: []\n"
             ),
-            Some("line 8: unknown field `tains`"),
+            Some("line 8: nodeRegistration.tains: v1beta4 has no such field"),
         ),
         (format!("{HEAD}---\n{HEAD}"), Some("line 5: there are two documents of kind ClusterConfiguration")),
         ("apiVersion: kubeadm.k8s.io/v1beta4\nkind: [\n".to_owned(), Some("line ")),
@@ -127,6 +145,67 @@ fn kubeadm_takes_and_refuses_the_same() {
     assert!(join.discovery.bootstrap_token.unwrap().unsafe_skip_ca_verification);
 }
 
+/// Every file of the corpus: what kubeadm refuses is refused by us, with its line, and what it takes is taken.
+fn differ(version: &str, manifest: &str, sums: &str, least: usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(oracle) = ask::oracle(&dir.path().join(version), manifest, sums) else { return };
+    let version: seaworthy_provision::assets::Version = version.parse().unwrap();
+    let cases = corpus::cases(version.minor(), &version.to_string());
+    let texts: Vec<_> = cases.iter().map(|case| case.text.clone()).collect();
+    let answers = ask::ask(&oracle, &texts);
+    assert_eq!(answers.len(), cases.len());
+    let (mut differ, mut refused) = (Vec::new(), 0);
+    for (case, theirs) in cases.iter().zip(&answers) {
+        let ours = read_for(&case.text, Some(&version)).map_err(|error| error.to_string());
+        match &ours {
+            Err(why) => {
+                refused += 1;
+                let stricter = STRICTER.iter().any(|(part, _)| why.contains(part));
+                let placed = why.starts_with("line ");
+                if !placed || (theirs.is_empty() && !stricter) {
+                    differ.push(format!(
+                        "{} = {}\n  ours:   {why}\n  theirs: {theirs}\n{}",
+                        case.field, case.value, case.text
+                    ));
+                }
+            }
+            Ok(_) if theirs.is_empty() => {}
+            Ok(_) => differ
+                .push(format!("{} = {}\n  ours takes it\n  theirs: {theirs}\n{}", case.field, case.value, case.text)),
+        }
+    }
+    println!("{} files, {refused} refused, {} differ", cases.len(), differ.len());
+    let shown = std::env::var("SEAWORTHY_DIFFER").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+    assert!(
+        differ.is_empty(),
+        "{} of {} differ:\n{}",
+        differ.len(),
+        cases.len(),
+        differ[..differ.len().min(shown)].join("\n")
+    );
+    assert!(cases.len() > least && refused > least / 2, "{} files, {refused} refused", cases.len());
+}
+
+#[test]
+fn kubeadm_1_37_takes_and_refuses_the_same_of_a_corpus() {
+    differ(
+        "v1.37.2",
+        include_str!("../gomod/kubernetes-v1.37.2/go.mod"),
+        include_str!("../gomod/kubernetes-v1.37.2/go.sum"),
+        10_000,
+    );
+}
+
+#[test]
+fn kubeadm_1_36_which_reads_v1beta3_too_takes_and_refuses_the_same() {
+    differ(
+        "v1.36.3",
+        include_str!("kubeadm/oracle/v1.36.3/go.mod"),
+        include_str!("kubeadm/oracle/v1.36.3/go.sum"),
+        3_000,
+    );
+}
+
 #[test]
 fn v1beta3_is_read_into_the_same_form() {
     let text = "apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\napiServer:\n  extraArgs: {audit-log-path: /a, v: '2'}\n  timeoutForControlPlane: 4m0s\n\
@@ -140,15 +219,23 @@ fn v1beta3_is_read_into_the_same_form() {
     for flag in ["--audit-log-path=/a", "--v=2", "--secure-port=7443", "--advertise-address=192.0.2.1"] {
         assert!(arguments.iter().any(|argument| argument == flag), "{flag}: {arguments:?}");
     }
-    for field in ["timeouts: {discovery: 1m}", "encryptionAlgorithm: RSA-2048", "proxy: {disabled: true}"] {
-        let text = format!("apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\n{field}\n");
-        assert!(read(&text).is_err(), "{field}");
+    for field in ["encryptionAlgorithm", "proxy", "certificateValidityPeriod"] {
+        let text = format!("apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\n{field}: RSA-2048\n");
+        let error = read(&text).unwrap_err().to_string();
+        assert_eq!(error, format!("line 3: {field}: v1beta3 has no such field: it is of v1beta4"));
     }
+    let newest = "v1.37.2".parse().unwrap();
+    let error = read_for(text, Some(&newest)).unwrap_err().to_string();
+    assert!(
+        error.starts_with("line 1: kubeadm.k8s.io/v1beta3 is read by kubeadm up to 1.36, and this is for 1.37"),
+        "{error}"
+    );
 }
 
 #[test]
 fn secrets_are_not_shown() {
-    let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nbootstrapTokens:\n- token: abcdef.0123456789abcdef\ncertificateKey: 00112233\n";
+    let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nbootstrapTokens:\n- token: abcdef.0123456789abcdef\ncertificateKey: \
+        00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n";
     let shown = format!("{:?}", read(text).unwrap());
     assert!(!shown.contains("0123456789abcdef") && !shown.contains("00112233"), "a secret is shown");
 }

@@ -7,98 +7,6 @@ use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{BadConfiguration, line, parse};
-
-/// A version of kubeadm's API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ApiVersion {
-    V1beta3,
-    V1beta4,
-}
-
-pub(super) fn version(text: &str) -> Option<ApiVersion> {
-    match text {
-        "kubeadm.k8s.io/v1beta3" => Some(ApiVersion::V1beta3),
-        "kubeadm.k8s.io/v1beta4" => Some(ApiVersion::V1beta4),
-        _ => None,
-    }
-}
-
-/// Fields that only one version has.
-const ONLY: [(&str, ApiVersion); 11] = [
-    ("timeoutForControlPlane", ApiVersion::V1beta3),
-    ("timeouts", ApiVersion::V1beta4),
-    ("dryRun", ApiVersion::V1beta4),
-    ("extraEnvs", ApiVersion::V1beta4),
-    ("encryptionAlgorithm", ApiVersion::V1beta4),
-    ("certificateValidityPeriod", ApiVersion::V1beta4),
-    ("caCertificateValidityPeriod", ApiVersion::V1beta4),
-    ("imagePullSerial", ApiVersion::V1beta4),
-    ("httpEndpoints", ApiVersion::V1beta4),
-    ("disabled", ApiVersion::V1beta4),
-    ("proxy", ApiVersion::V1beta4),
-];
-
-/// No key of the document is of the other version only, and arguments have the version's form.
-fn of_version(document: &str, first: usize, version: ApiVersion) -> Result<(), BadConfiguration> {
-    let shown = |version| if version == ApiVersion::V1beta3 { "v1beta3" } else { "v1beta4" };
-    let value: Value = parse(document, first)?;
-    let key_at = |key: &str| {
-        let number = document
-            .lines()
-            .position(|line| line.trim_start().trim_start_matches("- ").starts_with(&format!("{key}:")));
-        line(number.unwrap_or(first)) + 1
-    };
-    let mut rest = vec![&value];
-    while let Some(value) = rest.pop() {
-        match value {
-            Value::Object(object) => {
-                for (key, value) in object {
-                    if let Some((_, only)) = ONLY.iter().find(|(only, of)| only == key && *of != version) {
-                        let why = format!("{} has no field '{key}': it is of {}", shown(version), shown(*only));
-                        return Err(BadConfiguration::Syntax { line: key_at(key), why });
-                    }
-                    let arguments = key == "extraArgs" || key == "kubeletExtraArgs";
-                    if arguments && value.is_array() != (version == ApiVersion::V1beta4) && !value.is_null() {
-                        let form = match version {
-                            ApiVersion::V1beta3 => "a map of flags to values",
-                            ApiVersion::V1beta4 => "a list of name and value",
-                        };
-                        let why = format!("{key} is {form} in {}", shown(version));
-                        return Err(BadConfiguration::Syntax { line: key_at(key), why });
-                    }
-                    rest.push(value);
-                }
-            }
-            Value::Array(values) => rest.extend(values),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn read<'d, T: Deserialize<'d>>(document: &'d str, first: usize, version: ApiVersion) -> Result<T, BadConfiguration> {
-    let read = parse(document, first)?;
-    of_version(document, first, version)?;
-    Ok(read)
-}
-
-pub(super) fn cluster(
-    document: &str,
-    first: usize,
-    version: ApiVersion,
-) -> Result<ClusterConfiguration, BadConfiguration> {
-    read(document, first, version)
-}
-
-pub(super) fn init(document: &str, first: usize, version: ApiVersion) -> Result<InitConfiguration, BadConfiguration> {
-    read(document, first, version)
-}
-
-pub(super) fn join(document: &str, first: usize, version: ApiVersion) -> Result<JoinConfiguration, BadConfiguration> {
-    read(document, first, version)
-}
-
 /// A token or key. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -124,7 +32,9 @@ fn flags<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Vec<(String, String
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Flag {
+        #[serde(default)]
         name: String,
+        #[serde(default)]
         value: String,
     }
     impl<'d> Visitor<'d> for Flags {

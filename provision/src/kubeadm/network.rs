@@ -2,23 +2,33 @@
 
 use ipnet::IpNet;
 
-use super::{BadConfiguration, bad};
+use super::{BadConfiguration, bad, parse};
 
 /// The API server allots Service addresses in a bitmap, and takes no range of more than 20 bits.
 const SERVICE_BITS: u8 = 20;
 
-/// One network, or two of different families, separated by a comma.
+/// One network, or two of different families, separated by a comma and nothing else.
 pub(super) fn networks(field: &str, text: &str) -> Result<Vec<IpNet>, BadConfiguration> {
     let mut all: Vec<IpNet> = Vec::new();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let network =
-            part.parse().map_err(|_| bad(field, format!("'{part}' is no network: write it as 10.96.0.0/12")))?;
+    for part in text.split(',').filter(|_| !text.is_empty()) {
+        let network = parse::network(part).ok_or_else(|| {
+            let why = if part.trim() != part { "blanks are not allowed" } else { "write it as 10.96.0.0/12" };
+            bad(field, format!("'{part}' is not a network: {why}"))
+        })?;
         all.push(network);
     }
     match all[..] {
         [a, b] if a.addr().is_ipv4() == b.addr().is_ipv4() => Err(bad(field, format!("{a} and {b} are of one family"))),
         [_, _, _, ..] => Err(bad(field, format!("{text} has more than two networks"))),
         _ => Ok(all),
+    }
+}
+
+/// Each has the 14 addresses that kubeadm asks for.
+pub(super) fn large_enough(field: &str, networks: &[IpNet]) -> Result<(), BadConfiguration> {
+    match networks.iter().find(|network| network.max_prefix_len() - network.prefix_len() < 4) {
+        Some(network) => Err(bad(field, format!("{network} is too small: 14 addresses or more are needed"))),
+        None => Ok(()),
     }
 }
 
