@@ -14,6 +14,8 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// The group of nodes that show a bootstrap token.
 pub(crate) const JOINING: &str = "system:bootstrappers:kubeadm:default-node-token";
+/// What kubeadm has tokens for.
+pub(crate) const USAGES: [&str; 2] = ["signing", "authentication"];
 /// The alphabet of tokens (Kubernetes: bootstrap tokens, token format).
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 const ID: usize = 6;
@@ -81,11 +83,23 @@ impl Token {
         format!("{}.{}", self.id, self.secret)
     }
 
-    /// The Secret that makes the API server take it, until `expires`.
+    /// The Secret that makes the API server take it, until `expires`, for whatever kubeadm has tokens for by default.
     #[must_use]
     pub fn object(&self, description: Option<&str>, expires: Option<Timestamp>) -> Value {
+        self.object_for(description, expires, &USAGES, &[JOINING])
+    }
+
+    /// The Secret that makes the API server take it, until `expires`, for these usages and as a member of these groups.
+    #[must_use]
+    pub fn object_for(
+        &self,
+        description: Option<&str>,
+        expires: Option<Timestamp>,
+        usages: &[&str],
+        groups: &[&str],
+    ) -> Value {
         let mut data = Map::new();
-        let mut put = |key: &str, value: &str| data.insert(key.to_owned(), STANDARD.encode(value).into());
+        let mut put = |key: &str, value: &str| drop(data.insert(key.to_owned(), STANDARD.encode(value).into()));
         put("token-id", &self.id);
         put("token-secret", &self.secret);
         if let Some(description) = description {
@@ -94,9 +108,10 @@ impl Token {
         if let Some(expires) = expires {
             put("expiration", &expires.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         }
-        put("usage-bootstrap-signing", "true");
-        put("usage-bootstrap-authentication", "true");
-        put("auth-extra-groups", JOINING);
+        usages.iter().for_each(|usage| put(&format!("usage-bootstrap-{usage}"), "true"));
+        if !groups.is_empty() {
+            put("auth-extra-groups", &groups.join(","));
+        }
         json!({
             "apiVersion": "v1",
             "kind": "Secret",

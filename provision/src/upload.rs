@@ -275,7 +275,8 @@ fn volume(volume: &HostPathMount) -> Value {
 
 /// A duration as Go writes it: `8760h0m0s`.
 fn duration(field: &'static str, text: &str) -> Result<String, BadDuration> {
-    let period: SignedDuration = text.parse().map_err(|_| BadDuration { field, text: text.to_owned() })?;
+    let period: SignedDuration =
+        crate::kubeadm::parse::duration(text).map_err(|_| BadDuration { field, text: text.to_owned() })?;
     let seconds = period.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     Ok(match (hours, minutes) {

@@ -9,18 +9,20 @@ use std::time::Instant;
 
 use anstream::eprintln;
 use nix::sys::signal::Signal;
-use seaworthy_provision::assets::{Cache, Source};
+use seaworthy_provision::assets::{Cache, Project, Release, Source};
 use seaworthy_provision::cluster::{
     Cluster, ClusterError, ClusterSpec, Clusters, Engine, EngineError, Event, FaultError, Keeper, PHASES, Sources,
 };
 use seaworthy_provision::fault::Active;
 use seaworthy_provision::fault::grammar::{self, Wish};
+use seaworthy_provision::host::HostError;
 use seaworthy_provision::host::unit::Exit;
 
 use crate::answer;
 use crate::assets::{Shown, request_of};
 use crate::cli::Output;
 use crate::fault::Fault;
+use crate::signals;
 
 pub(crate) use options::ClusterCommand;
 use options::{DownOptions, EngineOptions, ExecOptions, LogsOptions, UpOptions};
@@ -29,6 +31,7 @@ use options::{DownOptions, EngineOptions, ExecOptions, LogsOptions, UpOptions};
 fn fault(error: ClusterError) -> Fault {
     match error {
         ClusterError::Missing { .. }
+        | ClusterError::NoHost { .. }
         | ClusterError::Differs { .. }
         | ClusterError::Busy { .. }
         | ClusterError::Spec(_)
@@ -90,9 +93,7 @@ pub(crate) fn run(command: &ClusterCommand) -> Result<i32, Fault> {
         }
         ClusterCommand::Phase { phase, name, engine } => {
             let found = PHASES.iter().find(|one| one.name == phase);
-            let found = found.ok_or_else(|| {
-                Fault::usage(format!("there is no phase '{phase}'")).hint("seaworthy cluster phases lists them")
-            })?;
+            let found = found.ok_or_else(|| no_phase(phase))?;
             let cluster = open(name.as_deref())?;
             let keeper = enter(&cluster)?;
             with_engine(cluster, engine, keeper, |engine| engine.phase(found))
@@ -109,15 +110,20 @@ pub(crate) fn run(command: &ClusterCommand) -> Result<i32, Fault> {
 fn up(options: &UpOptions) -> Result<i32, Fault> {
     let spec = options.spec()?;
     let clusters = clusters()?;
+    if let Some(unknown) = options.skip_phases.iter().find(|name| !PHASES.iter().any(|phase| phase.name == **name)) {
+        return Err(no_phase(unknown));
+    }
     if options.dry_run {
         let draft = clusters.draft(&spec).map_err(fault)?;
-        return with_engine(draft, &options.engine, None, |engine| {
-            engine.script(&options.skip_phases).map(|text| answer::print(&text))
-        });
+        let engine = Engine::draft(draft, sources(&options.engine)?, &|_| {});
+        let script = engine.and_then(|engine| engine.script(&options.skip_phases));
+        answer::print(&script.map_err(|error| Fault::ours(error.to_string()))?);
+        return Ok(0);
     }
     let cluster = clusters.create(&spec).map_err(fault)?;
     let begun = Instant::now();
     let keeper = enter(&cluster)?;
+    watch(cluster.name());
     let code = match with_engine(cluster.clone(), &options.engine, keeper, |engine| engine.up(&options.skip_phases)) {
         // Not even a host was made: there is nothing to go on with.
         Err(why) if cluster.is_bare() => {
@@ -128,9 +134,42 @@ fn up(options: &UpOptions) -> Result<i32, Fault> {
     };
     if code == 0 {
         eprintln!("{} is up after {:.1} s", cluster.name(), begun.elapsed().as_secs_f64());
-        eprintln!("export KUBECONFIG={}", cluster.admin_kubeconfig().display());
+        eprintln!("export KUBECONFIG={}", quoted(&cluster.admin_kubeconfig()));
     }
     Ok(code)
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &std::path::Path) -> String {
+    let text = path.display().to_string();
+    shlex::try_quote(&text).map(std::borrow::Cow::into_owned).unwrap_or(text)
+}
+
+fn no_phase(name: &str) -> Fault {
+    let known: Vec<_> = PHASES.iter().map(|phase| phase.name).collect();
+    Fault::usage(format!("there is no phase '{name}', only {}", known.join(", ")))
+        .hint("seaworthy cluster phases says what each does")
+}
+
+/// Says on the first SIGINT or SIGTERM what stays, and ends; the second one ends at once.
+fn watch(name: &str) {
+    signals::listen();
+    let name = name.to_owned();
+    std::thread::spawn(move || {
+        let signal = loop {
+            match signals::seen() {
+                Some(signal) => break signal,
+                None => std::thread::sleep(std::time::Duration::from_millis(20)),
+            }
+        };
+        eprintln!("interrupted: what is up of {name} stays, and runs on");
+        eprintln!("  hint: {}", what_stays(&name));
+        std::process::exit(128 + signal as i32);
+    });
+}
+
+fn what_stays(name: &str) -> String {
+    format!("go on with the same command, or remove it: seaworthy cluster down {name}")
 }
 
 /// Makes this process, where it is an ordinary user's, root in the cluster's user namespace. Comes before anything starts a
@@ -142,6 +181,19 @@ fn enter(cluster: &Cluster) -> Result<Option<Keeper>, Fault> {
     Keeper::enter(cluster).map(Some).map_err(fault)
 }
 
+/// Where programs come from.
+fn sources(options: &EngineOptions) -> Result<Sources, Fault> {
+    let cache = options.cache.clone().map(Cache::at).or_else(Cache::of_user);
+    let cache =
+        cache.ok_or_else(|| Fault::usage("there is no HOME to keep programs in").hint("name a folder with --cache"))?;
+    let seaworthy = std::env::current_exe().map_err(|error| Fault::ours(format!("where am I? {error}")))?;
+    Ok(Sources {
+        images: cache.images(),
+        request: request_of(options.bin_dir.as_ref(), options.mirror.as_ref(), cache),
+        seaworthy,
+    })
+}
+
 /// Works on a cluster. Programs that are missing are fetched first.
 fn with_engine(
     cluster: Cluster,
@@ -149,16 +201,9 @@ fn with_engine(
     keeper: Option<Keeper>,
     work: impl Fn(&Engine<'_>) -> Result<(), EngineError>,
 ) -> Result<i32, Fault> {
-    let cache = options.cache.clone().map(Cache::at).or_else(Cache::of_user);
-    let cache =
-        cache.ok_or_else(|| Fault::usage("there is no HOME to keep programs in").hint("name a folder with --cache"))?;
-    let seaworthy = std::env::current_exe().map_err(|error| Fault::ours(format!("where am I? {error}")))?;
-    let sources = Sources {
-        images: cache.images(),
-        request: request_of(options.bin_dir.as_ref(), options.mirror.as_ref(), cache),
-        seaworthy,
-    };
+    let sources = sources(options)?;
     let name = cluster.name().to_owned();
+    let cached = sources.request.cache.versions(Project::Kubernetes);
     let report = |event: Event<'_>| match event {
         Event::Begins(_) => {}
         Event::Ended(phase, took) => eprintln!("{:>8.2} s  {}", took.as_secs_f64(), phase.name),
@@ -182,11 +227,15 @@ fn with_engine(
     });
     match done {
         Ok(()) => Ok(0),
-        Err(error) => {
-            let hint =
-                format!("what is up stays; go on with the same command, or remove it: seaworthy cluster down {name}");
-            Err(Fault::ours(error.to_string()).hint(hint))
+        // Which versions there are without fetching any.
+        Err(error @ EngineError::Missing(_)) => {
+            let mut here = cached;
+            let pinned = Release::pinned().map(|release| release.kubernetes.to_string());
+            here.extend(pinned.filter(|version| !here.contains(version)).collect::<Vec<_>>());
+            let versions = format!("Kubernetes is here, or pinned with its sums, in {}", here.join(", "));
+            Err(Fault::ours(format!("{error}\n{versions}")))
         }
+        Err(error) => Err(Fault::ours(error.to_string()).hint(format!("what is up stays; {}", what_stays(&name)))),
     }
 }
 
@@ -237,10 +286,15 @@ fn exec(options: &ExecOptions) -> Result<i32, Fault> {
     env.extend(std::env::var("TERM").ok().map(|term| ("TERM".to_owned(), term)));
     let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let exit = host.client().exec(&options.command, &env, [input.as_fd(), output.as_fd(), errors.as_fd()]);
-    match exit.map_err(|error| Fault::ours(error.to_string()))? {
-        Exit::Code(code) => Ok(code),
-        // As a shell has it.
-        Exit::Signal(number) => Ok(128 + number),
+    // As a shell has it.
+    match exit {
+        Ok(Exit::Code(code)) => Ok(code),
+        Ok(Exit::Signal(number)) => Ok(128 + number),
+        Err(error @ HostError::NotStarted { missing, .. }) => {
+            Fault::usage(error.to_string()).print();
+            Ok(if missing { 127 } else { 126 })
+        }
+        Err(error) => Err(Fault::ours(error.to_string())),
     }
 }
 
@@ -251,10 +305,26 @@ fn logs(options: &LogsOptions) -> Result<i32, Fault> {
         answer::print(&format!("{}\n", host.logs().join("\n")));
         return Ok(0);
     };
-    let text = host.log(component).map_err(|error| Fault::usage(error.to_string()))?;
+    let failed = |error: HostError| match error {
+        HostError::NoLog { .. } => Fault::usage(error.to_string()),
+        other => Fault::ours(other.to_string()),
+    };
+    let (bytes, mut seen) = host.log_after(component, 0).map_err(failed)?;
+    let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<_> = text.lines().collect();
     let from = lines.len().saturating_sub(options.tail.unwrap_or(usize::MAX));
-    answer::print(&lines[from..].iter().map(|line| format!("{line}\n")).collect::<String>());
+    // A line that is not whole yet is ended by what follows it.
+    let open = options.follow && !text.is_empty() && !text.ends_with('\n');
+    let shown = lines[from..].join("\n");
+    answer::print(&if open || shown.is_empty() { shown } else { shown + "\n" });
+    while options.follow {
+        std::thread::sleep(std::time::Duration::from_millis(250));
+        let (more, end) = host.log_after(component, seen).map_err(failed)?;
+        if !more.is_empty() {
+            answer::print(&String::from_utf8_lossy(&more));
+        }
+        seen = end;
+    }
     Ok(0)
 }
 
@@ -264,9 +334,9 @@ fn fault_words(cluster: &Cluster, words: &[String]) -> Result<i32, Fault> {
     let wish = grammar::parse(words)
         .map_err(|error| Fault::usage(error.to_string()).hint("seaworthy cluster fault --help shows what there is"))?;
     let failed = |error: EngineError| match error {
-        EngineError::Fault(FaultError::Plan(_) | FaultError::Unknown(_) | FaultError::PlainDisk(_)) => {
-            Fault::usage(error.to_string())
-        }
+        EngineError::Fault(
+            FaultError::Plan(_) | FaultError::Unknown(_) | FaultError::PlainDisk(_) | FaultError::NothingLost(_),
+        ) => Fault::usage(error.to_string()),
         other => Fault::ours(other.to_string()),
     };
     match wish {

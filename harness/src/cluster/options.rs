@@ -138,7 +138,7 @@ pub(crate) struct UpOptions {
     /// kubeadm's configuration file
     #[arg(long, value_name = "FILE")]
     kubeadm_config: Option<PathBuf>,
-    /// Change nothing: print a script that does the same, phase by phase
+    /// Change and fetch nothing: print a script that does the same, phase by phase
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Leave out this phase; several allowed
@@ -235,4 +235,7 @@ pub(crate) struct LogsOptions {
     /// Only the last lines
     #[arg(long, value_name = "LINES")]
     pub(super) tail: Option<usize>,
+    /// Go on printing what is added, until interrupted
+    #[arg(short, long, requires = "component")]
+    pub(super) follow: bool,
 }

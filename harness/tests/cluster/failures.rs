@@ -94,7 +94,6 @@ pub(super) fn crashing(lab: &Lab) {
     let up = lab.try_up("crash", &spec);
     assert_eq!(up.code, Some(3), "{}", up.err);
     for part in [
-        "note: kube-apiserver goes without its extraEnvs",
         "phase control-plane",
         "kube-apiserver on cp1",
         "exit code 1",
@@ -111,6 +110,25 @@ pub(super) fn crashing(lab: &Lab) {
         let cp1 = hosts.iter().find(|host| host["name"] == "cp1").unwrap()["components"].to_string();
         if cp1.contains("it ended with exit code 1") { Ok(()) } else { Err(cp1) }
     });
+}
+
+/// The first Ctrl-C ends `up`, and says what stays and how to remove it.
+pub(super) fn interrupted(lab: &Lab) {
+    let before = lab.inventory();
+    let (mut up, errors) = lab.begin_up("stop", QUICK);
+    until("the hosts are there", || {
+        let text = std::fs::read_to_string(&errors).unwrap();
+        if text.contains("s  hosts\n") { Ok(()) } else { Err(text) }
+    });
+    kill(Pid::from_raw(up.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert_eq!(up.wait().unwrap().code(), Some(130));
+    let text = std::fs::read_to_string(&errors).unwrap();
+    let name = lab.name("stop");
+    let remove = format!("seaworthy cluster down {name}");
+    assert!(text.contains(&format!("what is up of {name} stays")) && text.contains(&remove), "{text}");
+    lab.down("stop");
+    let left = lab.left(&before);
+    assert!(left.is_empty(), "{left}");
 }
 
 pub(super) fn disk_full(lab: &Lab) {

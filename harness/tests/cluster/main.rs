@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     if boxed.is_some() || ignored || arguments.list {
         let prefix = boxed.unwrap_or_default();
         type Test = fn(&lab::Lab);
-        let tests: [(&str, Test); 21] = [
+        let tests: [(&str, Test); 23] = [
             ("one_control_plane_and_the_real_kubeadm", topologies::one),
             ("three_control_planes_lose_one_and_then_all", topologies::three),
             ("etcd_on_hosts_of_its_own", topologies::external_etcd),
@@ -59,9 +59,11 @@ fn main() -> ExitCode {
             ("killed_at_any_time_down_leaves_nothing", failures::killed_and_down),
             ("down_all_after_everything_was_killed", failures::down_all),
             ("a_component_that_crashes_is_shown", failures::crashing),
+            ("an_interrupted_up_says_what_stays", failures::interrupted),
             ("a_full_disk_is_named", failures::disk_full),
             ("faults_are_felt_listed_and_undone", faults::faults),
             ("what_cannot_be_is_refused_by_name", input::refused),
+            ("kubeadms_fields_are_in_a_real_cluster", input::fields),
             ("without_programs_the_sources_are_named", input::without_programs),
         ];
         let trial = |(name, run): (&str, fn(&lab::Lab))| {

@@ -42,6 +42,19 @@ impl Cache {
         self.0.join(project.name()).join(version.to_string())
     }
 
+    /// The versions of a project of which it has something, sorted.
+    #[must_use]
+    pub fn versions(&self, project: Project) -> Vec<String> {
+        let entries = std::fs::read_dir(self.0.join(project.name())).into_iter().flatten().flatten();
+        let whole = entries.filter(|entry| {
+            let files = std::fs::read_dir(entry.path()).into_iter().flatten().flatten();
+            files.map(|file| file.file_name()).any(|name| !name.to_string_lossy().starts_with('.'))
+        });
+        let mut names: Vec<_> = whole.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
     /// Makes a folder and locks it: others that would fill it wait, also those of other processes. The lock ends with the
     /// value, or with the process.
     pub(super) fn lock(folder: &Path) -> Result<Flock<File>, String> {

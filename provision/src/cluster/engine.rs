@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::api::{Api, ApiError};
 use super::folder::{Cluster, ClusterError};
-use super::phases::{PHASES, Phase};
+use super::phases::{self, PHASES, Phase};
 use super::plan::{Plan, PlannedHost, Role};
 use super::rootless::RootlessError;
 use super::spec::{BadSpec, Durability, EtcdTopology};
@@ -20,7 +20,11 @@ use crate::host::pod::MANIFESTS;
 use crate::host::unit::{Exit, Ready, Restart, State, Unit};
 use crate::host::{ExecError, Host, HostError, HostSpec};
 use crate::image::{ImageError, Part, REPOSITORY, Reference};
-use crate::kubeadm::{BadConfiguration, Configuration, ExternalEtcd, NodeRegistration};
+use crate::kubeadm::{
+    BadConfiguration, Configuration, Endpoint, ExternalEtcd, InitConfiguration, JoinConfiguration, NodeRegistration,
+    parse,
+};
+use crate::manifest::Additions;
 use crate::network::NetworkError;
 use crate::node::{dns_address, kubelet};
 use crate::patches::{PatchError, Patches};
@@ -152,8 +156,9 @@ pub enum EngineError {
 pub struct Engine<'a> {
     pub(super) cluster: Cluster,
     pub(super) configuration: Configuration,
-    /// What kubeadm's `InitConfiguration` and `JoinConfiguration` say of nodes.
-    registrations: (Option<NodeRegistration>, Option<NodeRegistration>),
+    /// kubeadm's documents of nodes.
+    pub(super) init: Option<InitConfiguration>,
+    pub(super) join: Option<JoinConfiguration>,
     /// The user's patches.
     pub(super) patches: Patches,
     /// How long a component of the control plane may take to start, as its pod says it.
@@ -179,6 +184,30 @@ impl<'a> Engine<'a> {
         sources: Sources,
         report: &'a (dyn Fn(Event<'_>) + Sync),
     ) -> Result<Self, EngineError> {
+        let mut engine = Self::draft(cluster, sources, report)?;
+        let plan = &engine.cluster.plan;
+        let mut programs: Vec<(Release, Programs)> = Vec::new();
+        for host in &plan.hosts {
+            if programs.iter().any(|(release, _)| release == &host.release) {
+                continue;
+            }
+            let (release, needed) = (host.release.clone(), plan.programs(&host.release));
+            let request = Request { release, programs: needed, ..engine.sources.request.clone() };
+            programs.push((host.release.clone(), assets::find_known(&request)?));
+        }
+        engine.programs = programs;
+        Ok(engine)
+    }
+
+    /// The same without programs: it can say what it would do, and no more.
+    ///
+    /// # Errors
+    /// [`EngineError`] names what cannot be used.
+    pub fn draft(
+        cluster: Cluster,
+        sources: Sources,
+        report: &'a (dyn Fn(Event<'_>) + Sync),
+    ) -> Result<Self, EngineError> {
         let plan = &cluster.plan;
         if !nix::unistd::geteuid().is_root() && plan.nodes().next().is_some() {
             return Err(EngineError::Preflight(
@@ -186,20 +215,21 @@ impl<'a> Engine<'a> {
             ));
         }
         let mut configuration = plan.spec.configuration()?;
-        let port = configuration.init.as_ref().map_or(6443, |init| init.local_api_endpoint.bind_port);
+        let port = configuration.bind_port();
         // A name that the user gave stands for the load balancer, or for the first control plane.
         let named = configuration.cluster.control_plane_endpoint.take().filter(|name| !name.is_empty());
         configuration.cluster.control_plane_endpoint = named.or_else(|| plan.endpoint(port));
         configuration.cluster.kubernetes_version = Some(plan.spec.release()?.kubernetes.to_string());
         let start_within = configuration.start_within()?;
-        // What a file says of the name and address of one node would be said of each.
+        // What a file says of the name and address of one node would be said of each; the port is everybody's.
         let (init, join) = (configuration.init.take(), configuration.join.take());
-        let folder = init.as_ref().map(|init| &init.patches).or_else(|| Some(&join.as_ref()?.patches));
-        let patches = match folder.and_then(|patches| patches.directory.as_ref()) {
+        let local_api_endpoint = Endpoint { advertise_address: None, bind_port: port };
+        configuration.init = Some(InitConfiguration { local_api_endpoint, ..InitConfiguration::default() });
+        let folders = [init.as_ref().map(|init| &init.patches), join.as_ref().map(|join| &join.patches)];
+        let patches = match folders.into_iter().flatten().find_map(|patches| patches.directory.as_ref()) {
             Some(folder) => Patches::read(Path::new(folder))?,
             None => Patches::default(),
         };
-        let (init, join) = (init.map(|init| init.node_registration), join.map(|join| join.node_registration));
         if plan.spec.etcd.topology == EtcdTopology::External {
             let client = |host: &PlannedHost| format!("https://{}", SocketAddr::new(host.address(), 2379));
             let pki = &configuration.cluster.certificates_dir;
@@ -211,25 +241,7 @@ impl<'a> Engine<'a> {
                 ..ExternalEtcd::default()
             });
         }
-        let mut programs: Vec<(Release, Programs)> = Vec::new();
-        for host in &plan.hosts {
-            if programs.iter().any(|(release, _)| release == &host.release) {
-                continue;
-            }
-            let (release, needed) = (host.release.clone(), plan.programs(&host.release));
-            let request = Request { release, programs: needed, ..sources.request.clone() };
-            programs.push((host.release.clone(), assets::find_known(&request)?));
-        }
-        Ok(Self {
-            cluster,
-            configuration,
-            registrations: (init, join),
-            patches,
-            start_within,
-            programs,
-            sources,
-            report,
-        })
+        Ok(Self { cluster, configuration, init, join, patches, start_within, programs: Vec::new(), sources, report })
     }
 
     /// Fetches or builds the programs that a cluster needs and that are not here.
@@ -262,21 +274,60 @@ impl<'a> Engine<'a> {
         (self.report)(Event::Note(text));
     }
 
+    /// The phases that are run: neither these nor those that kubeadm's documents leave out.
+    ///
+    /// # Errors
+    /// [`EngineError::Preflight`] if there is no phase of a name.
+    pub(super) fn chosen(&self, skipped: &[String]) -> Result<Vec<&'static Phase>, EngineError> {
+        if let Some(unknown) = skipped.iter().find(|name| !PHASES.iter().any(|phase| phase.name == **name)) {
+            let known: Vec<_> = PHASES.iter().map(|phase| phase.name).collect();
+            return Err(EngineError::Preflight(format!("there is no phase '{unknown}', only {}", known.join(", "))));
+        }
+        let runs = |phase: &&Phase| !skipped.iter().any(|name| name == phase.name) && !self.leaves_out(phase.name);
+        Ok(PHASES.iter().filter(runs).collect())
+    }
+
+    /// Do kubeadm's documents leave out this phase?
+    fn leaves_out(&self, phase: &str) -> bool {
+        self.init.as_ref().is_some_and(|init| init.skip_phases.iter().any(|name| name == phase))
+    }
+
+    /// Is there to be a CoreDNS?
+    pub(super) fn has_dns(&self) -> bool {
+        let out = ["addon", "addon/coredns"].iter().any(|phase| self.leaves_out(phase));
+        !self.configuration.cluster.dns.disabled && !out
+    }
+
+    /// Is there to be a kube-proxy?
+    pub(super) fn has_proxy(&self) -> bool {
+        let out = ["addon", "addon/kube-proxy"].iter().any(|phase| self.leaves_out(phase));
+        !self.configuration.cluster.proxy.disabled && !out
+    }
+
+    /// The port at which clients find the API servers.
+    pub(super) fn endpoint_port(&self) -> u16 {
+        let named = self.configuration.cluster.control_plane_endpoint.as_deref();
+        let port = named.and_then(|named| parse::host_port(named).ok()?.1);
+        port.unwrap_or(self.configuration.bind_port())
+    }
+
     /// Runs the phases that are not skipped, in order. What is there already is let be.
     ///
     /// # Errors
     /// [`EngineError::Phase`] names the phase that did not get through; those before it did.
     pub fn up(&self, skipped: &[String]) -> Result<(), EngineError> {
-        if let Some(unknown) = skipped.iter().find(|name| !PHASES.iter().any(|phase| phase.name == **name)) {
-            return Err(EngineError::Preflight(format!(
-                "there is no phase '{unknown}': `seaworthy cluster phases` lists them"
-            )));
-        }
+        let chosen = self.chosen(skipped)?;
         let _lock = self.cluster.lock()?;
-        PHASES
-            .iter()
-            .filter(|phase| !skipped.iter().any(|name| name == phase.name))
-            .try_for_each(|phase| self.run(phase))
+        chosen.into_iter().try_for_each(|phase| self.run(phase))
+    }
+
+    /// What `up` would apply, as one value: units with their flags, certificates, kubelets, objects. It holds the secrets of
+    /// kubeadm's documents, so it is not to be shown.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the specification cannot be met.
+    pub fn applied(&self, skipped: &[String]) -> Result<serde_json::Value, EngineError> {
+        phases::applied(self, skipped)
     }
 
     /// Runs one phase.
@@ -355,7 +406,7 @@ impl<'a> Engine<'a> {
     }
 
     /// The hosts' /etc/hosts, with the name of the endpoint where it is one.
-    fn hosts_file(&self) -> Result<String, EngineError> {
+    pub(super) fn hosts_file(&self) -> Result<String, EngineError> {
         let mut text = self.plan().hosts_file();
         let (spec, _) = self.control_plane(self.plan().first())?;
         if let Some((name, _)) = spec.endpoint()?.filter(|(name, _)| name.parse::<std::net::IpAddr>().is_err()) {
@@ -396,7 +447,8 @@ impl<'a> Engine<'a> {
     /// What kubeadm's documents say of the nodes of a role: `InitConfiguration` of control planes, `JoinConfiguration` of
     /// workers, or the one that there is of both.
     pub(super) fn registration(&self, role: Role) -> Option<&NodeRegistration> {
-        let (init, join) = (self.registrations.0.as_ref(), self.registrations.1.as_ref());
+        let init = self.init.as_ref().map(|init| &init.node_registration);
+        let join = self.join.as_ref().map(|join| &join.node_registration);
         if role == Role::ControlPlane { init.or(join) } else { join.or(init) }
     }
 
@@ -430,9 +482,16 @@ impl<'a> Engine<'a> {
 
     /// Has a component run on a host.
     pub(super) fn start(&self, host: &Host, component: &Component) -> Result<(), EngineError> {
+        Ok(host.client().start(self.process(component))?)
+    }
+
+    /// A component as a process, with the environment that kubeadm's documents give it.
+    pub(super) fn process(&self, component: &Component) -> Unit {
         let mut argv = vec![format!("{PROGRAMS}/{}", component.name)];
         argv.extend(component.arguments());
-        Ok(host.client().start(unit_of(component, argv))?)
+        let added = Additions::of(&self.configuration.cluster).remove(component.name).unwrap_or_default();
+        let env = added.env.into_iter().map(|one| (one.name, one.value.unwrap_or_default())).collect();
+        Unit { env, ..unit_of(component, argv) }
     }
 
     /// The API server of a control plane, as its own administrator.
@@ -484,13 +543,18 @@ pub(super) fn ended(all: Vec<ScopedJoinHandle<'_, Result<(), EngineError>>>) -> 
 
 /// Waits until a unit of a host is ready.
 pub(super) fn await_unit(host: &Host, unit: &str) -> Result<(), EngineError> {
-    let Some((status, log)) = host.client().wait(unit, PATIENCE)? else { return Ok(()) };
+    await_within(host, unit, PATIENCE)
+}
+
+/// The same for no longer than this.
+pub(super) fn await_within(host: &Host, unit: &str, patience: Duration) -> Result<(), EngineError> {
+    let Some((status, log)) = host.client().wait(unit, patience)? else { return Ok(()) };
     let mut how = match (status.state, status.exit) {
         (State::Waiting, Some(exit)) => format!("it ended with {exit}, {} times", status.restarts + 1),
         (_, Some(exit)) if status.restarts > 0 => format!("it ended with {exit}, {} times", status.restarts),
         (State::Stopped, _) => "it is stopped".to_owned(),
-        (State::Waiting, None) => format!("it did not start within {PATIENCE:?}"),
-        _ => format!("it runs, for {PATIENCE:?}"),
+        (State::Waiting, None) => format!("it did not start within {patience:?}"),
+        _ => format!("it runs, for {patience:?}"),
     };
     if let Some(doubt) = status.doubt {
         how = format!("{how}; {doubt}");

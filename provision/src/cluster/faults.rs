@@ -53,6 +53,12 @@ pub enum FaultError {
     /// The disk of a host is the machine's own.
     #[error("the disk of {0} is the machine's own, which no fault is put on: bring the cluster up with disks: faulty")]
     PlainDisk(String),
+    /// The disks of hosts are the machine's own, which keeps what was not synced.
+    #[error(
+        "a power cut of {0} would lose nothing: the disk is the machine's own. Bring the cluster up with disks: faulty, which \
+         etcd's hosts have then, or use `kill`"
+    )]
+    NothingLost(String),
 }
 
 /// What stands in a cluster's folder.
@@ -103,6 +109,14 @@ impl Cluster {
         let wanted = self.fault_plan(&[&fault])?;
         if let Some(host) = wanted.disks.keys().find(|_| !self.has_faulty_disks()) {
             return Err(FaultError::PlainDisk(host.clone()).into());
+        }
+        if let Fault::PowerCut { hosts } = &fault {
+            let hosts = crate::fault::plan::resolve(hosts, &self.topology()).map_err(FaultError::from)?;
+            let loses = |host: &&String| self.has_faulty_disks() && self.disk_hosts().any(|one| one.name == **host);
+            let kept: Vec<_> = hosts.iter().filter(|host| !loses(host)).cloned().collect();
+            if !kept.is_empty() {
+                return Err(FaultError::NothingLost(kept.join(", ")).into());
+            }
         }
         if let Fault::Restart(processes) = &fault {
             let hosts = crate::fault::plan::resolve(&processes.hosts, &self.topology()).map_err(FaultError::from)?;

@@ -39,6 +39,16 @@ pub enum ClusterError {
         /// Where it was looked for.
         folder: String,
     },
+    /// It has no host of this name.
+    #[error("cluster '{cluster}' has no host '{host}', only {known}")]
+    NoHost {
+        /// The cluster.
+        cluster: String,
+        /// The name.
+        host: String,
+        /// Those that it has.
+        known: String,
+    },
     /// There is one of this name that is another.
     #[error(
         "there is a cluster '{name}' that differs from what is asked for: take it down first (`seaworthy cluster down {name}`), or give this one another name"
@@ -131,10 +141,8 @@ impl Clusters {
     /// # Errors
     /// [`ClusterError`] names what is in the way.
     pub fn create(&self, spec: &ClusterSpec) -> Result<Cluster, ClusterError> {
-        if !nix::unistd::geteuid().is_root() && Plan::new(spec, 0)?.nodes().next().is_some() {
-            return Err(RootlessError::Kubelets.into());
-        }
-        spec.check()?;
+        // What cannot be leaves nothing behind.
+        self.draft(spec)?;
         std::fs::create_dir_all(&self.0).map_err(file(&self.0))?;
         // Whoever looks for a free number holds this.
         let lock = self.0.join(".lock");
@@ -142,12 +150,7 @@ impl Clusters {
         let _all = Flock::lock(all, FlockArg::LockExclusive).map_err(|(_, errno)| file(&lock)(errno.into()))?;
         let folder = self.0.join(&spec.name);
         if folder.join(SPEC).exists() {
-            let there = self.open(&spec.name)?;
-            return if &there.plan.spec == spec {
-                Ok(there)
-            } else {
-                Err(ClusterError::Differs { name: spec.name.clone() })
-            };
+            return self.same(spec);
         }
         let slot = self.free_slot(spec)?;
         Plan::new(spec, slot)?;
@@ -162,12 +165,24 @@ impl Clusters {
         self.open(&spec.name)
     }
 
+    /// The cluster that is there, if it is the one that is asked for.
+    fn same(&self, spec: &ClusterSpec) -> Result<Cluster, ClusterError> {
+        let there = self.open(&spec.name)?;
+        if &there.plan.spec == spec { Ok(there) } else { Err(ClusterError::Differs { name: spec.name.clone() }) }
+    }
+
     /// What [`create`](Self::create) would make, without making it.
     ///
     /// # Errors
     /// [`ClusterError`] names what is in the way.
     pub fn draft(&self, spec: &ClusterSpec) -> Result<Cluster, ClusterError> {
+        if !nix::unistd::geteuid().is_root() && Plan::new(spec, 0)?.nodes().next().is_some() {
+            return Err(RootlessError::Kubelets.into());
+        }
         spec.check()?;
+        if self.0.join(&spec.name).join(SPEC).exists() {
+            return self.same(spec);
+        }
         let plan = Plan::new(spec, self.free_slot(spec)?)?;
         Ok(Cluster { folder: self.0.join(&spec.name), plan })
     }
@@ -328,8 +343,8 @@ impl Cluster {
     pub fn host(&self, name: &str) -> Result<Host, ClusterError> {
         if self.plan.host(name).is_none() {
             let names: Vec<_> = self.plan.hosts.iter().map(|host| host.name.as_str()).collect();
-            let why = format!("cluster '{}' has no host '{name}', only {}", self.name(), names.join(", "));
-            return Err(HostError::Silent { host: name.to_owned(), why }.into());
+            let (cluster, host) = (self.name().to_owned(), name.to_owned());
+            return Err(ClusterError::NoHost { cluster, host, known: names.join(", ") });
         }
         Ok(Host::open(&self.host_folder(name))?)
     }

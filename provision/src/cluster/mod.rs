@@ -5,8 +5,10 @@
 //! and bringing up once more what is up, are the same thing. [`remove`](Clusters::remove) needs nothing but the folder.
 
 pub mod api;
+mod documents;
 mod engine;
 mod faults;
+pub mod fields;
 mod folder;
 pub mod phases;
 mod plan;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::fields;
 use super::spec::{BadSpec, ClusterSpec, Family, LoadBalancer, bad};
 use crate::assets::{PROGRAMS, Program, Release};
 
@@ -138,7 +139,9 @@ impl Plan {
             let names: Vec<_> = hosts.iter().map(|host| host.name.as_str()).collect();
             return Err(bad(&format!("nodes.{unknown}"), format!("there is no such host, only {}", names.join(", "))));
         }
-        Ok(Self { spec: spec.clone(), slot, networks, hosts })
+        let plan = Self { spec: spec.clone(), slot, networks, hosts };
+        fields::check(&plan)?;
+        Ok(plan)
     }
 
     /// The hosts of a role, in order.

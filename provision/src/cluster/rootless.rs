@@ -29,7 +29,7 @@ const FILE: &str = "keeper.json";
 const LOG: &str = "keeper.log";
 const KUBECONFIG: &str = "admin.conf";
 /// A name that every API server has a certificate for (kubeadm's `GetAPIServerAltNames`).
-const SERVER_NAME: &str = "kubernetes";
+pub(super) const SERVER_NAME: &str = "kubernetes";
 /// What keeps ordinary users from having user namespaces: each setting, the value that does, and the one that does not.
 const SETTINGS: [(&str, &str, &str); 3] = [
     ("user.max_user_namespaces", "0", "10000"),
@@ -143,27 +143,6 @@ impl Keeper {
         let pid = self.process.pid;
         self.process.end().then_some(()).ok_or_else(|| HostError::Undead { host: "of namespaces".to_owned(), pid })
     }
-
-    /// Writes the kubeconfig for the machine: that of the cluster's administrator, who comes by way of the keeper.
-    pub(super) fn write_kubeconfig(&self, cluster: &Cluster) -> Result<(), RootlessError> {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let inside = cluster.host_folder(&cluster.plan.first().name).join("kubernetes/admin.conf");
-        let file = |path: &Path| {
-            let path = path.display().to_string();
-            move |source| RootlessError::File { path, source }
-        };
-        let text = std::fs::read_to_string(&inside).map_err(file(&inside))?;
-        let mut document: Value =
-            serde_saphyr::from_str(&text).map_err(|_| file(&inside)(io::Error::other("it is no kubeconfig")))?;
-        if let Some(server) = document.pointer_mut("/clusters/0/cluster").and_then(Value::as_object_mut) {
-            server.insert("server".to_owned(), format!("https://{}", self.address).into());
-            server.insert("tls-server-name".to_owned(), SERVER_NAME.into());
-        }
-        let path = cluster.folder.join(KUBECONFIG);
-        let opened = File::options().create(true).truncate(true).write(true).mode(0o600).open(&path);
-        let written = opened.and_then(|mut opened| opened.write_all(crate::node::yaml(&document).as_bytes()));
-        written.map_err(file(&path))
-    }
 }
 
 impl Cluster {
@@ -176,10 +155,30 @@ impl Cluster {
     /// The kubeconfig of its administrator, for use on this machine.
     #[must_use]
     pub fn admin_kubeconfig(&self) -> std::path::PathBuf {
-        match self.keeper() {
-            Some(_) => self.folder.join(KUBECONFIG),
-            None => self.host_folder(&self.plan.first().name).join("kubernetes/admin.conf"),
+        let own = self.folder.join(KUBECONFIG);
+        if self.keeper().is_some() || own.exists() {
+            return own;
         }
+        self.host_folder(&self.plan.first().name).join("kubernetes/admin.conf")
+    }
+
+    /// Writes the kubeconfig for the machine: that of the cluster's administrator, who finds the API servers at this address and
+    /// wants a certificate for this name.
+    pub(super) fn write_kubeconfig(&self, address: SocketAddr, name: &str) -> Result<(), RootlessError> {
+        let inside = self.host_folder(&self.plan.first().name).join("kubernetes/admin.conf");
+        let file = |path: &Path| {
+            let path = path.display().to_string();
+            move |source| RootlessError::File { path, source }
+        };
+        let text = std::fs::read_to_string(&inside).map_err(file(&inside))?;
+        let mut document: Value =
+            serde_saphyr::from_str(&text).map_err(|_| file(&inside)(io::Error::other("it is no kubeconfig")))?;
+        if let Some(server) = document.pointer_mut("/clusters/0/cluster").and_then(Value::as_object_mut) {
+            server.insert("server".to_owned(), format!("https://{address}").into());
+            server.insert("tls-server-name".to_owned(), name.into());
+        }
+        let path = self.folder.join(KUBECONFIG);
+        crate::whole::write(&path, crate::node::yaml(&document), 0o600).map_err(file(&path))
     }
 }
 
@@ -265,8 +264,10 @@ fn refused(error: &io::Error, read: impl Fn(&str) -> Option<String>) -> String {
 /// Where the API servers are in the cluster's network: behind one address, or each by itself.
 fn servers(cluster: &Cluster) -> io::Result<Vec<SocketAddr>> {
     let configuration = cluster.plan.spec.configuration().map_err(io::Error::other)?;
-    let port = configuration.init.as_ref().map_or(6443, |init| init.local_api_endpoint.bind_port);
-    Ok(match cluster.plan.endpoint(port).and_then(|one| one.parse().ok()) {
+    let port = configuration.bind_port();
+    let named = configuration.cluster.control_plane_endpoint.as_deref();
+    let entrance = named.and_then(|named| crate::kubeadm::parse::host_port(named).ok()?.1).unwrap_or(port);
+    Ok(match cluster.plan.endpoint(entrance).and_then(|one| one.parse().ok()) {
         Some(endpoint) => vec![endpoint],
         None => cluster.plan.of(Role::ControlPlane).map(|host| SocketAddr::new(host.address(), port)).collect(),
     })

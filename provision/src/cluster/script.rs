@@ -1,7 +1,7 @@
 //! What `up` would do, as a script that does it: `--dry-run`.
 
 use super::engine::{Engine, EngineError, PROGRAMS};
-use super::phases::PHASES;
+use super::phases::{self, PHASES};
 use super::plan::{PlannedHost, Role};
 
 impl Engine<'_> {
@@ -12,16 +12,24 @@ impl Engine<'_> {
     /// [`EngineError`] if the specification cannot be met.
     pub fn script(&self, skipped: &[String]) -> Result<String, EngineError> {
         let plan = self.plan();
+        let chosen = self.chosen(skipped)?;
+        // What `up` refuses before it changes anything.
+        phases::refusals(self)?;
         let name = &plan.spec.name;
-        let spec = crate::node::yaml(&serde_json::to_value(&plan.spec).unwrap_or_default());
-        let runs = || PHASES.iter().filter(|phase| !skipped.iter().any(|skipped| skipped == phase.name));
+        let mut spec = crate::node::yaml(&serde_json::to_value(&plan.spec).unwrap_or_default());
+        let configuration = plan.spec.configuration()?;
+        let secrets = configuration.secrets();
         let rest: Vec<_> = PHASES.iter().map(|phase| phase.name).filter(|name| *name != PHASES[0].name).collect();
         let mut text = format!("#!/bin/sh\n# Brings up the cluster {name}, as `seaworthy cluster up` does.\nset -eu\n");
+        if !secrets.is_empty() {
+            text += "# Tokens and keys of kubeadm's documents are not shown: put them back in place of NOT-SHOWN.\n";
+            spec = secrets.iter().fold(spec, |text, secret| text.replace(*secret, "NOT-SHOWN"));
+        }
         for host in &plan.hosts {
             text += &self.describe(host)?;
         }
         text += &format!("cat > {name}.yaml <<'END'\n{}\nEND\n", spec.trim_end());
-        for (at, phase) in runs().enumerate() {
+        for (at, phase) in chosen.iter().enumerate() {
             text += &format!("\n# {}: {}\n", phase.name, phase.about);
             text += &match at {
                 // It also makes the cluster's folder.

@@ -8,9 +8,9 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::assets::{Release, Version};
+use super::documents::mismatch;
 use crate::host::pod::MANIFESTS;
-use crate::kubeadm::{self, Configuration};
+use crate::kubeadm::{self, BadConfiguration};
 
 /// The most hosts that a cluster may have: their addresses are of one /24.
 const MOST_HOSTS: usize = 200;
@@ -287,6 +287,10 @@ impl ClusterSpec {
     /// # Errors
     /// [`BadSpec`] with the line, or the field and what it ought to be.
     pub fn read(text: &str) -> Result<Self, BadSpec> {
+        // The library's own words would advise its callers, not users.
+        if let Err(BadConfiguration::Syntax { line, why }) = kubeadm::check_yaml(text) {
+            return Err(BadSpec::Syntax { line: line.into(), column: 1, why });
+        }
         let spec: Self = serde_saphyr::from_str(text).map_err(|error| {
             let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
             let text = error.without_snippet().to_string();
@@ -386,12 +390,10 @@ impl ClusterSpec {
         let fields = [("hosts", &network.hosts), ("pods", &network.pods), ("services", &network.services)];
         for (field, networks) in fields {
             let families: Vec<_> = networks.iter().map(Family::of).collect();
-            if !families.is_empty() && families != network.families {
-                let wanted = network.families.len();
-                return Err(bad(
-                    &format!("network.{field}"),
-                    format!("it must be {wanted} network(s), of network.families in order"),
-                ));
+            if !families.is_empty()
+                && let Some(why) = mismatch(&families, &network.families)
+            {
+                return Err(bad(&format!("network.{field}"), why));
             }
         }
         let all = fields.iter().flat_map(|(field, networks)| networks.iter().map(move |network| (*field, network)));
@@ -453,90 +455,6 @@ impl ClusterSpec {
         let default = if self.control_planes > 1 { LoadBalancer::Seaworthy } else { LoadBalancer::None };
         self.load_balancer.unwrap_or(default)
     }
-
-    /// The versions of the cluster.
-    ///
-    /// # Errors
-    /// [`BadSpec::Value`] names the field.
-    pub fn release(&self) -> Result<Release, BadSpec> {
-        let mut release = match &self.kubernetes {
-            Some(text) => {
-                Release::of(&version("kubernetes", text)?).map_err(|error| bad("kubernetes", error.to_string()))?
-            }
-            None => Release::newest(),
-        };
-        if let Some(text) = &self.etcd.version {
-            release.etcd = version("etcd.version", text)?;
-        }
-        Ok(release)
-    }
-
-    /// The versions of a host.
-    ///
-    /// # Errors
-    /// [`BadSpec::Value`] names the field.
-    pub fn release_of(&self, host: &str) -> Result<Release, BadSpec> {
-        let mut release = self.release()?;
-        let Some(node) = self.nodes.get(host) else { return Ok(release) };
-        if let Some(text) = &node.kubernetes {
-            release.kubernetes = version(&format!("nodes.{host}.kubernetes"), text)?;
-        }
-        if let Some(text) = &node.etcd {
-            release.etcd = version(&format!("nodes.{host}.etcd"), text)?;
-        }
-        Ok(release)
-    }
-
-    /// kubeadm's configuration with what this specification says of it.
-    ///
-    /// # Errors
-    /// [`BadSpec`] if kubeadm's documents cannot be used, or contradict the rest.
-    pub fn configuration(&self) -> Result<Configuration, BadSpec> {
-        let mut configuration = match &self.kubeadm {
-            Some(text) => kubeadm::read(text)?,
-            None => Configuration::default(),
-        };
-        let networking = &mut configuration.cluster.networking;
-        let list = |networks: &[IpNet]| networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let default = |of: fn(Family) -> &'static str| {
-            self.network.families.iter().map(|family| of(*family)).collect::<Vec<_>>().join(",")
-        };
-        let said = self.kubeadm.is_some();
-        if !self.network.pods.is_empty() {
-            networking.pod_subnet = list(&self.network.pods);
-        } else if networking.pod_subnet.is_empty() {
-            networking.pod_subnet = default(|family| match family {
-                Family::V4 => "10.244.0.0/16",
-                Family::V6 => "fd00:10:244::/56",
-            });
-        }
-        if !self.network.services.is_empty() {
-            networking.service_subnet = list(&self.network.services);
-        } else if !said {
-            networking.service_subnet = default(|family| match family {
-                Family::V4 => "10.96.0.0/12",
-                Family::V6 => "fd00:10:96::/112",
-            });
-        }
-        for (field, networks) in [("podSubnet", configuration.pods()?), ("serviceSubnet", configuration.services()?)] {
-            let families: Vec<_> = networks.iter().map(Family::of).collect();
-            if families != self.network.families {
-                return Err(bad("network.families", format!("kubeadm's networking.{field} is of other families")));
-            }
-        }
-        configuration.check()?;
-        if !Path::new(&configuration.cluster.certificates_dir).starts_with("/etc/kubernetes") {
-            return Err(bad(
-                "kubeadm",
-                "certificatesDir must be below /etc/kubernetes, which is what a host has for itself",
-            ));
-        }
-        Ok(configuration)
-    }
-}
-
-fn version(field: &str, text: &str) -> Result<Version, BadSpec> {
-    text.parse().map_err(|error: crate::assets::BadVersion| bad(field, error.to_string()))
 }
 
 #[cfg(test)]
@@ -559,8 +477,24 @@ mod tests {
             ("network: {families: [v6], services: ['fd00::/64']}\n", "too large"),
             ("network: {pods: [10.244.0.0/24]}\n", "too small"),
             (
-                "network: {families: [v6]}\nkubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n",
-                "other families",
+                "network: {families: [v6]}\nkubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  \
+                    networking: {podSubnet: 10.244.0.0/16}\n",
+                "kubeadm: line 3: networking.podSubnet: its families are IPv4, and network.families names IPv6",
+            ),
+            (
+                "network: {families: [v4, v6], pods: ['fd00:10:244::/56', 10.244.0.0/16]}\n",
+                "network.pods: the order of its families is IPv6, IPv4, and that of network.families IPv4, IPv6",
+            ),
+            (
+                "network: {families: [v4, v6]}\nkubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  \
+                    networking: {serviceSubnet: 'fd00:10:96::/112,10.96.0.0/12'}\n",
+                "line 3: networking.serviceSubnet: the order of its families",
+            ),
+            ("name: a\nname: b\n", "line 2, column 1: the key 'name' is given twice"),
+            ("kubernetes: v1.99.0\n", "kubernetes: Kubernetes v1.99.0 is not known here: 1.23 to 1.37 are"),
+            (
+                "kubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  kubernetesVersion: v1.99.0\n",
+                "kubeadm: line 3: kubernetesVersion: Kubernetes v1.99.0 is not known here: 1.23 to 1.37 are",
             ),
             ("kubernetes: '1.37'\n", "no version"),
             ("zones: [a]\nnodes: {cp1: {zone: b}}\n", "none of the zones"),

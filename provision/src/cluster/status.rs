@@ -99,8 +99,22 @@ impl Cluster {
         Status {
             name: self.name().to_owned(),
             kubernetes: plan.first().release.kubernetes.to_string(),
-            endpoint: keeper.or_else(|| plan.endpoint(6443)),
+            endpoint: keeper.or_else(|| self.endpoint()),
             hosts: plan.hosts.iter().map(host).collect(),
+        }
+    }
+
+    /// Where clients find the API servers, if anywhere but at the first.
+    fn endpoint(&self) -> Option<String> {
+        let configuration = self.plan().spec.configuration().ok()?;
+        let port = configuration.bind_port();
+        let named = configuration.cluster.control_plane_endpoint.filter(|named| !named.is_empty());
+        match named {
+            Some(named) if crate::kubeadm::parse::host_port(&named).is_ok_and(|(_, port)| port.is_none()) => {
+                Some(format!("{named}:{port}"))
+            }
+            Some(named) => Some(named),
+            None => self.plan().endpoint(port),
         }
     }
 

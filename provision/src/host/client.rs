@@ -150,7 +150,7 @@ impl Client {
     /// Runs a command with these descriptors for input, output and errors, and waits until it ends.
     ///
     /// # Errors
-    /// [`HostError::Silent`] if the agent does not answer, or the command cannot be started.
+    /// [`HostError::NotStarted`] if the command cannot be started, [`HostError::Silent`] if the agent does not answer.
     pub fn exec(
         &self,
         argv: &[String],
@@ -159,6 +159,7 @@ impl Client {
     ) -> Result<Exit, HostError> {
         match self.ask(&Request::Exec { argv: argv.to_vec(), env: env.clone() }, &descriptors)? {
             Reply::Exited(exit) => Ok(exit),
+            Reply::NotStarted { why, missing } => Err(HostError::NotStarted { host: self.host.clone(), why, missing }),
             Reply::Failed(why) => Err(HostError::Silent { host: self.host.clone(), why }),
             other => Err(HostError::Silent {
                 host: self.host.clone(),

@@ -84,6 +84,26 @@ pub enum HostError {
         /// What the system said.
         why: String,
     },
+    /// A command cannot be started on it.
+    #[error("host {host}: {why}")]
+    NotStarted {
+        /// Its name.
+        host: String,
+        /// Why.
+        why: String,
+        /// Is there no such program?
+        missing: bool,
+    },
+    /// It has no unit of this name.
+    #[error("host {host} has no log of '{unit}', only of {known}")]
+    NoLog {
+        /// Its name.
+        host: String,
+        /// The unit.
+        unit: String,
+        /// Those that it has.
+        known: String,
+    },
     /// It outlives SIGKILL.
     #[error("process {pid} of host {host} does not end")]
     Undead {
@@ -224,14 +244,41 @@ impl Host {
     /// What a unit said.
     ///
     /// # Errors
-    /// [`HostError::File`] if it has no log.
+    /// [`HostError::NoLog`] names the logs that there are, [`HostError::File`] if it cannot be read.
     pub fn log(&self, unit: &str) -> Result<String, HostError> {
+        self.log_after(unit, 0).map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// What a unit said after so many bytes, and how many there are now. All of it again where there are fewer than before: the
+    /// log was set aside.
+    ///
+    /// # Errors
+    /// [`HostError::NoLog`] names the logs that there are, [`HostError::File`] if it cannot be read.
+    pub fn log_after(&self, unit: &str, from: u64) -> Result<(Vec<u8>, u64), HostError> {
+        use std::io::{Read as _, Seek as _, SeekFrom};
         let units = self.saved_units()?;
         if let Some(pod) = units.iter().find(|one| one.name == unit).and_then(|one| one.pod.as_ref()) {
-            return pod.log(&self.var()).map_err(file(&self.var().join("log/pods")));
+            let text = pod.log(&self.var()).map_err(file(&self.var().join("log/pods")))?.into_bytes();
+            let seen = usize::try_from(from).ok().filter(|seen| *seen <= text.len()).unwrap_or(0);
+            let end = text.len() as u64;
+            return Ok((text[seen..].to_vec(), end));
+        }
+        let known = self.logs();
+        if !known.iter().any(|name| name == unit) {
+            let (host, unit) = (self.name().to_owned(), unit.to_owned());
+            return Err(HostError::NoLog { host, unit, known: known.join(", ") });
         }
         let path = self.var().join("log/seaworthy").join(format!("{unit}.log"));
-        std::fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(file(&path))
+        let read = || {
+            let mut opened = std::fs::File::open(&path)?;
+            let from = if opened.metadata()?.len() < from { 0 } else { from };
+            opened.seek(SeekFrom::Start(from))?;
+            let mut bytes = Vec::new();
+            opened.read_to_end(&mut bytes)?;
+            let end = from + bytes.len() as u64;
+            Ok((bytes, end))
+        };
+        read().map_err(file(&path))
     }
 
     /// Its process 1, if it is alive.

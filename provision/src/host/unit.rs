@@ -173,6 +173,13 @@ pub enum Reply {
     Status(Vec<Status>),
     /// How a command ended.
     Exited(Exit),
+    /// A command could not be started.
+    NotStarted {
+        /// Why.
+        why: String,
+        /// Is there no such program?
+        missing: bool,
+    },
     /// A unit is not ready: how it is, and the last lines of its log.
     NotReady {
         /// How it is.

@@ -89,7 +89,8 @@ pub fn kubeconfigs(spec: &Spec, pki: &Path, folder: &Path) -> Result<Vec<Step>, 
         let (certificate, key) = client(&certificate, spec, &key, &signer)?;
         let (host, port) = if one.endpoint { (endpoint.0.as_str(), endpoint.1) } else { (host.as_str(), port) };
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        let content = kubeconfig(&user, &format!("https://{host}:{port}"), &ca, &certificate, &key);
+        let server = format!("https://{host}:{port}");
+        let content = kubeconfig(&spec.cluster, &user, &server, &ca, &certificate, &key);
         let text = serde_saphyr::to_string(&content).map_err(|error| PkiError::Certificate {
             name: one.file.to_owned(),
             why: format!("it cannot be written as YAML: {error}"),
@@ -118,18 +119,18 @@ pub fn user_kubeconfig(spec: &Spec, pki: &Path, user: &str, server: &str) -> Res
     };
     let key = generate(1, spec.algorithm)?.pop().ok_or_else(|| PkiError::Spec("no key was made".to_owned()))?;
     let (certificate, key) = client(&certificate, spec, &key, &signer)?;
-    Ok(crate::node::yaml(&kubeconfig(user, server, &ca, &certificate, &key)))
+    Ok(crate::node::yaml(&kubeconfig(&spec.cluster, user, server, &ca, &certificate, &key)))
 }
 
-fn kubeconfig(user: &str, server: &str, ca: &str, certificate: &str, key: &str) -> serde_json::Value {
-    let context = format!("{user}@kubernetes");
+fn kubeconfig(cluster: &str, user: &str, server: &str, ca: &str, certificate: &str, key: &str) -> serde_json::Value {
+    let context = format!("{user}@{cluster}");
     json!({
         "apiVersion": "v1",
         "clusters": [{
             "cluster": { "certificate-authority-data": STANDARD.encode(ca), "server": server },
-            "name": "kubernetes",
+            "name": cluster,
         }],
-        "contexts": [{ "context": { "cluster": "kubernetes", "user": user }, "name": context }],
+        "contexts": [{ "context": { "cluster": cluster, "user": user }, "name": context }],
         "current-context": context,
         "kind": "Config",
         "users": [{

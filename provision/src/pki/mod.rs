@@ -85,6 +85,8 @@ pub struct Spec {
     pub services: Vec<IpNet>,
     /// The cluster's DNS domain.
     pub domain: String,
+    /// The cluster's name, as kubeconfigs have it.
+    pub cluster: String,
     /// The address of all API servers together: `host` or `host:port`, a name or an address, IPv6 in brackets.
     pub endpoint: Option<String>,
     /// More names and addresses of the API server.
@@ -116,6 +118,7 @@ impl Spec {
             port: 6443,
             services,
             domain: "cluster.local".to_owned(),
+            cluster: "kubernetes".to_owned(),
             endpoint: None,
             apiserver_sans: Vec::new(),
             etcd_server_sans: Vec::new(),

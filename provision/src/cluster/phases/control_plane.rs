@@ -1,13 +1,14 @@
 //! The first control plane, and an external etcd.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::cluster::api::Api;
-use crate::cluster::engine::{Engine, EngineError, PATIENCE, await_unit, file, is_external};
+use crate::cluster::engine::{Engine, EngineError, await_unit, await_within, file};
 use crate::cluster::plan::{PlannedHost, Role};
+use crate::cluster::rootless::SERVER_NAME;
 use crate::control_plane::{Component, ControlPlane, EtcdServers};
 use crate::host::Host;
 use crate::pki::{Etcd, Spec, issue, issue_only, kubeconfigs};
@@ -42,15 +43,7 @@ pub(super) fn certs(engine: &Engine<'_>) -> Result<(), EngineError> {
         copy_all(given, &host.kubernetes(), &["conf"])?;
     }
     issue(&spec, &pki)?;
-    let others = engine.plan().of(Role::ControlPlane).count() > 1 || engine.plan().nodes().next().is_some();
-    if given.is_some() && is_external(&pki) && others {
-        return Err(EngineError::Preflight(format!(
-            "{} has no key, so nobody here issues what nodes and other control planes need: with an external CA there is one \
-             control plane, which is no node",
-            pki.join("ca.crt").display()
-        )));
-    }
-    Ok(())
+    given.as_ref().map_or(Ok(()), |_| super::hosts::external_ca(engine, &pki))
 }
 
 /// Copies the files with these endings of a folder, if it is there, that another lacks.
@@ -113,8 +106,17 @@ pub(super) fn kubeconfig(engine: &Engine<'_>) -> Result<(), EngineError> {
     let (spec, plane) = engine.control_plane(first)?;
     let host = engine.host(first)?;
     kubeconfigs(&spec, &engine.outside(&host, &plane.pki), &host.kubernetes())?;
-    match engine.cluster().keeper() {
-        Some(keeper) => Ok(keeper.write_kubeconfig(engine.cluster())?),
+    let cluster = engine.cluster();
+    if let Some(keeper) = cluster.keeper() {
+        return Ok(cluster.write_kubeconfig(keeper.address(), SERVER_NAME)?);
+    }
+    // A name is known to the hosts alone: the machine has an address, and asks for the name.
+    match spec.endpoint()?.filter(|(name, _)| name.parse::<IpAddr>().is_err()) {
+        Some((name, port)) => {
+            let harbor = engine.plan().endpoint(port).and_then(|at| at.parse().ok());
+            let at = harbor.unwrap_or(SocketAddr::new(first.address(), port));
+            Ok(cluster.write_kubeconfig(at, &name)?)
+        }
         None => Ok(()),
     }
 }
@@ -188,8 +190,8 @@ pub(super) fn control_plane(engine: &Engine<'_>) -> Result<(), EngineError> {
     let begun = Instant::now();
     while !SYSTEM_NAMESPACES.iter().all(|name| api.has(&format!("/api/v1/namespaces/{name}"), ANSWER)) {
         let ended = host.client().status()?.iter().any(|one| one.unit.name == "kube-apiserver" && one.exit.is_some());
-        if ended || begun.elapsed() > PATIENCE {
-            return await_unit(&host, "kube-apiserver");
+        if ended || begun.elapsed() > engine.start_within.unsigned_abs() {
+            return await_within(&host, "kube-apiserver", engine.start_within.unsigned_abs());
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -206,7 +208,8 @@ pub(super) fn wait_control_plane(engine: &Engine<'_>) -> Result<(), EngineError>
     for planned in engine.plan().of(Role::ControlPlane) {
         let host = engine.host(planned)?;
         let (_, plane) = engine.control_plane(planned)?;
-        plane.components_of(&planned.release).iter().try_for_each(|one| await_unit(&host, one.name))?;
+        let within = engine.start_within.unsigned_abs();
+        plane.components_of(&planned.release).iter().try_for_each(|one| await_within(&host, one.name, within))?;
     }
     Ok(())
 }

@@ -2,42 +2,62 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::balancer;
-use crate::cluster::engine::{Engine, EngineError, await_unit, file, own_unit, unit};
+use crate::cluster::engine::{Engine, EngineError, await_unit, file, is_external, own_unit, unit};
 use crate::cluster::plan::{HARBOR, PlannedHost, Role};
 use crate::cluster::spec::{Durability, LoadBalancer};
 use crate::host::Host;
 use crate::host::unit::Ready;
-use crate::manifest::Additions;
 
 /// The least room on the disk of the cluster's folder and of the images, in bytes.
 const ROOM: u64 = 2 << 30;
 
-/// Looks at what a cluster cannot be without.
-pub(super) fn preflight(engine: &Engine<'_>) -> Result<(), EngineError> {
+/// What a cluster cannot be without: the machine's room, and credentials that fit. Changes nothing.
+pub(in crate::cluster) fn refusals(engine: &Engine<'_>) -> Result<(), EngineError> {
     let plan = engine.plan();
-    let folder = &engine.cluster().folder;
+    let mut folder = engine.cluster().folder.as_path();
+    // Before the first cluster there is none yet.
+    while let Some(parent) = folder.parent().filter(|_| !folder.exists()) {
+        folder = parent;
+    }
     let room = nix::sys::statvfs::statvfs(folder).map_err(|errno| file(folder)(errno.into()))?;
     let free = room.blocks_available().saturating_mul(room.fragment_size());
     if free < ROOM {
         let text = format!("{} has {} MiB free: {} MiB are needed", folder.display(), free >> 20, ROOM >> 20);
         return Err(EngineError::Preflight(text));
     }
-    if let Some(given) = plan.spec.credentials.as_ref().filter(|given| !given.join("pki").is_dir()) {
+    let Some(given) = &plan.spec.credentials else { return Ok(()) };
+    if !given.join("pki").is_dir() {
         let text = format!("credentials: {} has no folder pki: it is to be like /etc/kubernetes", given.display());
         return Err(EngineError::Preflight(text));
     }
+    external_ca(engine, &given.join("pki"))
+}
+
+/// With a CA whose key is elsewhere, nothing can be issued for nodes and other control planes.
+pub(super) fn external_ca(engine: &Engine<'_>, pki: &Path) -> Result<(), EngineError> {
+    let others = engine.plan().of(Role::ControlPlane).count() > 1 || engine.plan().nodes().next().is_some();
+    if !is_external(pki) || !others {
+        return Ok(());
+    }
+    Err(EngineError::Preflight(format!(
+        "{} has no key, so nothing can be issued for nodes and other control planes: with an external CA there is one \
+         control plane, which is no node",
+        pki.join("ca.crt").display()
+    )))
+}
+
+/// Looks at what a cluster cannot be without.
+pub(super) fn preflight(engine: &Engine<'_>) -> Result<(), EngineError> {
+    refusals(engine)?;
+    let plan = engine.plan();
     if plan.spec.durability == Durability::Fast {
         engine.note("durability is fast: etcd does not wait for the disk, and a power cut loses what it acknowledged");
     }
-    if !plan.spec.has_static_pods() {
-        let added = Additions::of(&engine.configuration.cluster);
-        for (name, _) in added.into_iter().filter(|(_, one)| *one != Additions::default()) {
-            engine.note(&format!(
-                "{name} goes without its extraEnvs and extraVolumes, which are of static pods: --static-pods"
-            ));
-        }
+    if engine.has_dns() && !engine.has_proxy() && plan.nodes().next().is_some() {
+        engine.note("there is no kube-proxy: CoreDNS is not waited for, since it does not reach the API server");
     }
     for (kind, count) in [("control planes", plan.spec.control_planes), ("members of etcd", plan.spec.etcd_hosts())] {
         if count > 0 && count.is_multiple_of(2) {
@@ -67,7 +87,8 @@ pub(super) fn load_balancer(engine: &Engine<'_>) -> Result<(), EngineError> {
     let (_, plane) = engine.control_plane(plan.first())?;
     let backend = |one: &PlannedHost| (one.name.clone(), SocketAddr::new(one.address(), plane.port));
     let backends: BTreeMap<_, _> = plan.of(Role::ControlPlane).map(backend).collect();
-    let addresses: Vec<_> = planned.addresses.iter().map(|one| SocketAddr::new(one.addr(), plane.port)).collect();
+    let port = engine.endpoint_port();
+    let addresses: Vec<_> = planned.addresses.iter().map(|one| SocketAddr::new(one.addr(), port)).collect();
     let ca = engine.outside(&engine.host(plan.first())?, &plane.pki).join("ca.crt");
     let ca = std::fs::read_to_string(&ca).map_err(file(&ca))?;
     let write = |name: &str, text: &str| {

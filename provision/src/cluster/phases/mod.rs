@@ -1,11 +1,15 @@
 //! The phases of a cluster, named as kubeadm's where kubeadm has them, in the order in which they are run.
 
+mod applied;
 mod control_plane;
 mod hosts;
 mod join;
 mod nodes;
 mod objects;
 mod static_pods;
+
+pub(super) use applied::applied;
+pub(super) use hosts::refusals;
 
 use super::engine::{Engine, EngineError};
 

@@ -19,7 +19,7 @@ use crate::host::unit::Ready;
 use crate::image::{Part, Store, workload};
 use crate::node::containerd::{Containerd, Generation};
 use crate::node::kubelet::{self, Kubelet};
-use crate::node::{cni, containerd, proxy};
+use crate::node::{Configured, cni, containerd, proxy};
 use crate::pki::user_kubeconfig;
 use crate::{registry as images, upload, whole};
 
@@ -50,7 +50,9 @@ pub(super) fn registry(engine: &Engine<'_>) -> Result<(), EngineError> {
         [Part::Pause].iter().chain(plane).try_for_each(|part| add(engine, &store, *part, host))?;
     }
     // It is of the cluster's version, whichever node it runs on.
-    add(engine, &store, Part::CoreDns, plan.first())?;
+    if engine.has_dns() {
+        add(engine, &store, Part::CoreDns, plan.first())?;
+    }
     store.add(&workload(&engine.sources.seaworthy))?;
     let host = engine.host(planned)?;
     let mut unit = own_unit("registry", &[images::ARGUMENT, "/opt/seaworthy/images"]);
@@ -114,7 +116,7 @@ fn discover(engine: &Engine<'_>) -> Result<Found, EngineError> {
     let pin = bootstrap::pin(&objects::ca(engine)?);
     // This machine need not know the name that nodes know.
     let first = engine.plan().first();
-    let port = engine.control_plane(first)?.1.port;
+    let port = engine.endpoint_port();
     let at = engine.plan().endpoint(port).unwrap_or_else(|| SocketAddr::new(first.address(), port).to_string());
     let api = Api::unverified(format!("https://{at}"))?;
     let path = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
@@ -200,11 +202,14 @@ fn kubelet_host(planned: &PlannedHost) -> kubelet::Host {
     }
 }
 
-fn start_kubelet(engine: &Engine<'_>, planned: &PlannedHost, host: &Host) -> Result<(), EngineError> {
+/// A node's kubelet, its configuration, and the host that it is on.
+pub(super) fn kubelet(
+    engine: &Engine<'_>,
+    planned: &PlannedHost,
+) -> Result<(Kubelet, Configured, kubelet::Host), EngineError> {
     let (_, plane) = engine.control_plane(planned)?;
-    let cluster = engine.kubelet_cluster(&plane);
     let machine = kubelet_host(planned);
-    let mut configured = machine.configuration(&cluster);
+    let mut configured = machine.configuration(&engine.kubelet_cluster(&plane));
     configured.document = engine.patches.apply("kubeletconfiguration", configured.document)?;
     let (registration, worker) = (engine.registration(planned.role), planned.role == Role::Worker);
     let addresses = planned.addresses.iter().map(IpNet::addr).collect();
@@ -217,6 +222,12 @@ fn start_kubelet(engine: &Engine<'_>, planned: &PlannedHost, host: &Host) -> Res
         kubeconfigs: "/etc/kubernetes".into(),
         extra: registration.map(|one| one.kubelet_extra_args.clone()).unwrap_or_default(),
     };
+    Ok((node, configured, machine))
+}
+
+fn start_kubelet(engine: &Engine<'_>, planned: &PlannedHost, host: &Host) -> Result<(), EngineError> {
+    let (_, plane) = engine.control_plane(planned)?;
+    let (node, configured, machine) = kubelet(engine, planned)?;
     let at = |path: &str| engine.outside(host, Path::new(path));
     write(&at("/var/lib/kubelet/config.yaml"), &configured.yaml())?;
     write(&at("/var/lib/kubelet/kubeadm-flags.env"), &node.flags_file(&machine))?;
@@ -303,7 +314,7 @@ pub(super) fn network(engine: &Engine<'_>) -> Result<(), EngineError> {
     }
     // API servers reach pods, too: webhooks, aggregated APIs.
     engine.cluster().set_routes(ways)?;
-    start_proxies(engine, &nodes)
+    if engine.has_proxy() { start_proxies(engine, &nodes) } else { Ok(()) }
 }
 
 fn start_proxies(engine: &Engine<'_>, nodes: &[&PlannedHost]) -> Result<(), EngineError> {
@@ -342,6 +353,10 @@ pub(super) fn ready(engine: &Engine<'_>) -> Result<(), EngineError> {
             }
         });
         result?;
+    }
+    // Without kube-proxy it finds no API server: whoever leaves that out brings something else.
+    if !engine.has_dns() || !engine.has_proxy() {
+        return static_pods::mirrored(engine);
     }
     api.wait("CoreDNS", "/apis/apps/v1/namespaces/kube-system/deployments/coredns", PATIENCE, |one| {
         let available = one["status"]["availableReplicas"].as_u64().unwrap_or(0);

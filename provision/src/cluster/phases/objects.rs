@@ -5,16 +5,18 @@ use std::path::Path;
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use crate::addon::{Dns, KubeProxy};
-use crate::bootstrap::{self, Token};
+use crate::bootstrap::{self, BadToken, Token};
 use crate::cluster::api::path_of;
 use crate::cluster::engine::{Engine, EngineError, PATIENCE, file};
 use crate::cluster::plan::Role;
 use crate::cluster::spec::ProxyMode;
 use crate::image::Part;
+use crate::kubeadm::{Taint, parse};
 use crate::node::proxy::{Mode, Proxy};
-use crate::shared_certs::{self, CertificateKey};
+use crate::shared_certs::{self, BadCertificateKey, CertificateKey};
 use crate::upload;
 use crate::whole;
 
@@ -39,13 +41,55 @@ fn kept<T: FromStr>(path: &Path, make: impl FnOnce() -> Result<String, EngineErr
     text.trim().parse().map_err(|_| file(path)(io::Error::other("it was damaged: remove it, and a new one is made")))
 }
 
-/// The token with which nodes join.
+/// The token with which nodes join: that of the `JoinConfiguration`, or one of the cluster's own.
 pub(super) fn token(engine: &Engine<'_>) -> Result<Token, EngineError> {
+    if let Some(token) = given_token(engine) {
+        return Ok(token);
+    }
     kept(&engine.cluster().folder.join("token"), || Ok(Token::generate().reveal()))
 }
 
-/// The key to the Secret kubeadm-certs.
+pub(super) fn given_token(engine: &Engine<'_>) -> Option<Token> {
+    let found = engine.join.as_ref()?.discovery.bootstrap_token.as_ref()?;
+    found.token.as_ref()?.reveal().parse().ok()
+}
+
+/// The Secrets of the tokens that kubeadm's documents name. One without a token of its own has none yet: it is made once.
+pub(super) fn given_tokens(engine: &Engine<'_>, now: Timestamp) -> Result<Vec<Value>, EngineError> {
+    let tokens = engine.init.iter().flat_map(|init| &init.bootstrap_tokens).enumerate();
+    tokens
+        .map(|(at, one)| {
+            let token: Token = match &one.token {
+                Some(token) => {
+                    token.reveal().parse().map_err(|error: BadToken| EngineError::Preflight(error.to_string()))?
+                }
+                None => kept(&engine.cluster().folder.join(format!("token-{at}")), || Ok(Token::generate().reveal()))?,
+            };
+            let life = one.ttl.as_deref().map_or(Ok(TOKEN_LIFE), parse::duration).map_err(EngineError::Preflight)?;
+            let expires = life.is_positive().then(|| now.checked_add(life).ok()).flatten();
+            let list = |given: &'_ [String], default: &[&'static str]| -> Vec<String> {
+                let default = || default.iter().map(|&one| one.to_owned()).collect();
+                if given.is_empty() { default() } else { given.to_vec() }
+            };
+            let (usages, groups) = (list(&one.usages, &bootstrap::USAGES), list(&one.groups, &[bootstrap::JOINING]));
+            let [usages, groups] = [&usages, &groups].map(|all| all.iter().map(String::as_str).collect::<Vec<_>>());
+            Ok(token.object_for(one.description.as_deref(), expires, &usages, &groups))
+        })
+        .collect()
+}
+
+/// The certificate key of kubeadm's documents.
+pub(super) fn given_key<'e>(engine: &'e Engine<'_>) -> Option<&'e str> {
+    let init = engine.init.as_ref().and_then(|init| init.certificate_key.as_ref());
+    let join = || engine.join.as_ref()?.control_plane.as_ref()?.certificate_key.as_ref();
+    Some(init.or_else(join)?.reveal())
+}
+
+/// The key to the Secret kubeadm-certs: that of kubeadm's documents, or one of the cluster's own.
 pub(super) fn certificate_key(engine: &Engine<'_>) -> Result<CertificateKey, EngineError> {
+    if let Some(given) = given_key(engine) {
+        return given.parse().map_err(|error: BadCertificateKey| EngineError::Preflight(error.to_string()));
+    }
     kept(&engine.cluster().folder.join("certificate-key"), || Ok(CertificateKey::generate()?.reveal()))
 }
 
@@ -78,8 +122,18 @@ pub(super) fn bootstrap_token(engine: &Engine<'_>) -> Result<(), EngineError> {
         }
         api.apply(&object)?;
     }
-    let expires = Timestamp::now().checked_add(TOKEN_LIFE).ok();
-    api.apply(&token(engine)?.object(Some("for the nodes of this cluster"), expires))?;
+    let (now, own) = (Timestamp::now(), token(engine)?);
+    let own = own.object(Some("for the nodes of this cluster"), now.checked_add(TOKEN_LIFE).ok());
+    let given = given_tokens(engine, now)?;
+    for object in &given {
+        // What one was given when it was made stays, its end above all.
+        if api.get(&path_of(object)).is_err_and(|error| error.is_missing()) {
+            api.apply(object)?;
+        }
+    }
+    if !given.iter().any(|object| object["metadata"] == own["metadata"]) {
+        api.apply(&own)?;
+    }
     Ok(())
 }
 
@@ -104,15 +158,18 @@ pub(super) fn upload_certs(engine: &Engine<'_>) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// The taints of control planes; `None` for kubeadm's.
+pub(super) fn taints<'e>(engine: &'e Engine<'_>) -> Option<&'e [Taint]> {
+    let taints = engine.registration(Role::ControlPlane).and_then(|one| one.taints.as_deref());
+    // Where nothing else takes pods, a control plane does, or the cluster could run none.
+    if engine.plan().spec.workers == 0 { Some(taints.unwrap_or_default()) } else { taints }
+}
+
 pub(super) fn mark_control_plane(engine: &Engine<'_>) -> Result<(), EngineError> {
     if !engine.plan().spec.control_planes_are_nodes() {
         return Ok(());
     }
-    let api = engine.api()?;
-    // Where nothing else takes pods, a control plane does, or the cluster could run none.
-    let alone = engine.plan().spec.workers == 0;
-    let taints = engine.registration(Role::ControlPlane).and_then(|one| one.taints.as_deref());
-    let taints = if alone { Some(taints.unwrap_or_default()) } else { taints };
+    let (api, taints) = (engine.api()?, taints(engine));
     for host in engine.plan().of(Role::ControlPlane) {
         let path = format!("/api/v1/nodes/{}", host.name);
         let node = api.wait("the node", &path, PATIENCE, |node| Ok(node.clone()))?;
@@ -124,6 +181,12 @@ pub(super) fn mark_control_plane(engine: &Engine<'_>) -> Result<(), EngineError>
 /// kubeadm's configuration and the kubelets', as nodes that join read them.
 pub(super) fn upload_config(engine: &Engine<'_>) -> Result<(), EngineError> {
     let api = engine.api()?;
+    configurations(engine)?.iter().try_for_each(|object| api.apply(object).map(drop))?;
+    Ok(())
+}
+
+/// The objects that hold kubeadm's configuration and the kubelets'.
+pub(super) fn configurations(engine: &Engine<'_>) -> Result<Vec<Value>, EngineError> {
     let first = engine.plan().first();
     let (_, plane) = engine.control_plane(first)?;
     let kubeadm = upload::kubeadm_config(&engine.configuration.cluster, &first.release);
@@ -131,8 +194,7 @@ pub(super) fn upload_config(engine: &Engine<'_>) -> Result<(), EngineError> {
     let kubelet = engine.kubelet_cluster(&plane).configuration();
     let users = engine.configuration.kubelet.is_some();
     objects.extend(upload::kubelet_config(&kubelet, users, &first.release));
-    objects.iter().try_for_each(|object| api.apply(object).map(drop))?;
-    Ok(())
+    Ok(objects)
 }
 
 /// kube-proxy's mode.
@@ -153,22 +215,30 @@ pub(super) fn proxy<T>(engine: &Engine<'_>, with: impl FnOnce(&Proxy<'_>) -> T) 
 }
 
 pub(super) fn addon(engine: &Engine<'_>) -> Result<(), EngineError> {
-    let plan = engine.plan();
     let api = engine.api()?;
+    for object in addons(engine)? {
+        api.apply_when_free(&object, PATIENCE)?;
+    }
+    Ok(())
+}
+
+/// The objects of kube-proxy and CoreDNS.
+pub(super) fn addons(engine: &Engine<'_>) -> Result<Vec<Value>, EngineError> {
+    let plan = engine.plan();
     let (_, plane) = engine.control_plane(plan.first())?;
     let server = server(engine)?;
-    let mut objects = proxy(engine, |proxy| KubeProxy { proxy, server: &server }.objects())?;
+    let mut objects = match engine.has_proxy() {
+        true => proxy(engine, |proxy| KubeProxy { proxy, server: &server }.objects())?,
+        false => Vec::new(),
+    };
     let release = &plan.first().release;
     let image = engine.image(Part::CoreDns, release)?;
     // kubeadm has two, so that one remains when a node goes.
     let replicas = u32::try_from(plan.nodes().count().clamp(1, 2)).unwrap_or(2);
-    if plan.nodes().next().is_some() {
+    if plan.nodes().next().is_some() && engine.has_dns() {
         let minor = release.kubernetes.minor();
         let dns = Dns { minor, services: &plane.services[0], domain: &plane.domain, image: &image, replicas };
         objects.extend(dns.objects());
     }
-    for object in objects {
-        api.apply_when_free(&object, PATIENCE)?;
-    }
-    Ok(())
+    Ok(objects)
 }

@@ -42,7 +42,7 @@ pub(super) fn begin(
 }
 
 /// The units of components, with their manifests.
-fn units(
+pub(super) fn units(
     engine: &Engine<'_>,
     planned: &PlannedHost,
     plane: &ControlPlane,

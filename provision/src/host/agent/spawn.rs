@@ -91,7 +91,16 @@ pub(super) fn command(
     });
     let pid = match spawned {
         Ok(child) => Pid::from_raw(child.id().cast_signed()),
-        Err(error) => return Reply::Failed(format!("{} cannot be run: {error}", argv.join(" "))),
+        Err(error) => {
+            let missing = error.kind() == io::ErrorKind::NotFound;
+            let name = argv.first().map_or("", String::as_str);
+            let why = match missing {
+                true if name.contains('/') => format!("there is no program {name}"),
+                true => format!("there is no program {name} in {PATH}"),
+                false => format!("{name} cannot be run: {error}"),
+            };
+            return Reply::NotStarted { why, missing };
+        }
     };
     units.commands.insert(pid, None);
     loop {
