@@ -262,6 +262,9 @@ pub enum Probe {
     TimeNamespace,
     /// Mount an overlay of two tmpfs directories and write through it.
     Overlay,
+    /// An overlay whose layers are on a file system that is mounted noexec, nosuid and nodev: do programs run there, do
+    /// set-user-ID bits count, do device files work?
+    OverlayOptions,
     /// Create a veth pair.
     Veth,
     /// Create a bridge and enslave a link to it.

@@ -10,6 +10,7 @@ use crate::construct::{Edit, file};
 use crate::fact::Fact;
 use crate::host::Host;
 use crate::node::View;
+use crate::node::boot_loader::with_parameter;
 
 const MOUNTS: &str = "/proc/1/mounts";
 const CONTROLLERS: &str = "/sys/fs/cgroup/cgroup.controllers";
@@ -236,19 +237,13 @@ fn controller(row: &'static Controller) -> Check {
     .alias(format!("CGROUPS_{}", row.name.to_uppercase()))
     .page(row.why, "Reads the mounts and /proc/cgroups (version 1), or cgroup.controllers at the root (version 2).")
     .basis(row.basis, "https://github.com/kubernetes/system-validators")
-    .remedy(
-        Remedy::new("Enable the controller on the kernel command line, update the boot loader, and reboot.")
-            .when("memory on Debian or Raspberry Pi OS")
-            .command("update-grub")
-            .persist(
-                "/etc/default/grub.d/cgroup.cfg",
-                "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX cgroup_enable=memory\"\n",
-            ),
-    )
     .remedy(Remedy::new(format!(
-        "Take {} out of cgroup_disable= on the kernel command line, or use a kernel that has it.",
+        "Remove {} from cgroup_disable= on the kernel command line, or use a kernel that has the controller.",
         row.name
     )));
+    // Debian's kernels and those of Raspberry Pi OS have it, off by default.
+    let ways = with_parameter("Enable the memory controller.", "cgroup_enable=memory").into_iter();
+    let check = ways.filter(|_| row.name == "memory").fold(check, Check::remedy);
     if row.v2.is_empty() {
         check.good(v1(&all_v1())).bad(v1(&all_v1().into_iter().filter(|name| *name != row.name).collect::<Vec<_>>()))
     } else {
@@ -269,7 +264,7 @@ fn v1(controllers: &[&str]) -> Vec<Edit> {
     vec![file(MOUNTS, mounts.collect::<String>()), file("/proc/cgroups", kernel.collect::<String>())]
 }
 
-const TO_V2: &str = "Boot with systemd.unified_cgroup_hierarchy=1 (the default of current distributions), then reboot.";
+const TO_V2: &str = "Boot with cgroup version 2, the default of current distributions.";
 
 /// The ways to version 2, by distribution.
 trait ToV2 {
@@ -278,15 +273,8 @@ trait ToV2 {
 
 impl ToV2 for Check {
     fn to_v2(self) -> Self {
-        self.remedy(Remedy::new(TO_V2).when("Debian/Ubuntu").command("update-grub && reboot").persist(
-            "/etc/default/grub.d/cgroup.cfg",
-            "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX systemd.unified_cgroup_hierarchy=1\"\n",
-        ))
-        .remedy(
-            Remedy::new(TO_V2)
-                .when("RHEL/Fedora")
-                .command("grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1 && reboot"),
-        )
+        let ways = with_parameter(TO_V2, "systemd.unified_cgroup_hierarchy=1");
+        ways.into_iter().fold(self, Check::remedy)
     }
 }
 

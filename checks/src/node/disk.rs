@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::check::{Check, Judgement, Remedy, Severity};
-use crate::conclusion::{Breach, Conclusion};
+use crate::conclusion::{Breach, Conclusion, Verdict};
 use crate::construct::{Edit, file, replace, value};
 use crate::fact::Fact;
 use crate::host::{FileSystem, Host, Probe, Query, Reply};
@@ -48,6 +48,8 @@ pub struct Facts {
     rooms: BTreeMap<String, Fact<(String, FileSystem)>>,
     /// fsync latency, tried.
     fsync: Fact<Arc<Value>>,
+    /// What works through an overlay over a disk that is mounted without it, tried.
+    overlay: Fact<Arc<Value>>,
 }
 
 impl Facts {
@@ -66,6 +68,7 @@ impl Facts {
                 .map(|path| (path.to_owned(), room(host, path)))
                 .collect(),
             fsync: host.value(&Query::Probe { probe: Probe::Fsync }),
+            overlay: host.value(&Query::Probe { probe: Probe::OverlayOptions }),
         }
     }
 
@@ -170,15 +173,55 @@ fn images(view: &View<'_>) -> String {
     view.facts.runtime.image_store(view.profile)
 }
 
-fn judge_option(view: &View<'_>, paths: &[&str], option: &str, why: &str) -> Judgement {
-    let mut breaches = Vec::new();
-    for path in paths {
-        if let Some(mount) = view.facts.disk.mount(path)?
-            && mount.options.iter().any(|known| known == option)
-        {
-            let breach = Breach::new(*path, format!("{path} is on {}, which is mounted {option}: {why}", mount.point));
-            breaches.push(breach.found(mount.options.join(",")).at(MOUNTS, Some(mount.line)));
+/// The mount of a path, if it has this option.
+fn mounted_with<'v>(view: &View<'v>, path: &str, option: &str) -> Result<Option<&'v Mount>, crate::Inconclusive> {
+    let mount = view.facts.disk.mount(path)?;
+    Ok(mount.filter(|mount| mount.options.iter().any(|known| known == option)))
+}
+
+fn without_option(path: &str, mount: &Mount, option: &str, why: &str) -> Breach {
+    let message = format!("{path} is on {}, which is mounted {option}: {why}", mount.point);
+    let point = &mount.point;
+    let fix = Remedy::new(format!("Mount {point} without {option}, now and, by its line in /etc/fstab, at boot."))
+        .command(format!("mount -o remount,{} {point}", option.trim_start_matches("no")))
+        .command(format!("sed -i -E '\\#[[:space:]]{point}[[:space:]]#s/,{option}\\b|\\b{option},//g' /etc/fstab"));
+    let breach = Breach::new(path, message).found(mount.options.join(",")).wanted(format!("without {option}"));
+    breach.at(MOUNTS, Some(mount.line)).remedy(fix)
+}
+
+/// Containers on a disk that is mounted with an option. An overlay is a file system of its own, whose options are not those of
+/// the disk that its layers are on: what the kernel at hand makes of it was tried.
+fn judge_layers(view: &View<'_>, option: &str, tried: &str, why: &str) -> Judgement {
+    let path = &images(view);
+    let Some(mount) = mounted_with(view, path, option)? else { return Ok(Conclusion::holds()) };
+    let seen = view.facts.disk.overlay.need("an overlay on such a disk")?;
+    Ok(match seen.pointer(&format!("/detail/{tried}")).and_then(Value::as_bool) {
+        Some(true) => {
+            Conclusion::holds().because(path, format!("on {}, {option}; an overlay ignores that", mount.point))
         }
+        Some(false) => Conclusion::breach(without_option(path, mount, option, why)),
+        None => {
+            Conclusion::undetermined(format!("{path} is mounted {option}, and an overlay there could not be tried"))
+        }
+    })
+}
+
+fn judge_no_exec(view: &View<'_>) -> Judgement {
+    let mut breaches = Vec::new();
+    // What is started from the disk itself, with no overlay between.
+    for (path, severity, why) in [
+        ("/opt/cni/bin", Severity::High, "no CNI plug-in can be started"),
+        (KUBELET, Severity::Medium, "programs and scripts in pods' volumes cannot be started"),
+    ] {
+        if let Some(mount) = mounted_with(view, path, "noexec")? {
+            breaches.push(without_option(path, mount, "noexec", why).severity(severity));
+        }
+    }
+    match judge_layers(view, "noexec", "exec", "no program of a container can be started") {
+        Ok(Conclusion { verdict: Verdict::Breached(more), .. }) => breaches.extend(more),
+        Ok(rest) if breaches.is_empty() => return Ok(rest),
+        Err(why) if breaches.is_empty() => return Err(why),
+        _ => {}
     }
     Ok(Conclusion::from_breaches(breaches))
 }
@@ -234,6 +277,14 @@ fn has_room(path: &str, edit: impl FnOnce(&mut FileSystem)) -> Edit {
 
 fn mounted(line: &str) -> Edit {
     replace(MOUNTS, "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n", line)
+}
+
+/// A kernel whose overlays keep an option of the disk.
+fn overlay_refuses(what: &str) -> Edit {
+    let mut detail = json!({ "exec": true, "suid": true, "dev": true });
+    detail[what] = false.into();
+    let answer = json!({ "works": true, "stage": "", "errno": "", "detail": detail });
+    value(Query::Probe { probe: Probe::OverlayOptions }, answer)
 }
 
 /// The family's checks.
@@ -331,35 +382,46 @@ pub(super) fn checks() -> Vec<Check> {
         .basis("Kernel: overlayfs, upper and lower", OVERLAY)
         .remedy(Remedy::new("Mount ext4 or xfs (ftype=1) at the runtime's directory.").command("mount /dev/DISK /var/lib/containerd"))
         .bad([has_room(CONTAINERD, |room| room.magic = 0x794c_7630)]),
-        Check::new("node.disk.no-exec", "programs may be run where Kubernetes keeps them", |view| {
-            judge_option(view, &[&images(view), KUBELET, "/opt/cni/bin", "/usr/local/bin"], "noexec", "no program there can be started")
-        })
-        .label("disk")
-        .alias("noexec")
-        .page("Hardening guides mount /var noexec: then no container, no CNI plug-in and no subPath of an executable starts.", "Reads the mount options in /proc/1/mountinfo.")
-        .basis("mount(8): noexec", "https://man7.org/linux/man-pages/man8/mount.8.html")
-        .remedy(Remedy::new("Take noexec from the mount.").command("mount -o remount,exec /var").persist("/etc/fstab", "the same line without noexec"))
-        .bad([mounted("24 1 8:1 / / rw,noexec shared:1 - ext4 /dev/vda1 rw\n")]),
-        Check::new("node.disk.no-dev", "device files work where containers keep them", |view| {
-            judge_option(view, &[&images(view), KUBELET], "nodev", "device files there do not work")
+        Check::new("node.disk.no-exec", "programs may be run where Kubernetes keeps them", judge_no_exec)
+            .label("disk")
+            .alias("noexec")
+            .page(
+                "On a disk that is mounted noexec no CNI plug-in starts, and no script in a volume of a pod. Containers are \
+                 overlays, which most kernels let run programs whatever the disk's options.",
+                "Reads the mount options in /proc/1/mountinfo; runs a program through an overlay on a tmpfs that is mounted so, \
+                 in a mount namespace of our own. --passive turns that off.",
+            )
+            .basis("mount(8): noexec", "https://man7.org/linux/man-pages/man8/mount.8.html")
+            .remedy(Remedy::new("Mount the disk without noexec.").command("findmnt -O noexec"))
+            .bad([mounted("24 1 8:1 / / rw,noexec shared:1 - ext4 /dev/vda1 rw\n")]),
+        Check::new("node.disk.no-dev", "device files work in containers", |view| {
+            judge_layers(view, "nodev", "dev", "device files in containers do not work")
         })
         .severity(Severity::Low)
         .label("disk")
         .alias("nodev")
-        .page("Images with device files, and block volumes of pods, need them.", "Reads the mount options in /proc/1/mountinfo.")
+        .page(
+            "Images with device files need them. Containers are overlays, which most kernels let have device files whatever \
+             the disk's options.",
+            "Reads the mount options in /proc/1/mountinfo, and opens a device file through an overlay on such a disk.",
+        )
         .basis("mount(8): nodev", "https://man7.org/linux/man-pages/man8/mount.8.html")
-        .remedy(Remedy::new("Take nodev from the mount.").command("mount -o remount,dev /var"))
-        .bad([mounted("24 1 8:1 / / rw,nodev shared:1 - ext4 /dev/vda1 rw\n")]),
+        .remedy(Remedy::new("Mount the disk without nodev.").command("findmnt -O nodev"))
+        .bad([mounted("24 1 8:1 / / rw,nodev shared:1 - ext4 /dev/vda1 rw\n"), overlay_refuses("dev")]),
         Check::new("node.disk.no-suid", "set-user-ID programs work in containers", |view| {
-            judge_option(view, &[&images(view)], "nosuid", "sudo, ping and su do not work in containers")
+            judge_layers(view, "nosuid", "suid", "sudo, ping and su do not work in containers")
         })
         .severity(Severity::Info)
         .label("disk")
         .alias("nosuid")
-        .page("A container's programs keep the mount options of the disk that their image is on.", "Reads the mount options in /proc/1/mountinfo.")
+        .page(
+            "sudo, su and ping in a container run as another user. Containers are overlays, whose set-user-ID programs most \
+             kernels let work whatever the disk's options.",
+            "Reads the mount options in /proc/1/mountinfo, and runs a set-user-ID program through an overlay on such a disk.",
+        )
         .basis("mount(8): nosuid", "https://man7.org/linux/man-pages/man8/mount.8.html")
-        .remedy(Remedy::new("Take nosuid from the mount, unless that is meant.").command("mount -o remount,suid /var"))
-        .bad([mounted("24 1 8:1 / / rw,nosuid shared:1 - ext4 /dev/vda1 rw\n")]),
+        .remedy(Remedy::new("Mount the disk without nosuid, unless that is meant.").command("findmnt -O nosuid"))
+        .bad([mounted("24 1 8:1 / / rw,nosuid shared:1 - ext4 /dev/vda1 rw\n"), overlay_refuses("suid")]),
         Check::new("node.disk.propagation", "mounts beneath the kubelet's directory are shared", |view| {
             let Some(mount) = view.facts.disk.mount(KUBELET)? else {
                 return Ok(Conclusion::undetermined(format!("{MOUNTS} has no mount that holds {KUBELET}")));
@@ -387,7 +449,16 @@ pub(super) fn checks() -> Vec<Check> {
             .alias("volumePluginDir")
             .page("On Fedora CoreOS, Flatcar and others /usr is read-only, and the kubelet and the controller-manager look for flex-volume plug-ins there.", "Reads volumePluginDir of the kubelet's configuration, and the mount options of its place.")
             .basis("Troubleshooting kubeadm: /usr is mounted read-only on nodes", TROUBLE)
-            .remedy(Remedy::new("Name a directory that may be written, for the kubelet and for the controller-manager (extraArgs: flex-volume-plugin-dir).").persist(crate::node::kubelet::CONFIG, "volumePluginDir: /opt/libexec/kubernetes/kubelet-plugins/volume/exec/"))
+            .remedy(
+                Remedy::new(
+                    "Name a directory that may be written, for the kubelet here and for the controller-manager (extraArgs: \
+                     flex-volume-plugin-dir). The kubelet restarts; pods keep running.",
+                )
+                .when("Fedora CoreOS or Flatcar, a node that has joined")
+                .command("sed -i '/^volumePluginDir:/d' /var/lib/kubelet/config.yaml")
+                .command("echo 'volumePluginDir: /opt/libexec/kubernetes/volume/exec' >> /var/lib/kubelet/config.yaml")
+                .command("systemctl restart kubelet"),
+            )
             .bad([file(MOUNTS, "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n25 24 8:2 / /usr ro,relatime shared:2 - ext4 /dev/vda2 ro\n")]),
         Check::new("node.disk.proc", "/proc is mounted", |view| {
             let mounts = view.facts.disk.mounts.need("mounts")?;
@@ -435,6 +506,35 @@ mod tests {
         );
     }
 
+    fn judged(id: &str, edits: &[Edit]) -> crate::Verdict {
+        let mut transcript = crate::host::Transcript::default();
+        let line = "24 1 8:1 / / rw,noexec,nosuid,nodev shared:1 - ext4 /dev/vda1 rw\n\
+                    25 24 8:2 / /opt rw shared:2 - ext4 b rw\n26 24 8:3 / /var/lib/kubelet rw shared:3 - ext4 c rw\n";
+        crate::construct::apply(&mut transcript, &[&[file(MOUNTS, line)][..], edits].concat()).unwrap();
+        let facts = crate::node::Facts::read(&transcript);
+        let profile = crate::Profile::new(jiff::Timestamp::UNIX_EPOCH);
+        let check = checks().into_iter().find(|check| check.id == id).unwrap();
+        check.judge(&View::alone(&facts, &profile)).verdict
+    }
+
+    #[test]
+    fn only_what_an_overlay_refuses_is_claimed() {
+        for (id, what) in [("node.disk.no-exec", "exec"), ("node.disk.no-suid", "suid"), ("node.disk.no-dev", "dev")] {
+            assert_eq!(judged(id, &[overlay_refuses("nothing")]), Verdict::Holds, "{id}");
+            assert!(matches!(judged(id, &[overlay_refuses(what)]), Verdict::Breached(_)), "{id}");
+            assert!(matches!(judged(id, &[]), Verdict::Undetermined(_)), "{id}");
+        }
+    }
+
+    #[test]
+    fn plug_ins_and_volumes_are_started_from_the_disk_itself() {
+        let line = "24 1 8:1 / / rw,noexec shared:1 - ext4 /dev/vda1 rw\n";
+        let verdict = judged("node.disk.no-exec", &[file(MOUNTS, line), overlay_refuses("nothing")]);
+        let Verdict::Breached(breaches) = verdict else { panic!("{verdict:?}") };
+        let seen: Vec<_> = breaches.iter().map(|breach| (breach.subject.as_str(), breach.severity)).collect();
+        assert_eq!(seen, [("/opt/cni/bin", Some(Severity::High)), (KUBELET, Some(Severity::Medium))]);
+    }
+
     #[test]
     fn the_longest_mount_point_counts() {
         let text =
@@ -443,6 +543,7 @@ mod tests {
             mounts: Fact::Known(parse_mounts(text).unwrap()),
             rooms: BTreeMap::new(),
             fsync: Fact::NotGathered(String::new()),
+            overlay: Fact::NotGathered(String::new()),
         };
         assert_eq!(facts.mount(KUBELET).unwrap().unwrap().point, "/var");
         assert_eq!(facts.mount("/opt").unwrap().unwrap().point, "/");

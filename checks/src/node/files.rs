@@ -53,7 +53,7 @@ impl Facts {
     }
 
     /// Has the node joined a cluster: does the kubelet have its kubeconfig?
-    fn joined(&self) -> Result<bool, crate::Inconclusive> {
+    pub(super) fn joined(&self) -> Result<bool, crate::Inconclusive> {
         Ok(self.stat(KUBELET_CONF).present(KUBELET_CONF)?.is_some())
     }
 }
@@ -260,11 +260,13 @@ fn faults(path: &str, stat: &Stat, most: u32, owners: &[u32]) -> Vec<Breach> {
     let mut breaches = Vec::new();
     if stat.mode & 0o777 & !most != 0 {
         let found = format!("{:04o}", stat.mode & 0o777);
+        let fix = Remedy::new("Take the rights back. What holds the file open keeps it.");
         breaches.push(
             Breach::new(path, format!("its mode is {found}: others may do more than {most:04o} lets them"))
                 .found(found)
                 .wanted(format!("{most:04o} or less"))
-                .at(path, None),
+                .at(path, None)
+                .remedy(fix.command(format!("chmod {most:o} {path}"))),
         );
     }
     if !owners.contains(&stat.uid) {
@@ -272,7 +274,8 @@ fn faults(path: &str, stat: &Stat, most: u32, owners: &[u32]) -> Vec<Breach> {
             Breach::new(path, format!("it belongs to user {}", stat.uid))
                 .found(stat.uid.to_string())
                 .wanted("root")
-                .at(path, None),
+                .at(path, None)
+                .remedy(Remedy::new("Give it back to root.").command(format!("chown root:root {path}"))),
         );
     }
     breaches

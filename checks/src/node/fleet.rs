@@ -100,15 +100,22 @@ pub(super) fn checks() -> Vec<Check> {
                 minor.ok_or_else(|| Inconclusive::new(format!("'{version}' is no version")))
             };
             let own = minor(view.facts)?;
-            let mut breaches = Vec::new();
+            // The older nodes are the ones to upgrade: a newer one is no fault of its own.
+            let mut newest: Option<(u32, &str)> = None;
             for peer in view.peers {
                 let theirs = minor(peer.facts)?;
-                if own.abs_diff(theirs) > 3 {
-                    let why = format!("no API server is close enough to kubelet 1.{own} here and 1.{theirs} on {}", peer.name);
-                    breaches.push(Breach::new(peer.name, why).found(format!("1.{own} and 1.{theirs}")).wanted("three minors apart at most"));
+                if newest.is_none_or(|(known, _)| theirs > known) {
+                    newest = Some((theirs, peer.name));
                 }
             }
-            Ok(Conclusion::from_breaches(breaches))
+            Ok(match newest.filter(|(newest, _)| *newest > own + 3) {
+                None => Conclusion::holds().because("kubelet", format!("1.{own}")),
+                Some((newest, name)) => {
+                    let message = format!("no API server is close enough to kubelet 1.{own} here and 1.{newest} on {name}");
+                    let breach = Breach::new("kubelet", message).found(format!("1.{own}"));
+                    Conclusion::breach(breach.wanted(format!("1.{} or later", newest - 3)))
+                }
+            })
         })
         .severity(Severity::Medium)
         .label("fleet")

@@ -1,4 +1,4 @@
-//! The machine: processors, memory, swap, limits, identity, time.
+//! The machine: processors, memory, limits, identity, time.
 
 use crate::check::{Check, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
@@ -8,20 +8,16 @@ use crate::host::{Host, System};
 use crate::profile::Role;
 
 const KUBEADM: &str = "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/install-kubeadm/";
-const SWAP: &str = "https://kubernetes.io/docs/concepts/cluster-administration/swap-memory-management/";
 
-/// kubeadm's threshold: 1700 MB, so that a machine sold as 2 GB passes.
-const KUBEADM_MEMORY: u64 = 1_700_000_000;
+/// kubeadm's threshold: it writes MB and counts MiB, so that a machine sold as 2 GB passes.
+const KUBEADM_MEMORY: u64 = 1700 * MIB;
+const MIB: u64 = 1 << 20;
 
 /// What is known of the machine.
 #[derive(Debug)]
 pub struct Facts {
     /// uname, sysinfo, and what we may do.
     pub system: Fact<System>,
-    /// Devices and files in /proc/swaps.
-    pub swaps: Fact<Vec<String>>,
-    /// Lines of /etc/fstab that set swap up, with their numbers.
-    pub fstab_swaps: Fact<Vec<(u32, String)>>,
     /// /etc/machine-id.
     pub machine_id: Fact<String>,
     /// The hardware's own id.
@@ -41,8 +37,6 @@ impl Facts {
         let trimmed = |path: &str| host.text(path).map(|text| text.trim().to_owned());
         Self {
             system: host.system(),
-            swaps: host.text("/proc/swaps").map(|text| swaps(&text)),
-            fstab_swaps: host.text("/etc/fstab").map(|text| fstab_swaps(&text)),
             machine_id: trimmed("/etc/machine-id"),
             product_uuid: trimmed("/sys/class/dmi/id/product_uuid"),
             open_files: host.text("/proc/1/limits").parse(|text| {
@@ -74,25 +68,6 @@ fn processes(host: &dyn Host) -> Fact<Vec<String>> {
         let name = |pid: &crate::host::Entry| host.text(&format!("/proc/{}/comm", pid.name)).known().cloned();
         pids.filter_map(name).map(|name| name.trim().to_owned()).collect()
     })
-}
-
-fn swaps(text: &str) -> Vec<String> {
-    text.lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
-}
-
-fn fstab_swaps(text: &str) -> Vec<(u32, String)> {
-    let line = |(number, line): (usize, &str)| {
-        let fields: Vec<_> = line.split_whitespace().collect();
-        let swap = fields.len() >= 3 && !fields[0].starts_with('#') && fields[2] == "swap";
-        swap.then(|| (u32::try_from(number + 1).unwrap_or(u32::MAX), fields[0].to_owned()))
-    };
-    text.lines().enumerate().filter_map(line).collect()
-}
-
-fn swap_remedy() -> Remedy {
-    Remedy::new("Turn swap off, now and at boot; or keep it and tell the kubelet so (failSwapOn: false, NodeSwap).")
-        .command("swapoff -a")
-        .command("sed -i '/\\sswap\\s/s/^/#/' /etc/fstab")
 }
 
 /// The family's checks.
@@ -146,13 +121,13 @@ pub(super) fn checks() -> Vec<Check> {
         .basis("kubeadm preflight: NumCPU; Installing kubeadm: before you begin", KUBEADM)
         .remedy(Remedy::new("Give the machine another CPU."))
         .bad([system(|system| system.cpus = 1)]),
-        Check::new("node.machine.memory", "a control-plane node has 1700 MB of memory or more", |view| {
+        Check::new("node.machine.memory", "a control-plane node has 1700 MiB of memory or more", |view| {
             let memory = view.facts.machine.system.need("memory")?.memory;
             Ok(if memory >= KUBEADM_MEMORY {
-                Conclusion::holds().because("memory", format!("{} MB", memory / 1_000_000))
+                Conclusion::holds().because("memory", format!("{} MiB", memory / MIB))
             } else {
                 let breach = Breach::new("memory", "the node has less memory than kubeadm accepts");
-                Conclusion::breach(breach.found(format!("{} MB", memory / 1_000_000)).wanted("1700 MB or more"))
+                Conclusion::breach(breach.found(format!("{} MiB", memory / MIB)).wanted("1700 MiB or more"))
             })
         })
         .roles([Role::ControlPlane])
@@ -180,44 +155,6 @@ pub(super) fn checks() -> Vec<Check> {
         .basis("Installing kubeadm: before you begin", KUBEADM)
         .remedy(Remedy::new("Give the machine more memory."))
         .bad([system(|system| system.memory = 1_800_000_000)]),
-        Check::new("node.machine.swap", "swap is off", |view| {
-            let facts = &view.facts.machine;
-            let swaps = facts.swaps.need("/proc/swaps")?;
-            let fstab = facts.fstab_swaps.known();
-            let breach = |swap: &String| {
-                let breach = Breach::new(swap, format!("{swap} is in use as swap")).found("on").wanted("off");
-                let line = fstab.and_then(|lines| lines.iter().find(|(_, device)| device == swap).or(lines.first()));
-                match line {
-                    Some((line, _)) => breach.at("/etc/fstab", Some(*line)),
-                    None => breach.at("/proc/swaps", None),
-                }
-            };
-            Ok(Conclusion::from_breaches(swaps.iter().map(breach).collect()))
-        })
-        .severity(Severity::Medium)
-        .label("machine")
-        .label("kubeadm")
-        .alias("Swap")
-        .page("The kubelet refuses to start on a node with swap unless failSwapOn is false, and until NodeSwap memory limits and eviction did not know of it.", "Reads /proc/swaps, and /etc/fstab for the line that turns it on.")
-        .basis("kubeadm preflight: Swap; Installing kubeadm: before you begin", SWAP)
-        .remedy(swap_remedy())
-        .bad([file("/proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n/dev/vda2 partition 1048572 0 -2\n")]),
-        Check::new("node.machine.swap-at-boot", "no swap is turned on at boot by /etc/fstab", |view| {
-            let Some(lines) = view.facts.machine.fstab_swaps.present("/etc/fstab")? else {
-                return Ok(Conclusion::holds().because("/etc/fstab", "absent"));
-            };
-            let breach = |(line, device): &(u32, String)| {
-                Breach::new(device, format!("{device} becomes swap at the next boot")).at("/etc/fstab", Some(*line))
-            };
-            Ok(Conclusion::from_breaches(lines.iter().map(breach).collect()))
-        })
-        .severity(Severity::Low)
-        .label("machine")
-        .alias("fstab swap")
-        .page("swapoff lasts until the next boot: the kubelet then fails to start, weeks after the node was set up.", "Reads /etc/fstab.")
-        .basis("Installing kubeadm: swap configuration", SWAP)
-        .remedy(swap_remedy())
-        .bad([file("/etc/fstab", "UUID=1 / ext4 defaults 0 1\n/swapfile none swap sw 0 0\n")]),
         Check::new("node.machine.privileged", "the trials run with root's rights", |view| {
             let system = view.facts.machine.system.need("our rights")?;
             Ok(if system.euid == 0 {
@@ -329,17 +266,4 @@ pub(super) fn checks() -> Vec<Check> {
         .remedy(Remedy::new("Install chrony.").when("RHEL/Fedora").command("dnf install -y chrony && systemctl enable --now chronyd"))
         .bad([file("/proc/30/comm", "bash\n")]),
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn swap_lines_are_found_with_their_numbers() {
-        let text = "# comment\n#/dev/a none swap sw 0 0\n/dev/b / ext4 defaults 0 1\n\n/swap none swap sw 0 0\n";
-        assert_eq!(fstab_swaps(text), [(5, "/swap".to_owned())]);
-        assert_eq!(swaps("Filename Type\n/dev/x partition\n"), ["/dev/x"]);
-        assert!(swaps("").is_empty() && fstab_swaps("\0\0 \u{fffd}").is_empty());
-    }
 }

@@ -6,6 +6,7 @@
 //! [`Recorder`]: crate::host::Recorder
 //! [`Transcript`]: crate::host::Transcript
 
+mod boot_loader;
 pub mod certificate;
 pub mod cgroup;
 pub mod crio;
@@ -17,11 +18,14 @@ pub mod kernel;
 pub mod kubelet;
 pub mod machine;
 pub mod network;
+pub mod preflight;
 pub mod probe;
 pub mod programs;
 pub mod runtime;
 pub mod service;
+pub mod swap;
 pub mod sysctl;
+mod units;
 
 use crate::check::Check;
 use crate::construct::Edit;
@@ -56,6 +60,8 @@ pub struct Facts {
     pub runtime: runtime::Facts,
     /// Services.
     pub service: service::Facts,
+    /// Swap.
+    pub swap: swap::Facts,
     /// Kernel parameters.
     pub sysctl: sysctl::Facts,
 }
@@ -65,6 +71,7 @@ impl Facts {
     #[must_use]
     pub fn read(host: &dyn Host) -> Self {
         let runtime = runtime::Facts::read(host);
+        let units = units::Units::read(host);
         Self {
             certificate: certificate::Facts::read(host),
             cgroup: cgroup::Facts::read(host),
@@ -78,7 +85,8 @@ impl Facts {
             probe: probe::Facts::read(host),
             programs: programs::Facts::read(host),
             runtime,
-            service: service::Facts::read(host),
+            service: service::Facts::read(host, &units),
+            swap: swap::Facts::read(host, &units),
             sysctl: sysctl::Facts::read(host),
         }
     }
@@ -95,6 +103,7 @@ pub type Peer<'a> = crate::check::Peer<'a, Facts>;
 pub fn checks() -> Vec<Check> {
     let families = [
         machine::checks,
+        swap::checks,
         kernel::checks,
         probe::checks,
         cgroup::checks,

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::check::{Check, Judgement, Remedy, Severity};
-use crate::conclusion::{Breach, Conclusion};
-use crate::construct::{Edit, no_stat};
+use crate::conclusion::{Breach, Conclusion, Verdict};
+use crate::construct::{Edit, file, no_stat};
 use crate::fact::Fact;
 use crate::host::{FileKind, Host};
-use crate::node::View;
-use crate::profile::Role;
+use crate::node::preflight::{self, Level};
+use crate::node::{View, service};
+use crate::profile::{KubernetesVersion, Role};
 
 /// Where systemd services look for programs, and where installers put Kubernetes' own.
 const PATH: &[&str] = &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/opt/bin"];
@@ -62,18 +63,27 @@ pub(super) fn without(name: &str) -> Vec<Edit> {
 
 struct Row {
     name: &'static str,
-    severity: Severity,
+    /// How much it matters to others than kubeadm; `None` where nothing but kubeadm asks for it.
+    severity: Option<Severity>,
     why: &'static str,
-    basis: (&'static str, &'static str),
+    basis: Option<(&'static str, &'static str)>,
     debian: &'static str,
     fedora: &'static str,
-    versions: std::ops::RangeInclusive<u32>,
     roles: &'static [Role],
 }
 
 const KUBEADM: &str = "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/install-kubeadm/";
-const ANY: std::ops::RangeInclusive<u32> = 0..=u32::MAX;
+const K0S: &str = "https://docs.k0sproject.io/stable/system-requirements/";
+const PROXY: &str = "https://kubernetes.io/docs/reference/networking/virtual-ips/";
+const VOLUMES: &str = "https://kubernetes.io/docs/concepts/storage/persistent-volumes/";
 const MEMBERS: &[Role] = &[Role::ControlPlane, Role::Worker];
+
+use Severity::{High, Info, Low, Medium};
+
+/// What only kubeadm asks for.
+const fn asked(name: &'static str, why: &'static str, packages: (&'static str, &'static str)) -> Row {
+    Row { name, severity: None, why, basis: None, debian: packages.0, fedora: packages.1, roles: &[] }
+}
 
 const fn row(
     name: &'static str,
@@ -82,97 +92,51 @@ const fn row(
     basis: (&'static str, &'static str),
     packages: (&'static str, &'static str),
 ) -> Row {
-    Row { name, severity, why, basis, debian: packages.0, fedora: packages.1, versions: ANY, roles: &[] }
+    Row { severity: Some(severity), basis: Some(basis), ..asked(name, why, packages) }
 }
 
-use Severity::{High, Info, Low, Medium};
-
 const ROWS: &[Row] = &[
-    row(
-        "ip",
-        High,
-        "kubeadm refuses a node without it; networks set links up with it.",
-        ("kubeadm preflight: FileExisting-ip", KUBEADM),
-        ("iproute2", "iproute"),
-    ),
+    asked("ip", "Networks and people set links up with it.", ("iproute2", "iproute")),
     row(
         "iptables",
-        High,
-        "kubeadm refuses a node without it; kube-proxy's default mode programs it.",
-        ("kubeadm preflight: FileExisting-iptables", KUBEADM),
+        Low,
+        "The kubelet keeps chains of its own with it, and the portmap plug-in maps host ports with it.",
+        ("kube-proxy: iptables mode", PROXY),
         ("iptables", "iptables-nft"),
     ),
     row(
         "mount",
         High,
-        "kubeadm refuses a node without it; the kubelet mounts volumes with it.",
-        ("kubeadm preflight: FileExisting-mount", KUBEADM),
+        "The kubelet mounts volumes with it.",
+        ("k0s sysinfo: mount", K0S),
         ("mount", "util-linux-core"),
     ),
-    row(
-        "nsenter",
-        High,
-        "kubeadm refuses a node without it; containerized mounts enter the node's namespaces with it.",
-        ("kubeadm preflight: FileExisting-nsenter", KUBEADM),
-        ("util-linux", "util-linux-core"),
-    ),
-    Row {
-        versions: 0..=31,
-        ..row(
-            "conntrack",
-            High,
-            "kubeadm before 1.32 refuses a node without it; kube-proxy clears stale UDP entries with it.",
-            ("kubeadm preflight: FileExisting-conntrack (before 1.32)", KUBEADM),
-            ("conntrack", "conntrack-tools"),
-        )
-    },
-    row(
-        "ebtables",
-        Medium,
-        "kubeadm warns; the kubelet's bridge networks deduplicate frames with it.",
-        ("kubeadm preflight: FileExisting-ebtables", KUBEADM),
-        ("ebtables", "iptables-nft"),
-    ),
-    row(
-        "ethtool",
-        Medium,
-        "kubeadm warns; hairpin set-up finds peers of veth pairs with it.",
-        ("kubeadm preflight: FileExisting-ethtool", KUBEADM),
-        ("ethtool", "ethtool"),
-    ),
+    asked("cp", "kubeadm copies etcd's data with it before an upgrade.", ("coreutils", "coreutils")),
+    asked("nsenter", "Runtimes of that time entered a pod's namespaces with it.", ("util-linux", "util-linux-core")),
+    asked("conntrack", "kube-proxy clears stale UDP entries with it.", ("conntrack", "conntrack-tools")),
+    asked("ebtables", "The kubelet's own bridge network deduplicated frames with it.", ("ebtables", "iptables-nft")),
+    asked("ethtool", "The kubelet's own bridge network found peers of veth pairs with it.", ("ethtool", "ethtool")),
     row(
         "socat",
-        Medium,
-        "kubeadm warns; port-forward of older runtimes runs it.",
-        ("kubeadm preflight: FileExisting-socat", KUBEADM),
+        Info,
+        "cri-dockerd, and containerd before 1.4, forward ports with it.",
+        ("cri-dockerd: port forwarding", "https://github.com/Mirantis/cri-dockerd"),
         ("socat", "socat"),
     ),
-    row(
-        "tc",
-        Medium,
-        "kubeadm warns; bandwidth limits are set with it.",
-        ("kubeadm preflight: FileExisting-tc", KUBEADM),
-        ("iproute2", "iproute-tc"),
-    ),
-    row(
-        "touch",
-        Medium,
-        "kubeadm warns; a sign of a very small image.",
-        ("kubeadm preflight: FileExisting-touch", KUBEADM),
-        ("coreutils", "coreutils"),
-    ),
+    asked("tc", "The bandwidth limits of the kubelet's own network were set with it.", ("iproute2", "iproute-tc")),
+    asked("touch", "An image without it lacks the basic programs.", ("coreutils", "coreutils")),
     row(
         "modprobe",
         Medium,
         "kube-proxy and networks load kernel modules with it.",
-        ("k0s sysinfo: modprobe", "https://docs.k0sproject.io/stable/system-requirements/"),
+        ("k0s sysinfo: modprobe", K0S),
         ("kmod", "kmod"),
     ),
     row(
         "umount",
         High,
         "The kubelet unmounts volumes with it.",
-        ("k0s sysinfo: umount", "https://docs.k0sproject.io/stable/system-requirements/"),
+        ("k0s sysinfo: umount", K0S),
         ("mount", "util-linux-core"),
     ),
     row(
@@ -186,35 +150,35 @@ const ROWS: &[Row] = &[
         "iptables-restore",
         Medium,
         "kube-proxy's iptables mode loads its rules with it.",
-        ("kube-proxy: iptables mode", "https://kubernetes.io/docs/reference/networking/virtual-ips/"),
+        ("kube-proxy: iptables mode", PROXY),
         ("iptables", "iptables-nft"),
     ),
     row(
         "nft",
         Info,
         "kube-proxy's nftables mode calls it on hosts; its image carries its own.",
-        ("KEP-3866: nftables kube-proxy", "https://kubernetes.io/docs/reference/networking/virtual-ips/"),
+        ("KEP-3866: nftables kube-proxy", PROXY),
         ("nftables", "nftables"),
     ),
     row(
         "mkfs.ext4",
         Medium,
         "The kubelet formats block volumes with it.",
-        ("kubelet: formatAndMount", "https://kubernetes.io/docs/concepts/storage/persistent-volumes/"),
+        ("kubelet: formatAndMount", VOLUMES),
         ("e2fsprogs", "e2fsprogs"),
     ),
     row(
         "mkfs.xfs",
         Info,
         "Volumes with fsType xfs are formatted with it.",
-        ("kubelet: formatAndMount", "https://kubernetes.io/docs/concepts/storage/persistent-volumes/"),
+        ("kubelet: formatAndMount", VOLUMES),
         ("xfsprogs", "xfsprogs"),
     ),
     row(
         "fsck",
         Medium,
         "The kubelet checks block volumes with it before it mounts them.",
-        ("kubelet: formatAndMount", "https://kubernetes.io/docs/concepts/storage/persistent-volumes/"),
+        ("kubelet: formatAndMount", VOLUMES),
         ("util-linux", "util-linux"),
     ),
     row(
@@ -238,7 +202,7 @@ const ROWS: &[Row] = &[
         "ipset",
         Info,
         "kube-proxy's IPVS mode and some network policies call it.",
-        ("kube-proxy: IPVS mode", "https://kubernetes.io/docs/reference/networking/virtual-ips/"),
+        ("kube-proxy: IPVS mode", PROXY),
         ("ipset", "ipset"),
     ),
     row(
@@ -271,48 +235,128 @@ const ROWS: &[Row] = &[
     row(
         "crictl",
         Low,
-        "The tool to look at a runtime when the kubelet cannot; kubeadm before 1.32 asked for it.",
+        "It shows what a runtime does when the kubelet cannot.",
         ("Debugging Kubernetes nodes with crictl", "https://kubernetes.io/docs/tasks/debug/debug-cluster/crictl/"),
         ("cri-tools", "cri-tools"),
     ),
 ];
 
+/// What kubeadm asks for, as text: `kubeadm 1.23 to 1.32 refuses a node without it.`
+fn asks(name: &str) -> String {
+    let rows = preflight::PROGRAMS.iter().filter(|row| row.0 == name);
+    let text = rows.map(|(_, level, versions)| {
+        let word = match level {
+            Level::Error => "refuses a node without it",
+            Level::Warning => "warns of a node without it",
+        };
+        let newest = *versions.end() == KubernetesVersion::NEWEST.0;
+        match (*versions.start(), *versions.end()) {
+            (first, last) if first == last => format!(" kubeadm 1.{first} {word}."),
+            (23, _) if newest => format!(" kubeadm {word}."),
+            (first, _) if newest => format!(" kubeadm 1.{first} and later {word}."),
+            (first, last) => format!(" kubeadm 1.{first} to 1.{last} {word}."),
+        }
+    });
+    text.collect()
+}
+
+fn severity_of(level: Level) -> Severity {
+    match level {
+        Level::Error => High,
+        Level::Warning => Medium,
+    }
+}
+
 fn check(row: &'static Row) -> Check {
     let name = row.name;
-    Check::new(format!("node.program.{}", name.replace(['.', '_'], "-")), format!("{name} is installed"), move |view| {
-        judge_program(view, name, &format!("{name} is not installed: {}", row.why))
-    })
-    .severity(row.severity)
+    let asked = || preflight::PROGRAMS.iter().filter(move |asked| asked.0 == name);
+    let newest = asked().max_by_key(|asked| *asked.2.end()).map_or(High, |asked| severity_of(asked.1));
+    let why = format!("{}{}", row.why, asks(name));
+    let message = format!("{name} is not installed. {why}");
+    let mut check = Check::new(
+        format!("node.program.{}", name.replace(['.', '_'], "-")),
+        format!("{name} is installed"),
+        move |view| match name {
+            "kubelet" | "kubeadm" => judge_kubernetes(view, name, &message),
+            _ => judge_program(view, name, &message),
+        },
+    )
+    .severity(row.severity.unwrap_or(newest))
     .label("program")
     .alias(format!("FileExisting-{name}"))
     .alias(name)
-    .versions(row.versions.clone())
     .roles(row.roles.iter().copied())
-    .page(row.why, format!("Looks for a file that may be run in {}.", PATH.join(", ")))
-    .basis(row.basis.0, row.basis.1)
-    .remedy(
-        Remedy::new(format!("Install {}.", row.debian))
-            .when("Debian/Ubuntu")
-            .command(format!("apt-get install -y {}", row.debian)),
-    )
-    .remedy(
-        Remedy::new(format!("Install {}.", row.fedora))
-            .when("RHEL/Fedora")
-            .command(format!("dnf install -y {}", row.fedora)),
-    )
-    .bad(without(name))
+    .page(why, format!("Looks for a file that may be run in {}.", PATH.join(", ")))
+    .remedy(package(row.debian, "apt-get install -y").when("Debian/Ubuntu"))
+    .remedy(package(row.fedora, "dnf install -y").when("RHEL/Fedora"))
+    .bad(without(name));
+    for (_, level, versions) in asked() {
+        let severity = severity_of(*level);
+        check = check.severity_in(versions.clone(), severity.max(row.severity.unwrap_or(severity)));
+    }
+    if let Some((document, url)) = row.basis {
+        check = check.basis(document, url);
+    }
+    if asked().next().is_some() {
+        check = check.label("kubeadm").basis(format!("kubeadm preflight: FileExisting-{name}"), KUBEADM);
+    }
+    if row.severity.is_none() {
+        let first = asked().map(|asked| *asked.2.start()).min().unwrap_or(0);
+        let last = asked().map(|asked| *asked.2.end()).max().unwrap_or(0);
+        let last = if last == KubernetesVersion::NEWEST.0 { u32::MAX } else { last };
+        check = check.versions(first..=last);
+        // The newest release that asks for it.
+        check = match last {
+            27 => check.example_profile(|profile| profile.kubernetes = KubernetesVersion(27)),
+            31 => check.example_profile(|profile| profile.kubernetes = KubernetesVersion(31)),
+            32 => check.example_profile(|profile| profile.kubernetes = KubernetesVersion(32)),
+            _ => check,
+        };
+    }
+    check
+}
+
+/// Kubernetes' own packages come from a repository of each minor release, which must be set up first.
+fn package(name: &str, install: &str) -> Remedy {
+    let remedy = Remedy::new(format!("Install {name}.")).command(format!("{install} {name}"));
+    if ["kubelet", "kubeadm", "cri-tools"].contains(&name) {
+        Remedy {
+            text: format!("Add the repository of your minor release (pkgs.k8s.io), and install {name}."),
+            ..remedy
+        }
+    } else {
+        remedy
+    }
+}
+
+/// The kubelet and kubeadm of a node: a distribution may bring the former along and do without the latter.
+fn judge_kubernetes(view: &View<'_>, name: &str, message: &str) -> Judgement {
+    let conclusion = judge_program(view, name, message)?;
+    if conclusion.verdict == Verdict::Holds {
+        return Ok(conclusion);
+    }
+    if let Some(unit) = view.facts.service.brings_kubelet() {
+        return Ok(Conclusion::not_applicable(format!("{unit}.service brings its own kubelet")));
+    }
+    match service::kubelet_process(view)? {
+        Some(process) if name == "kubelet" => Ok(Conclusion::holds().because("running process", process)),
+        _ => Ok(conclusion),
+    }
 }
 
 /// The family's checks.
 pub(super) fn checks() -> Vec<Check> {
-    ROWS.iter()
-        .map(|row| {
-            let check = check(row);
-            if *row.versions.end() == 31 {
-                check.example_profile(|profile| profile.kubernetes = crate::KubernetesVersion(31))
-            } else {
-                check
-            }
-        })
-        .collect()
+    let check = |row| {
+        let check = check(row);
+        // A kubelet that runs is somewhere.
+        if row.name == "kubelet" {
+            check.bad([without("kubelet"), vec![file("/proc/20/comm", "bash\n")]].concat())
+        } else {
+            check
+        }
+    };
+    ROWS.iter().map(check).collect()
 }
+
+#[cfg(test)]
+mod tests;

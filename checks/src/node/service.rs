@@ -4,36 +4,46 @@ use std::collections::BTreeMap;
 
 use crate::Inconclusive;
 use crate::check::{Check, Judgement, Remedy, Severity};
-use crate::conclusion::{Breach, Conclusion};
-use crate::construct::{dir, file, no_stat, stat};
+use crate::conclusion::{Breach, Conclusion, Verdict};
+use crate::construct::{Edit, dir, file, said};
 use crate::fact::Fact;
-use crate::host::{FileKind, Host};
+use crate::host::{Host, Query};
 use crate::node::View;
+use crate::node::units::{Unit, Units};
 use crate::profile::{Role, Runtime};
 
-/// Where systemd looks for units, the first first (systemd.unit(5)).
-const PLACES: [&str; 5] = [
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
+/// Units that run the kubelet: its own, and those of distributions that bring it along.
+const KUBELET: &[&str] = &[
+    "kubelet",
+    "k3s",
+    "k3s-agent",
+    "rke2-server",
+    "rke2-agent",
+    "k0scontroller",
+    "k0sworker",
+    "snap.microk8s.daemon-kubelite",
+    "snap.microk8s.daemon-kubelet",
+    "snap.k8s.kubelet",
 ];
+/// Units that run containerd, in the same way.
+const CONTAINERD: &[&str] = &[
+    "containerd",
+    "k3s",
+    "k3s-agent",
+    "rke2-server",
+    "rke2-agent",
+    "k0scontroller",
+    "k0sworker",
+    "snap.microk8s.daemon-containerd",
+    "snap.k8s.containerd",
+];
+const CRIO: &[&str] = &["crio", "cri-o"];
+const DOCKER: &[&str] = &["docker"];
+/// The processes of a kubelet, alone or within another program.
+const PROCESSES: [&str; 6] = ["kubelet", "kubelite", "k3s-server", "k3s-agent", "rke2", "k0s"];
 const WANTS: &str = "/etc/systemd/system/multi-user.target.wants";
-const UNITS: [&str; 4] = ["kubelet", "containerd", "crio", "docker"];
 const UFW: &str = "/etc/ufw/ufw.conf";
 const KUBEADM: &str = "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/install-kubeadm/";
-
-/// What systemd knows of a unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unit {
-    /// The file that counts.
-    pub path: String,
-    /// Is it a link to /dev/null, so that nothing can start it?
-    pub masked: bool,
-    /// Is it started at boot?
-    pub enabled: bool,
-}
 
 /// What is known of services.
 #[derive(Debug)]
@@ -47,10 +57,13 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub(super) fn read(host: &dyn Host) -> Self {
-        let wanted = host.list(WANTS).map(|entries| entries.into_iter().map(|entry| entry.name).collect::<Vec<_>>());
+    pub(super) fn read(host: &dyn Host, units: &Units) -> Self {
         Self {
-            units: UNITS.map(|unit| (unit, find(host, unit, &wanted))).into(),
+            units: [KUBELET, CONTAINERD, CRIO, DOCKER]
+                .concat()
+                .into_iter()
+                .map(|unit| (unit, find(host, units, unit)))
+                .collect(),
             // sd_booted(3) looks for this directory.
             booted: host.stat("/run/systemd/system").map(|_| ()),
             ufw: host.text(UFW).map(|text| {
@@ -61,100 +74,145 @@ impl Facts {
     }
 }
 
-fn find(host: &dyn Host, unit: &str, wanted: &Fact<Vec<String>>) -> Fact<Unit> {
-    let name = format!("{unit}.service");
-    let mut nowhere = Fact::Absent(format!("{name} is in none of {}", PLACES.join(", ")));
-    for place in PLACES {
-        let path = format!("{place}/{name}");
-        match host.stat(&path) {
-            Fact::Known(stat) => {
-                let masked = stat.kind == FileKind::Device;
-                let enabled = match wanted {
-                    Fact::Known(names) => names.contains(&name),
-                    Fact::Absent(_) => false,
-                    other => return other.clone().map(|_| Unit { path, masked, enabled: false }),
-                };
-                return Fact::Known(Unit { path, masked, enabled });
-            }
-            Fact::Absent(_) => {}
-            other => nowhere = other.map(|_| Unit { path, masked: false, enabled: false }),
-        }
-    }
-    nowhere
+/// A service, which may also be started by its socket.
+fn find(host: &dyn Host, units: &Units, name: &str) -> Fact<Unit> {
+    let socket = || units.find(host, &format!("{name}.socket")).known().filter(|socket| !socket.masked).cloned();
+    units.find(host, &format!("{name}.service")).map(|unit| Unit {
+        started_by: unit.started_by.or_else(|| socket().and_then(|socket| socket.started_by)),
+        ..unit
+    })
 }
 
-fn judge_unit(view: &View<'_>, unit: &'static str) -> Judgement {
+/// Is the unit of a job started at boot? Of several that are installed the one that is started counts.
+fn judge_unit(view: &View<'_>, job: &[&'static str]) -> Judgement {
     let facts = &view.facts.service;
     if facts.booted.present("/run/systemd/system")?.is_none() {
         return Ok(Conclusion::not_applicable("the node was not booted by systemd"));
     }
-    let fact = facts.units.get(unit).ok_or_else(|| Inconclusive::new(format!("{unit}.service was not looked for")))?;
-    let name = format!("{unit}.service");
-    Ok(match fact.present(&name)? {
-        None => Conclusion::breach(
-            Breach::new(&name, format!("there is no {name}: nothing starts it")).wanted("a unit that is enabled"),
-        ),
-        Some(Unit { masked: true, path, .. }) => Conclusion::breach(
-            Breach::new(&name, format!("{name} is masked: systemd refuses to start it"))
-                .found("masked")
-                .wanted("enabled")
-                .at(path, None),
-        ),
-        Some(Unit { enabled: false, path, .. }) => Conclusion::breach(
-            Breach::new(&name, format!("{name} is not enabled: it is not started at boot"))
-                .found("disabled")
-                .wanted("enabled")
-                .at(path, None),
-        ),
-        Some(unit) => Conclusion::holds().because(name, format!("{}, enabled", unit.path)),
+    let mut installed = Vec::new();
+    for unit in job {
+        let fact =
+            facts.units.get(unit).ok_or_else(|| Inconclusive::new(format!("{unit}.service was not looked for")))?;
+        let name = format!("{unit}.service");
+        if let Some(unit) = fact.present(&name)? {
+            installed.push((name, unit));
+        }
+    }
+    let started = installed.iter().find(|(_, unit)| !unit.masked && unit.started_by.is_some());
+    let Some((name, unit)) = started.or(installed.first()) else {
+        let name = format!("{}.service", job[0]);
+        let message = format!("there is no {name}, and no other unit that does its job: nothing starts it at boot");
+        return Ok(Conclusion::breach(Breach::new(&name, message).found("no unit").wanted("a unit that is enabled")));
+    };
+    let fix = |word: &str, message: String| {
+        let fix = Remedy::new("Enable the unit. It is started at once.").when("systemd");
+        let fix = fix.command(format!("systemctl unmask {name} && systemctl enable --now {name}"));
+        Conclusion::breach(Breach::new(name, message).found(word).wanted("enabled").at(&unit.path, None).remedy(fix))
+    };
+    Ok(match &unit.started_by {
+        _ if unit.masked => fix("masked", format!("{name} is masked: systemd refuses to start it")),
+        None => fix("disabled", format!("{name} is not enabled: it is not started at boot")),
+        Some(link) => Conclusion::holds().because(name, format!("{}, started by {link}", unit.path)),
     })
 }
 
-/// The unit of the runtime whose socket is there, or that the profile names.
-fn runtime_unit(view: &View<'_>) -> Result<Option<&'static str>, Inconclusive> {
-    let sockets = view.facts.runtime.sockets.need("runtime sockets")?;
-    let runtime = view.profile.runtime.or_else(|| sockets.first().map(|socket| socket.runtime));
-    Ok(runtime.map(|runtime| match runtime {
-        Runtime::Containerd => "containerd",
-        Runtime::Crio => "crio",
-        Runtime::Docker => "docker",
+impl Facts {
+    /// The unit of a distribution that brings its own kubelet.
+    pub(super) fn brings_kubelet(&self) -> Option<&'static str> {
+        let brings = |unit: &&&'static str| self.units.get(**unit).is_some_and(|fact| fact.known().is_some());
+        KUBELET[1..].iter().find(brings).copied()
+    }
+}
+
+/// A process that is a kubelet, or has one within it.
+pub(super) fn kubelet_process(view: &View<'_>) -> Result<Option<&'static str>, Inconclusive> {
+    for name in PROCESSES {
+        if view.facts.machine.runs(name)? {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+fn judge_kubelet(view: &View<'_>) -> Judgement {
+    let conclusion = judge_unit(view, KUBELET)?;
+    let none = matches!(&conclusion.verdict, Verdict::Breached(all) if all[0].found.as_deref() == Some("no unit"));
+    match kubelet_process(view)? {
+        Some(process) if none => Ok(Conclusion::undetermined(format!(
+            "{process} runs, and no unit that is known to run a kubelet is installed: what starts it is not known"
+        ))),
+        _ => Ok(conclusion),
+    }
+}
+
+/// The units of the node's runtime.
+fn runtime_unit(view: &View<'_>) -> Result<Option<&'static [&'static str]>, Inconclusive> {
+    Ok(view.facts.runtime.runtime(view.profile)?.map(|runtime| match runtime {
+        Runtime::Containerd => CONTAINERD,
+        Runtime::Crio => CRIO,
+        Runtime::Docker => DOCKER,
     }))
+}
+
+/// The reference node with a unit that nothing starts.
+fn disabled(unit: &str) -> [Edit; 1] {
+    let others: Vec<_> = ["containerd", "kubelet"].into_iter().filter(|other| *other != unit).collect();
+    let links: Vec<_> = others.iter().map(|other| format!("{other}.service@")).collect();
+    [dir(WANTS, &links.iter().map(String::as_str).collect::<Vec<_>>())]
 }
 
 /// The family's checks.
 pub(super) fn checks() -> Vec<Check> {
     let members = [Role::ControlPlane, Role::Worker];
     vec![
-        Check::new("node.service.kubelet", "the kubelet is started at boot", |view| judge_unit(view, "kubelet"))
+        Check::new("node.service.kubelet", "the kubelet is started at boot", judge_kubelet)
             .severity(Severity::Medium)
             .roles(members)
             .label("service")
             .label("kubeadm")
             .alias("Service-Kubelet")
-            .page("A node whose kubelet is not started at boot is lost to the cluster at its next reboot.", "Looks for the unit where systemd does, for a mask, and for the link of multi-user.target.")
+            .page(
+                "A node whose kubelet is not started at boot is lost to the cluster at its next reboot.",
+                "Looks for kubelet.service, or the unit of k3s, RKE2, k0s or MicroK8s, for a mask, and for a link in any \
+                 wants, requires or upholds folder of systemd, those of the vendor and of generators among them.",
+            )
             .basis("kubeadm preflight: Service-Kubelet", KUBEADM)
-            .remedy(Remedy::new("Enable it.").command("systemctl unmask kubelet && systemctl enable --now kubelet"))
-            .bad([dir(WANTS, &["containerd.service@"])]),
+            .remedy(
+                Remedy::new("Install the kubelet with its unit.")
+                    .when("Debian/Ubuntu with the packages of pkgs.k8s.io")
+                    .command("apt-get install -y kubelet && systemctl enable --now kubelet"),
+            )
+            .bad(disabled("kubelet")),
         Check::new("node.service.runtime", "the container runtime is started at boot", |view| match runtime_unit(view)? {
-            Some(unit) => judge_unit(view, unit),
+            Some(job) => judge_unit(view, job),
             None => Ok(Conclusion::not_applicable("there is no container runtime")),
         })
         .severity(Severity::Medium)
         .roles(members)
         .label("service")
         .alias("Service-ContainerRuntime")
-        .page("The kubelet waits for it in vain after a reboot.", "As for the kubelet, with the unit of the runtime that is there.")
+        .page(
+            "Without a runtime the kubelet starts no pod after a reboot.",
+            "As for the kubelet, with the unit of the runtime that is there.",
+        )
         .basis("Container runtimes", "https://kubernetes.io/docs/setup/production-environment/container-runtimes/")
-        .remedy(Remedy::new("Enable it.").command("systemctl unmask containerd && systemctl enable --now containerd"))
-        .bad([stat("/etc/systemd/system/containerd.service", FileKind::Device, 0o666, 0, 0)]),
-        Check::new("node.service.ufw", "ufw does not shut the ports that Kubernetes needs", |view| {
+        .remedy(
+            Remedy::new("Install the runtime with its unit.")
+                .when("Debian/Ubuntu")
+                .command("apt-get install -y containerd && systemctl enable --now containerd"),
+        )
+        .bad([
+            dir("/etc/systemd/system", &["containerd.service@", "multi-user.target.wants/"]),
+            said(Query::Link { path: "/etc/systemd/system/containerd.service".to_owned() }, "/dev/null"),
+        ]),
+        Check::new("node.service.ufw", "ufw does not close the ports that Kubernetes needs", |view| {
             Ok(match view.facts.service.ufw.present(UFW)? {
-                Some(Some(line)) => Conclusion::breach(
-                    Breach::new("ufw", "ufw is on: unless rules allow them, ports 6443, 2379-2380, 10250 and those of the pod network are shut")
-                        .found("ENABLED=yes")
-                        .wanted("off, or rules for the ports")
-                        .at(UFW, Some(*line)),
-                ),
+                Some(Some(line)) => {
+                    let message = "ufw is on: unless rules allow them, ports 6443, 2379-2380 and 10250 and those of the pod \
+                                   network are closed";
+                    let breach = Breach::new("ufw", message).found("ENABLED=yes");
+                    Conclusion::breach(breach.wanted("off, or rules for the ports").at(UFW, Some(*line)))
+                }
                 Some(None) => Conclusion::holds().because(UFW, "ENABLED=no"),
                 None => Conclusion::holds().because(UFW, "not there"),
             })
@@ -163,9 +221,20 @@ pub(super) fn checks() -> Vec<Check> {
         .label("service")
         .label("network")
         .alias("ufw")
-        .page("Nodes that cannot reach the API server, or each other's kubelets and pods, are Ready and do not work.", "Reads ENABLED in /etc/ufw/ufw.conf.")
-        .basis("k3s check-config: ufw; Kubernetes: ports and protocols", "https://kubernetes.io/docs/reference/networking/ports-and-protocols/")
-        .remedy(Remedy::new("Allow what Kubernetes needs, or turn it off.").command("ufw allow 6443/tcp && ufw allow 2379:2380/tcp && ufw allow 10250/tcp && ufw default allow routed").command("ufw disable"))
-        .bad([file(UFW, "LOGLEVEL=low\nENABLED=yes\n"), no_stat("/etc/systemd/system/ufw.service")]),
+        .page(
+            "Nodes that cannot reach the API server, or each other's kubelets and pods, are Ready and do not work.",
+            "Reads ENABLED in /etc/ufw/ufw.conf.",
+        )
+        .basis(
+            "k3s check-config: ufw; Kubernetes: ports and protocols",
+            "https://kubernetes.io/docs/reference/networking/ports-and-protocols/",
+        )
+        .remedy(
+            Remedy::new("Allow what Kubernetes needs, and waive this claim.")
+                .when("ufw stays")
+                .command("ufw allow 6443/tcp && ufw allow 2379:2380/tcp && ufw allow 10250/tcp && ufw default allow routed"),
+        )
+        .remedy(Remedy::new("Turn ufw off where another firewall protects the node.").command("ufw disable"))
+        .bad([file(UFW, "LOGLEVEL=low\nENABLED=yes\n")]),
     ]
 }

@@ -1,21 +1,38 @@
 //! Kernel parameters under /proc/sys that Kubernetes needs: a table of rows.
+//!
+//! The value that is in force is judged, a row a claim. What sysctl.d sets otherwise is a claim of its own: the node works
+//! until its next boot.
+
+mod boot;
 
 use std::collections::BTreeMap;
 
-use crate::check::{Check, Remedy, Severity};
+use boot::Boot;
+
+use crate::check::{Check, Judgement, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
-use crate::construct::{file, gone};
+use crate::construct::{dir, file, gone};
 use crate::fact::Fact;
 use crate::host::Host;
-use crate::profile::Profile;
+use crate::node::{View, preflight};
+use crate::profile::{KubernetesVersion, Profile};
 
-/// The parameters of the table, by key.
+/// Sorts behind 99-sysctl.conf, by which Debian and Ubuntu read /etc/sysctl.conf.
+const PERSIST: &str = "/etc/sysctl.d/99-zz-kubernetes.conf";
+
+/// What is known of the parameters.
 #[derive(Debug)]
-pub struct Facts(BTreeMap<&'static str, Fact<String>>);
+pub struct Facts {
+    /// The values in force of the table's parameters, by key.
+    live: BTreeMap<&'static str, Fact<String>>,
+    /// What sysctl.d sets at the next boot.
+    boot: Fact<Boot>,
+}
 
 impl Facts {
     pub(super) fn read(host: &dyn Host) -> Self {
-        Self(ROWS.iter().map(|row| (row.key, host.text(&path(row.key)).map(|text| text.trim().to_owned()))).collect())
+        let live = |row: &Row| (row.key, host.text(&path(row.key)).map(|text| text.trim().to_owned()));
+        Self { live: ROWS.iter().map(live).collect(), boot: Boot::read(host) }
     }
 }
 
@@ -26,6 +43,22 @@ fn path(key: &str) -> String {
 enum Want {
     Exactly(&'static str),
     AtLeast(u64),
+}
+
+impl Want {
+    fn holds(&self, found: &str) -> bool {
+        match self {
+            Self::Exactly(value) => found == *value,
+            Self::AtLeast(least) => found.parse().is_ok_and(|found: u64| found >= *least),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Exactly(value) => (*value).to_owned(),
+            Self::AtLeast(least) => format!("{least} or more"),
+        }
+    }
 }
 
 struct Row {
@@ -310,7 +343,7 @@ fn check(row: &'static Row) -> Check {
             return Ok(Conclusion::not_applicable("the profile's cluster does not use this"));
         }
         let path = self::path(row.key);
-        let Some(found) = view.facts.sysctl.0[row.key].present(row.key)? else {
+        let Some(found) = view.facts.sysctl.live[row.key].present(row.key)? else {
             let cause = row.module.map_or_else(
                 || format!("{} does not exist on this kernel", row.key),
                 |module| format!("{} does not exist: the kernel module {module} is not loaded", row.key),
@@ -320,11 +353,8 @@ fn check(row: &'static Row) -> Check {
         if found.parse::<i64>().is_err() {
             return Ok(Conclusion::undetermined(format!("{path} holds no number: '{}'", found.escape_debug())));
         }
-        let (holds, wanted) = match row.want {
-            Want::Exactly(value) => (found == value, value.to_owned()),
-            Want::AtLeast(least) => (found.parse().is_ok_and(|found: u64| found >= least), format!("{least} or more")),
-        };
-        let conclusion = if holds {
+        let wanted = row.want.text();
+        let conclusion = if row.want.holds(found) {
             Conclusion::holds()
         } else {
             let breach = Breach::new(row.key, format!("{} is {found}, not {wanted}", row.key));
@@ -341,10 +371,15 @@ fn check(row: &'static Row) -> Check {
     .remedy(
         Remedy::new(format!("Set {} to {value}, now and at boot.", row.key))
             .command(format!("sysctl -w {}={value}", row.key))
-            .persist("/etc/sysctl.d/99-kubernetes.conf", format!("{} = {value}\n", row.key)),
+            .persist(PERSIST, format!("{} = {value}\n", row.key)),
     )
     .bad([file(&path, format!("{}\n", row.bad))])
     .example_profile(|profile| profile.ipv6 = true);
+    for (_, versions) in preflight::FILES.iter().filter(|(file, _)| *file == path) {
+        // An open range: the newest kubeadm that is known asks for it.
+        let last = if *versions.end() == KubernetesVersion::NEWEST.0 { u32::MAX } else { *versions.end() };
+        check = check.severity_in(*versions.start()..=last, Severity::High);
+    }
     if let Some(module) = row.module {
         check = check
             .remedy(
@@ -358,7 +393,54 @@ fn check(row: &'static Row) -> Check {
     row.aliases.iter().fold(check, |check, alias| check.alias(*alias))
 }
 
+/// The kubelet sets these itself whenever it starts (its container manager's setupKernelTunables).
+fn set_by_kubelet(row: &Row) -> bool {
+    row.basis.1 == KUBELET && row.basis.0.contains("protectKernelDefaults") || row.key == "kernel.keys.root_maxkeys"
+}
+
+fn judge_boot(view: &View<'_>) -> Judgement {
+    let facts = &view.facts.sysctl;
+    let boot = facts.boot.need("sysctl.d")?;
+    let breach = |row: &Row| {
+        if !(row.when)(view.profile) || set_by_kubelet(row) {
+            return None;
+        }
+        let live = facts.live[row.key].known()?;
+        let (value, path, line) = boot.last(row.key)?;
+        // What is wrong now is the other claim's.
+        if !row.want.holds(live) || row.want.holds(value) {
+            return None;
+        }
+        let wanted = row.want.text();
+        let message = format!("{} is {live} now and reverts to {value} at the next boot", row.key);
+        let fix =
+            Remedy::new("Set the value in a file whose name sorts last. It is read at boot: nothing is restarted.");
+        let least = wanted.split(' ').next().unwrap_or_default();
+        let fix = fix.persist(PERSIST, format!("{} = {least}\n", row.key));
+        let breach = Breach::new(row.key, message).found(format!("{} = {value}", row.key)).wanted(&wanted);
+        Some(breach.at(path, Some(line)).severity(row.severity.min(Severity::Medium)).remedy(fix))
+    };
+    Ok(Conclusion::from_breaches(ROWS.iter().filter_map(breach).collect()))
+}
+
 /// The family's checks.
 pub(super) fn checks() -> Vec<Check> {
-    ROWS.iter().map(check).collect()
+    let boot = Check::new("node.sysctl.at-boot", "kernel parameters keep their values at the next boot", judge_boot)
+        .severity(Severity::Medium)
+        .label("sysctl")
+        .alias("sysctl.d")
+        .alias("sysctl --system")
+        .page(
+            "A value set by hand lasts until the next boot. Where sysctl.d sets another, the node works today and fails after \
+             a reboot.",
+            "Reads *.conf in /etc, /run, /usr/local/lib and /usr/lib/sysctl.d as systemd-sysctl merges them, and \
+             /etc/sysctl.conf where another init system boots. Values that the kubelet sets itself are left out.",
+        )
+        .basis("sysctl.d(5)", "https://www.freedesktop.org/software/systemd/man/latest/sysctl.d.html")
+        .remedy(Remedy::new("Show what is set at boot, and by which file.").command("systemd-analyze cat-config sysctl.d"))
+        .bad([
+            dir("/etc/sysctl.d", &["99-hardening.conf"]),
+            file("/etc/sysctl.d/99-hardening.conf", "# CIS\nnet.ipv4.ip_forward = 0\n"),
+        ]);
+    ROWS.iter().map(check).chain([boot]).collect()
 }

@@ -161,6 +161,7 @@ fn run(probe: Probe, root: &Path) -> Tried {
         Probe::CgroupNamespace => namespace::enter(nix::libc::CLONE_NEWCGROUP),
         Probe::TimeNamespace => namespace::enter(nix::libc::CLONE_NEWTIME),
         Probe::Overlay => mount::overlay(),
+        Probe::OverlayOptions => mount::overlay_options(),
         Probe::Veth => link::veth(),
         Probe::Bridge => link::bridge(),
         Probe::Vxlan => link::vxlan(),

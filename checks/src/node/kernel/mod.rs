@@ -10,13 +10,18 @@ use std::io::Read as _;
 
 use crate::check::{Check, Judgement, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
-use crate::construct::{file, replace, stat};
+use crate::construct::{file, gone, replace, stat};
 use crate::fact::Fact;
 use crate::host::{FileKind, Host, System};
 use crate::node::View;
+use crate::node::preflight::{self, Level};
+use crate::profile::KubernetesVersion;
 use options::{K3S, REFERENCE_CONFIG};
+use regex::Regex;
 
 use Severity::{High, Info, Low, Medium};
+
+type Range = std::ops::RangeInclusive<u32>;
 
 const VALIDATORS: &str = "https://github.com/kubernetes/system-validators";
 const RUNTIMES: &str = "https://kubernetes.io/docs/setup/production-environment/container-runtimes/";
@@ -109,6 +114,7 @@ fn config(host: &dyn Host, release: &str) -> Fact<Config> {
     for place in [
         "/boot/config-{}",
         "/usr/src/linux-{}/.config",
+        "/usr/src/linux/.config",
         "/usr/lib/modules/{}/config",
         "/usr/lib/ostree-boot/config-{}",
         "/usr/lib/kernel/config-{}",
@@ -280,6 +286,113 @@ fn release_at_least(view: &View<'_>, least: (u32, u32), why: &str) -> Judgement 
     .because("release", system.release.clone()))
 }
 
+/// What kubeadm of a release asks of the kernel's release.
+fn asked(KubernetesVersion(minor): KubernetesVersion) -> Option<&'static (&'static [&'static str], Level, Range)> {
+    preflight::KERNELS.iter().find(|row| row.2.contains(&minor))
+}
+
+fn judge_version(view: &View<'_>) -> Judgement {
+    let release = &view.facts.kernel.system.need("kernel release")?.release;
+    let kubernetes = view.profile.kubernetes;
+    let Some((patterns, level, _)) = asked(kubernetes) else {
+        return Ok(Conclusion::not_applicable(format!("kubeadm {kubernetes} does not ask for it")));
+    };
+    if patterns.iter().any(|pattern| Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(release))) {
+        return Ok(Conclusion::holds().because("release", release.clone()));
+    }
+    let word = match level {
+        Level::Error => "refuses",
+        Level::Warning => "warns of",
+    };
+    let wanted = match kubernetes.0 {
+        ..=31 => "3.10 or later",
+        32..=33 => "4.19 or later",
+        _ => "5.4, 5.10 or 5.15, or 6.0 or later",
+    };
+    let breach = Breach::new("kernel", format!("kubeadm {kubernetes} {word} Linux {release}"));
+    Ok(Conclusion::breach(breach.found(release.clone()).wanted(wanted).at("/proc/sys/kernel/osrelease", None)))
+}
+
+fn version() -> Check {
+    let check = Check::new("node.kernel.version", "kubeadm accepts the kernel's release", judge_version)
+        .severity(Medium)
+        .label("kernel")
+        .label("kubeadm")
+        .alias("KERNEL_VERSION")
+        .alias("SystemVerification")
+        .page(
+            "kubeadm refused kernels before 3.10 up to Kubernetes 1.31, and those before 4.19 in 1.32 and 1.33. From 1.34 on \
+             it warns of every release but the long-term ones 5.4, 5.10, 5.15, and 6.0 or later.",
+            "Compares uname -r with the releases that system-validators of that kubeadm knows.",
+        )
+        .basis("system-validators: kernel version", VALIDATORS)
+        .basis(
+            "Kubernetes: Linux kernel version requirements",
+            "https://kubernetes.io/docs/reference/node/kernel-version-requirements/",
+        )
+        .remedy(
+            Remedy::new("Nothing, if the vendor still maintains the kernel: kubeadm goes on. Waive the claim.")
+                .when("RHEL 9 and its rebuilds (5.14), Kubernetes 1.34 or later"),
+        )
+        .remedy(
+            Remedy::new("Upgrade to RHEL 9 or later, or stay with Kubernetes 1.31.")
+                .when("RHEL 8 and its rebuilds (4.18), Kubernetes 1.32 and 1.33"),
+        )
+        .remedy(
+            Remedy::new("Install the kernel of the newest hardware enablement stack. The node reboots.")
+                .when("Ubuntu LTS")
+                .command("apt-get install -y linux-generic-hwe-$(. /etc/os-release && echo $VERSION_ID) && reboot"),
+        )
+        .remedy(Remedy::new("Upgrade to a release of the distribution with a newer long-term kernel."))
+        .bad([kernel("3.10.0-1160.el7.x86_64")]);
+    let errors = preflight::KERNELS.iter().filter(|row| row.1 == Level::Error);
+    errors.fold(check, |check, row| check.severity_in(row.2.clone(), High))
+}
+
+fn config_is_there() -> Check {
+    Check::new("node.kernel.config", "the kernel's configuration can be read", |view| {
+        Ok(match view.facts.kernel.config.present("kernel configuration")? {
+            Some(config) => Conclusion::holds().because("configuration", config.path.clone()),
+            None if view.facts.kernel.loadable.known().is_some_and(|names| names.contains("configs")) => {
+                Conclusion::holds().because("module", "configs, which kubeadm loads")
+            }
+            None => Conclusion::breach(
+                Breach::new("kernel configuration", "kubeadm ends with 'failed to parse kernel config': no file has it")
+                    .found("none")
+                    .wanted("/proc/config.gz, or /boot/config-RELEASE")
+                    .at("/proc/config.gz", None),
+            ),
+        })
+    })
+    .severity(Medium)
+    .label("kernel")
+    .label("kubeadm")
+    .alias("unable to load kernel module: configs")
+    .alias("SystemVerification")
+    .page(
+        "kubeadm looks options up in the kernel's configuration, and refuses a node without one. Kubernetes itself does not \
+         read it: what the kernel can do, the probes try.",
+        "Looks where system-validators looks: /proc/config.gz, /boot, /usr/src and /usr/lib/modules.",
+    )
+    .basis("system-validators: kernel configuration", VALIDATORS)
+    .remedy(
+        Remedy::new("Install the running kernel's configuration with its package.")
+            .when("Debian/Ubuntu")
+            .command("apt-get install --reinstall -y linux-image-$(uname -r)"),
+    )
+    .remedy(
+        Remedy::new("Install the running kernel's configuration with its package.")
+            .when("RHEL/Fedora")
+            .command("dnf reinstall -y kernel-core-$(uname -r)"),
+    )
+    .remedy(
+        Remedy::new("Let kubeadm go on without it.")
+            .when("a container, or a kernel without a configuration")
+            .command("kubeadm init --ignore-preflight-errors=SystemVerification"),
+    )
+    .bad([gone(REFERENCE_CONFIG)])
+}
+
 fn kernel(release: &str) -> crate::construct::Edit {
     super::reference_system(|system| system.release = release.to_owned())
 }
@@ -288,16 +401,8 @@ fn kernel(release: &str) -> crate::construct::Edit {
 pub(super) fn checks() -> Vec<Check> {
     let upgrade = || Remedy::new("Upgrade to a distribution release with a newer long-term kernel.");
     let mut checks = vec![
-        Check::new("node.kernel.version", "the kernel is no older than 4.19, the oldest that Kubernetes is tried on", |view| {
-            release_at_least(view, (4, 19), "Kubernetes is not tried on it")
-        })
-        .label("kernel")
-        .alias("KERNEL_VERSION")
-        .alias("SystemVerification")
-        .page("Kubernetes is tried on long-term kernels from 4.19 on; older ones lack what runtimes use.", "Compares the number of uname -r.")
-        .basis("Kubernetes: Linux kernel version requirements", "https://kubernetes.io/docs/reference/node/kernel-version-requirements/")
-        .remedy(upgrade())
-        .bad([kernel("3.10.0-1160.el7.x86_64")]),
+        version(),
+        config_is_there(),
         Check::new("node.kernel.version-cgroup-v2", "the kernel is 5.8 or later, where cgroup version 2 is whole", |view| {
             if view.facts.cgroup.mode.need("cgroup version")?.version() == 1 {
                 return Ok(Conclusion::not_applicable("the node uses cgroup version 1"));
@@ -370,7 +475,7 @@ pub(super) fn checks() -> Vec<Check> {
         .page("Without the package container-selinux a container's processes have labels to which the policy allows next to nothing.", "Reads /sys/fs/selinux/enforce, and looks for the policy where container-selinux puts it.")
         .basis("Troubleshooting kubeadm: coredns pods have CrashLoopBackOff or Error state", "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/troubleshooting-kubeadm/")
         .remedy(Remedy::new("Install the policy.").when("RHEL/Fedora").command("dnf install -y container-selinux"))
-        .remedy(Remedy::new("Let SELinux only warn, at the cost of what it protects.").when("there is no such package").command("setenforce 0").persist("/etc/selinux/config", "SELINUX=permissive\n"))
+        .remedy(Remedy::new("Let SELinux only warn, at the cost of what it protects.").when("there is no such package").command("setenforce 0 && sed -i 's/^SELINUX=.*/SELINUX=permissive/' /etc/selinux/config"))
         .good([file(SELINUX, "1"), stat(SELINUX_CONTAINERS[0], FileKind::Directory, 0o700, 0, 0)])
         .bad([file(SELINUX, "1")]),
         Check::new("node.kernel.apparmor-parser", "where AppArmor is on, apparmor_parser is there", |view| {
@@ -407,6 +512,45 @@ mod tests {
             ("linux", None),
         ] {
             assert_eq!(release_number(text), number, "{text}");
+        }
+    }
+
+    /// What is said of a kernel for a release: its severity, or nothing where it holds.
+    fn said(release: &str, minor: u32) -> Option<Severity> {
+        let mut transcript = crate::host::Transcript::default();
+        crate::construct::apply(&mut transcript, &[kernel(release)]).unwrap();
+        let facts = crate::node::Facts::read(&transcript);
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let profile = crate::Profile { kubernetes: KubernetesVersion(minor), ..crate::Profile::new(now) };
+        let check = version();
+        match check.judge(&View::alone(&facts, &profile)).verdict {
+            crate::Verdict::Holds => None,
+            crate::Verdict::Breached(breaches) => Some(breaches[0].severity.unwrap_or(check.severity)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_release_has_kernels_that_it_refuses_or_warns_of() {
+        let rhel8 = "4.18.0-553.el8_10.x86_64";
+        for (release, minor, wanted) in [
+            (rhel8, 31, None),
+            (rhel8, 32, Some(High)),
+            (rhel8, 33, Some(High)),
+            (rhel8, 34, Some(Medium)),
+            ("3.10.0-1160.el7.x86_64", 23, None),
+            ("3.2.0-4-amd64", 31, Some(High)),
+            ("2.6.32", 23, Some(High)),
+            ("4.19.0-27-amd64", 33, None),
+            ("5.14.0-427.el9.x86_64", 33, None),
+            ("5.14.0-427.el9.x86_64", 37, Some(Medium)),
+            ("5.4.0-150-generic", 37, None),
+            ("5.15.0-1063-aws", 34, None),
+            ("6.1-rc3", 37, Some(Medium)),
+            ("6.12.0-1-amd64", 37, None),
+            ("10.0.1", 37, None),
+        ] {
+            assert_eq!(said(release, minor), wanted, "{release} for 1.{minor}");
         }
     }
 

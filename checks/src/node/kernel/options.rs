@@ -1,9 +1,11 @@
 //! Kernel configuration, an option a row.
 
+use std::ops::RangeInclusive;
+
 use crate::check::{Check, Judgement, Remedy, Severity};
-use crate::conclusion::{Breach, Conclusion};
+use crate::conclusion::{Breach, Conclusion, Inconclusive};
 use crate::construct::replace;
-use crate::node::View;
+use crate::node::{View, preflight};
 
 const VALIDATORS: &str = "https://github.com/kubernetes/system-validators";
 pub(super) const K3S: &str = "https://docs.k3s.io/installation/requirements";
@@ -217,9 +219,44 @@ const ROWS: &[Row] = &[
     row("XFS_FS", Info, Any, "Many images keep /var on XFS.", K0),
 ];
 
+/// The options of which kubeadm's system verification wants one, where it asks for the row's.
+fn required(name: &str, view: &View<'_>) -> Result<Option<&'static [&'static str]>, Inconclusive> {
+    let asks = |row: &&(&[&str], Option<u32>, RangeInclusive<u32>)| {
+        row.0[0] == name && row.2.contains(&view.profile.kubernetes.0)
+    };
+    let rows: Vec<_> = preflight::OPTIONS.iter().filter(asks).collect();
+    Ok(match rows[..] {
+        [] => None,
+        [(names, Some(cgroup), _)] => {
+            let version = view.facts.cgroup.mode.need("cgroup version")?.version();
+            (u32::from(version) == *cgroup).then_some(*names)
+        }
+        // Of either cgroup version, or of both.
+        [(names, ..), ..] => Some(*names),
+    })
+}
+
 fn judge_option(row: &Row, view: &View<'_>) -> Judgement {
     let cgroup = || view.facts.cgroup.mode.need("cgroup version").map(|mode| mode.version());
-    let config = view.facts.kernel.config.need("kernel configuration")?;
+    let Some(config) = view.facts.kernel.config.present("kernel configuration")? else {
+        return Ok(Conclusion::not_applicable(
+            "no file has the kernel's configuration (node.kernel.config): probes decide",
+        ));
+    };
+    if let Some(names) = required(row.option, view)? {
+        let found = names.iter().find(|name| matches!(config.options.get(**name).map(String::as_str), Some("y" | "m")));
+        let wanted: Vec<_> = names.iter().map(|name| format!("CONFIG_{name}")).collect();
+        return Ok(match found {
+            Some(name) => Conclusion::holds().because(config.path.clone(), format!("CONFIG_{name}")),
+            None => {
+                let kubernetes = view.profile.kubernetes;
+                let wanted = wanted.join(" or ");
+                let message = format!("kubeadm {kubernetes} refuses a kernel that was built without {wanted}");
+                let breach = Breach::new(format!("CONFIG_{}", row.option), message).found("not set").wanted("y or m");
+                Conclusion::breach(breach.at(config.path.clone(), None).severity(High))
+            }
+        });
+    }
     match row.cgroup {
         CgroupV1 if cgroup()? == 2 => return Ok(Conclusion::not_applicable("only cgroup version 1 needs it")),
         CgroupV2 if cgroup()? == 1 => return Ok(Conclusion::not_applicable("only cgroup version 2 needs it")),

@@ -91,7 +91,7 @@ pub(super) fn checks() -> Vec<Check> {
         .remedy(Remedy::new("Have kubeadm write it again.").command("kubeadm upgrade node phase kubelet-config"))
         .bad([file(CONFIG, "kind: KubeletConfiguration\n  bad: [\n")]),
         Check::new("node.kubelet.fail-swap-on", "a node with swap has a kubelet that is told so", |view| {
-            if view.facts.machine.swaps.need("/proc/swaps")?.is_empty() {
+            if view.facts.swap.is_off()? {
                 return Ok(Conclusion::not_applicable("swap is off"));
             }
             with_config(view, |config| {

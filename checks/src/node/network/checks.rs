@@ -5,14 +5,20 @@ use std::net::Ipv4Addr;
 
 use serde_json::json;
 
-use crate::check::{Check, Remedy, Severity};
+use super::Route;
+use crate::check::{Check, Judgement, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
-use crate::construct::{file, refuses, value};
+use crate::construct::{file, no_dir, no_stat, refuses, value};
 use crate::host::{Query, RefusalKind};
+use crate::node::View;
 
 const KUBEADM: &str = "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/install-kubeadm/";
 const TROUBLE: &str = "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/troubleshooting-kubeadm/";
 const DNS: &str = "https://kubernetes.io/docs/tasks/administer-cluster/dns-debugging-resolution/";
+
+/// How interfaces of network plug-ins are called.
+const PLUGINS: [&str; 13] =
+    ["cni", "flannel", "cali", "cilium", "kube-", "veth", "lxc", "tunl", "vxlan", "eni", "azv", "gke", "antrea"];
 
 /// What kubeadm and kind give Services and flannel gives pods unless told otherwise.
 const CLUSTER_NETWORKS: [(&str, Ipv4Addr, u8); 2] = [
@@ -24,6 +30,69 @@ fn overlap(a: (Ipv4Addr, u8), b: (Ipv4Addr, u8)) -> bool {
     let shift = 32 - u32::from(a.1.min(b.1)).min(32);
     let cut = |address: Ipv4Addr| u64::from(u32::from(address)) >> shift;
     cut(a.0) == cut(b.0)
+}
+
+/// Networks that routes must leave alone: those of the cluster that the node is in, else the defaults.
+fn judge_overlap(view: &View<'_>) -> Judgement {
+    let routes = view.facts.network.routes.need("IPv4 routes")?;
+    let pods = view.facts.network.pods.present("CNI configuration")?;
+    let joined = view.facts.files.joined()?;
+    let networks: Vec<(&str, Ipv4Addr, u8)> = match pods {
+        Some(pods) if !pods.ranges.is_empty() => {
+            pods.ranges.iter().map(|(address, length)| ("pods of this node", *address, *length)).collect()
+        }
+        None if !joined => CLUSTER_NETWORKS.to_vec(),
+        _ => {
+            let why = "the node has joined a cluster, and its network plug-in does not say which addresses pods have";
+            return Ok(Conclusion::not_applicable(why));
+        }
+    };
+    let chosen = pods.is_some();
+    let own = |interface: &str| {
+        PLUGINS.iter().any(|name| interface.starts_with(name))
+            || pods.is_some_and(|pods| pods.interfaces.iter().any(|name| name == interface))
+    };
+    let breach = |route: &Route| {
+        let clash = networks.iter().find(|network| overlap((route.network, route.prefix), (network.1, network.2)))?;
+        // The cluster's own routers lead to wider networks, of which the longest prefix keeps the node's part apart.
+        if own(&route.interface) || (chosen && route.routed && route.prefix < clash.2) {
+            return None;
+        }
+        let Route { network, prefix, interface, .. } = route;
+        let message = format!("{network}/{prefix} on {interface} overlaps {}/{}, {}", clash.1, clash.2, clash.0);
+        let breach = Breach::new(format!("{network}/{prefix}"), message).found(format!("a route by {interface}"));
+        Some(breach.wanted(format!("no route within {}/{}", clash.1, clash.2)).at("/proc/1/net/route", None))
+    };
+    Ok(Conclusion::from_breaches(routes.iter().filter_map(breach).collect()))
+}
+
+fn overlap_check() -> Check {
+    Check::new("node.network.overlap", "no route overlaps the networks of pods and Services", judge_overlap)
+        .severity(Severity::Low)
+        .label("network")
+        .alias("CIDR overlap")
+        .page(
+            "Addresses of pods and Services that are also addresses of your network cannot be reached.",
+            "Compares the routing table with the ranges of the node's CNI configuration; before the node has joined a cluster, \
+             with 10.96.0.0/12 and 10.244.0.0/16. Interfaces of the network plug-in are left out.",
+        )
+        .basis(
+            "Cluster networking; k3s check-config: routes",
+            "https://kubernetes.io/docs/concepts/cluster-administration/networking/",
+        )
+        .remedy(Remedy::new(
+            "Choose other networks before the cluster is made: kubeadm's networking.podSubnet and networking.serviceSubnet. \
+             Of a cluster that runs, neither can be changed in place: renumber the other network.",
+        ))
+        .bad([
+            file(
+                "/proc/1/net/route",
+                "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n\
+                 eth0 0000600A 00000000 0001 0 0 0 0000FFFF 0 0 0\n",
+            ),
+            no_dir("/etc/cni/net.d"),
+            no_stat("/etc/kubernetes/kubelet.conf"),
+        ])
 }
 
 /// A label of a DNS subdomain (RFC 1123 section 2.1), in lower case as the API server wants it.
@@ -39,7 +108,7 @@ pub(super) fn checks() -> Vec<Check> {
     let lookup = || Query::Lookup { name: "reference".to_owned() };
     vec![
         Check::new("node.network.hostname-resolves", "the host name has an address", |view| {
-            let name = view.facts.network.hostname.need("host name")?;
+            let name = &view.facts.network.hostname.need("host name")?.to_lowercase();
             Ok(match view.facts.network.addresses.present("the host name's addresses")? {
                 Some(addresses) if !addresses.is_empty() => {
                     Conclusion::holds().because(name, addresses.join(", "))
@@ -57,20 +126,30 @@ pub(super) fn checks() -> Vec<Check> {
         .remedy(Remedy::new("Add it to /etc/hosts with the node's address.").command("echo \"$(ip -4 -o addr show scope global | awk '{print $4}' | cut -d/ -f1 | head -n1) $(hostname)\" >> /etc/hosts"))
         .good([value(lookup(), json!(["10.0.0.11"]))])
         .bad([refuses(lookup(), RefusalKind::Absent, "reference has no address")]),
-        Check::new("node.network.hostname", "the host name is a DNS name in lower case", |view| {
-            let name = view.facts.network.hostname.need("host name")?;
+        Check::new("node.network.hostname", "the host name is a DNS name", |view| {
+            let hostname = view.facts.network.hostname.need("host name")?;
+            let name = hostname.to_lowercase();
             Ok(if name.len() <= 253 && name.split('.').all(is_label) {
-                Conclusion::holds().because("hostname", name)
+                Conclusion::holds().because("node name", name)
             } else {
-                let breach = Breach::new("hostname", "a node cannot be registered under this name: it is no DNS subdomain in lower case");
-                Conclusion::breach(breach.found(name).wanted("a-z, 0-9, '-' and '.'").at("/proc/sys/kernel/hostname", Some(1)))
+                let message = "a node cannot be registered under this name, which is no DNS subdomain";
+                let breach = Breach::new("hostname", message).found(hostname).wanted("letters, digits, '-' and '.'");
+                Conclusion::breach(breach.at("/proc/sys/kernel/hostname", Some(1)))
             })
         })
-        .label("network").label("kubeadm")
+        .label("network")
+        .label("kubeadm")
         .alias("Hostname")
-        .page("The kubelet registers the node under its host name, and the API server takes only DNS subdomains (the kubelet lowers the case, certificates do not).", "Reads /proc/sys/kernel/hostname.")
+        .page(
+            "The kubelet registers the node under its host name in lower case, and the API server takes only DNS subdomains.",
+            "Reads /proc/sys/kernel/hostname, and lowers its case as the kubelet and kubeadm do.",
+        )
         .basis("kubeadm preflight: Hostname; RFC 1123 section 2.1", KUBEADM)
-        .remedy(Remedy::new("Give the node another name before it joins.").command("hostnamectl set-hostname node-1"))
+        .remedy(
+            Remedy::new("Give the node another name before it joins; a name in use cannot be changed.")
+                .when("systemd")
+                .command("hostnamectl set-hostname node-1"),
+        )
         .bad([file("/proc/sys/kernel/hostname", "Node_1\n")]),
         Check::new("node.network.hostname-not-localhost", "the host name is the node's own, not localhost", |view| {
             let name = view.facts.network.hostname.need("host name")?;
@@ -187,28 +266,20 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("several NICs")
         .page("With more than one the node's address depends on metrics.", "Reads the routing table.")
         .basis("Installing kubeadm: check network adapters", KUBEADM)
-        .remedy(Remedy::new("Set the kubelet's --node-ip, and kubeadm's localAPIEndpoint.advertiseAddress.").persist("/etc/default/kubelet", "KUBELET_EXTRA_ARGS=--node-ip=192.0.2.10\n"))
+        .remedy(
+            Remedy::new("Name the node's address. The kubelet restarts; pods keep running.")
+                .when("Debian/Ubuntu, packages of pkgs.k8s.io")
+                .command("systemctl restart kubelet")
+                .persist("/etc/default/kubelet", "KUBELET_EXTRA_ARGS=--node-ip=192.0.2.10\n"),
+        )
+        .remedy(
+            Remedy::new("Name the node's address. The kubelet restarts; pods keep running.")
+                .when("RHEL/Fedora, packages of pkgs.k8s.io")
+                .command("systemctl restart kubelet")
+                .persist("/etc/sysconfig/kubelet", "KUBELET_EXTRA_ARGS=--node-ip=192.0.2.10\n"),
+        )
         .bad([file("/proc/1/net/route", "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\neth0 00000000 0100000A 0003 0 0 100 00000000 0 0 0\neth1 00000000 0101A8C0 0003 0 0 200 00000000 0 0 0\n")]),
-        Check::new("node.network.overlap", "no route overlaps the cluster's default networks", |view| {
-            let routes = view.facts.network.routes.need("IPv4 routes")?;
-            let ours = ["cni", "flannel", "cali", "cilium", "kube-", "veth", "lxc", "tunl", "vxlan"];
-            let breach = |(network, prefix, interface): &(Ipv4Addr, u8, String)| {
-                let clash = CLUSTER_NETWORKS.iter().find(|cluster| overlap((*network, *prefix), (cluster.1, cluster.2)))?;
-                if ours.iter().any(|name| interface.starts_with(name)) {
-                    return None;
-                }
-                let message = format!("{network}/{prefix} on {interface} overlaps {}/{}, {}", clash.1, clash.2, clash.0);
-                Some(Breach::new(format!("{network}/{prefix}"), message).at("/proc/1/net/route", None))
-            };
-            Ok(Conclusion::from_breaches(routes.iter().filter_map(breach).collect()))
-        })
-        .severity(Severity::Low)
-        .label("network")
-        .alias("CIDR overlap")
-        .page("Addresses of pods and Services that are also addresses of your network cannot be reached.", "Compares the routing table with 10.96.0.0/12 and 10.244.0.0/16.")
-        .basis("Cluster networking; k3s check-config: routes", "https://kubernetes.io/docs/concepts/cluster-administration/networking/")
-        .remedy(Remedy::new("Choose other networks: kubeadm's networking.podSubnet and networking.serviceSubnet."))
-        .bad([file("/proc/1/net/route", "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\neth0 0000600A 00000000 0001 0 0 0 0000FFFF 0 0 0\n")]),
+        overlap_check(),
         Check::new("node.network.mac-unique", "no two interfaces share a MAC address", |view| {
             let macs = view.facts.network.macs.need("MAC addresses")?;
             let mut by_mac: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -244,7 +315,22 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("resolv.conf")
         .page("Pods with dnsPolicy Default, CoreDNS among them, get the node's.", "Reads /etc/resolv.conf.")
         .basis("Debugging DNS resolution: known issues", DNS)
-        .remedy(Remedy::new("Name one to three servers.").persist("/etc/resolv.conf", "nameserver 192.0.2.53\n"))
+        .remedy(
+            Remedy::new("Name one to three servers. Names resolve by them at once.")
+                .when("systemd-resolved")
+                .command("systemctl restart systemd-resolved && ln -sf /run/systemd/resolve/resolv.conf /etc/resolv.conf")
+                .persist("/etc/systemd/resolved.conf.d/dns.conf", "[Resolve]\nDNS=192.0.2.53\n"),
+        )
+        .remedy(
+            Remedy::new("Name one to three servers for the connection.")
+                .when("NetworkManager")
+                .command("nmcli connection modify CONNECTION ipv4.dns 192.0.2.53 && nmcli connection up CONNECTION"),
+        )
+        .remedy(
+            Remedy::new("Name one to three servers.")
+                .when("no service writes /etc/resolv.conf")
+                .persist("/etc/resolv.conf", "nameserver 192.0.2.53\n"),
+        )
         .bad([file("/etc/resolv.conf", "# none\n")]),
         Check::new("node.network.search-domains", "there are no more search domains than the kubelet passes on", |view| {
             let resolver = view.facts.network.resolver.need("/etc/resolv.conf")?;
@@ -312,7 +398,18 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("systemd-resolved")
         .page("systemd-resolved and dnsmasq listen on a loopback address; pods that are given it cannot resolve, and CoreDNS ends with 'Loop detected'.", "Reads /etc/resolv.conf and the kubelet's resolvConf.")
         .basis("Troubleshooting kubeadm: coredns pods have CrashLoopBackOff; CoreDNS plugin loop", "https://coredns.io/plugins/loop/#troubleshooting")
-        .remedy(Remedy::new("Point the kubelet at the list of real servers.").when("systemd-resolved").persist("/var/lib/kubelet/config.yaml", "resolvConf: /run/systemd/resolve/resolv.conf\n"))
+        .remedy(
+            Remedy::new("Name the list of real servers. The kubelet restarts; pods keep running.")
+                .when("systemd-resolved, a node that has joined")
+                .command("sed -i '/^resolvConf:/d' /var/lib/kubelet/config.yaml")
+                .command("echo 'resolvConf: /run/systemd/resolve/resolv.conf' >> /var/lib/kubelet/config.yaml")
+                .command("systemctl restart kubelet"),
+        )
+        .remedy(
+            Remedy::new("kubeadm names that list itself where systemd-resolved runs: start it before you join.")
+                .when("systemd-resolved, a node that has not joined")
+                .command("systemctl enable --now systemd-resolved"),
+        )
         .bad([file("/etc/resolv.conf", "nameserver 127.0.0.53\n"), file("/var/lib/kubelet/config.yaml", "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n")]),
     ]
 }

@@ -26,8 +26,10 @@ pub struct Facts {
     pub default_routes: Fact<Vec<String>>,
     /// Interfaces of the default routes of IPv6, the best first.
     pub default_routes6: Fact<Vec<String>>,
-    /// IPv4 networks that are routed other than by the default route: network, prefix length, interface.
-    pub routes: Fact<Vec<(Ipv4Addr, u8, String)>>,
+    /// IPv4 routes other than the default routes.
+    pub routes: Fact<Vec<Route>>,
+    /// What the configuration of the network plug-in says.
+    pub pods: Fact<PodNetwork>,
     /// MAC addresses by interface, for interfaces that are hardware or look like it.
     pub macs: Fact<BTreeMap<String, String>>,
     /// Global IPv6 addresses, with their interfaces.
@@ -57,8 +59,9 @@ impl Facts {
         let hostname = host.text("/proc/sys/kernel/hostname").map(|text| text.trim().to_owned());
         let routes = net("route").map(|text| parse_routes(&text));
         Self {
+            // The kubelet and kubeadm lower the case of a host name.
             addresses: match hostname.known() {
-                Some(name) => host.parsed(&Query::Lookup { name: name.clone() }),
+                Some(name) => host.parsed(&Query::Lookup { name: name.to_lowercase() }),
                 None => hostname.clone().map(|_| Vec::new()),
             },
             hostname,
@@ -66,10 +69,8 @@ impl Facts {
             resolver: host.text("/etc/resolv.conf").map(|text| parse_resolver(&text)),
             default_routes: routes.clone().map(|routes| default_routes(&routes)),
             default_routes6: net("ipv6_route").map(|text| parse_default_routes6(&text)),
-            routes: routes.map(|routes| {
-                let routed = routes.into_iter().filter(|route| route.prefix > 0);
-                routed.map(|route| (route.network, route.prefix, route.interface)).collect()
-            }),
+            routes: routes.map(|routes| routes.into_iter().filter(|route| route.prefix > 0).collect()),
+            pods: pods(host),
             macs: macs(host),
             addresses6: net("if_inet6").map(|text| parse_addresses6(&text)),
             proxies: proxies(host),
@@ -104,12 +105,68 @@ fn parse_resolver(text: &str) -> Resolver {
     resolver
 }
 
-#[derive(Clone)]
-struct Route {
-    interface: String,
-    network: Ipv4Addr,
-    prefix: u8,
+/// An IPv4 route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The interface that packets leave by.
+    pub interface: String,
+    /// The network.
+    pub network: Ipv4Addr,
+    /// The length of its prefix.
+    pub prefix: u8,
+    /// Does a router stand between, or is the network on the link itself?
+    pub routed: bool,
     metric: u32,
+}
+
+/// What the network plug-in is configured with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodNetwork {
+    /// IPv4 ranges that the node gives to its pods.
+    pub ranges: Vec<(Ipv4Addr, u8)>,
+    /// Interfaces that the plug-in makes.
+    pub interfaces: Vec<String>,
+}
+
+const NET_D: &str = "/etc/cni/net.d";
+
+/// Reads ranges and bridges from the configurations of CNI; absent where there is none.
+fn pods(host: &dyn Host) -> Fact<PodNetwork> {
+    host.list(NET_D).and_then(|entries| {
+        let wanted = |name: &str| [".conf", ".conflist", ".json"].iter().any(|ending| name.ends_with(ending));
+        let mut names: Vec<_> = entries.into_iter().map(|entry| entry.name).filter(|name| wanted(name)).collect();
+        names.sort();
+        let Some(name) = names.first() else { return Fact::Absent(format!("{NET_D} holds no configuration")) };
+        host.text(&format!("{NET_D}/{name}")).map(|text| {
+            let mut pods = PodNetwork::default();
+            // What does not parse is the claim of the runtime's family.
+            if let Ok(value) = serde_json::from_str(&text) {
+                collect(&value, &mut pods);
+            }
+            pods
+        })
+    })
+}
+
+fn collect(value: &serde_json::Value, pods: &mut PodNetwork) {
+    match value {
+        serde_json::Value::Object(members) => {
+            for (name, member) in members {
+                match (name.as_str(), member.as_str()) {
+                    ("subnet", Some(text)) => pods.ranges.extend(range(text)),
+                    ("bridge" | "master", Some(name)) => pods.interfaces.push(name.to_owned()),
+                    _ => collect(member, pods),
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| collect(item, pods)),
+        _ => {}
+    }
+}
+
+fn range(text: &str) -> Option<(Ipv4Addr, u8)> {
+    let (address, length) = text.split_once('/')?;
+    Some((address.parse().ok()?, length.parse().ok().filter(|length| *length <= 32)?))
 }
 
 /// /proc/net/route: interface, destination, gateway, flags, …, metric, mask; addresses as the machine has them in memory.
@@ -123,6 +180,7 @@ fn parse_routes(text: &str) -> Vec<Route> {
             interface: (*fields.first()?).to_owned(),
             network: address(fields.get(1)?)?,
             prefix: u8::try_from(u32::from(mask).count_ones()).ok()?,
+            routed: !address(fields.get(2)?)?.is_unspecified(),
             metric: fields.get(6)?.parse().ok()?,
         })
     };
