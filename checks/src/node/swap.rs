@@ -122,7 +122,7 @@ impl Facts {
             let Some(text) = self.text(host, &unit.path) else { continue };
             let generated = unit.path.starts_with("/run/systemd/generator");
             // Made anew at each boot from sources that are read themselves.
-            if generated && (text.contains("SourcePath=/etc/fstab") || text.contains("zram-generator")) {
+            if generated && (text.contains("SourcePath=/etc/fstab") || text.contains("systemd-zram-setup@")) {
                 continue;
             }
             let what = value(&text, "Swap", "What");

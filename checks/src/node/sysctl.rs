@@ -406,7 +406,7 @@ fn judge_boot(view: &View<'_>) -> Judgement {
             return None;
         }
         let live = facts.live[row.key].known()?;
-        let (value, path, line) = boot.last(row.key)?;
+        let (value, path, line) = boot.last(row.key).filter(|(value, ..)| value.parse::<i64>().is_ok())?;
         // What is wrong now is the other claim's.
         if !row.want.holds(live) || row.want.holds(value) {
             return None;

@@ -433,12 +433,18 @@ pub(super) fn modules(text: &str) -> String {
 
 /// Settings of the kernel in /etc/sysctl.d: names, which have dots or slashes, and values that are numbers.
 pub(super) fn sysctl(text: &str) -> String {
-    let is_key = |key: &str| is_name(key) && key.contains(['.', '/']) && !key.contains([' ', ':', '@']);
+    // A pattern names several keys, a dash in front lets the assignment fail.
+    let is_key = |key: &str| {
+        let of_key = |c: char| c.is_ascii_alphanumeric() || "._/-*?[]!".contains(c);
+        key.contains(['.', '/']) && key.len() < 256 && key.chars().all(of_key)
+    };
     let number = |text: &str| text.split_whitespace().all(|word| word.parse::<i64>().is_ok());
     per_line(text, |line| match line.split_once('=') {
         _ if line.trim_start().starts_with(['#', ';']) => "#".to_owned(),
         Some((key, said)) if is_key(key.trim()) && number(said) => line.to_owned(),
         Some((key, _)) if is_key(key.trim()) => format!("{key}= {MARK}"),
+        // No assignment: a key that patterns leave out.
+        None if line.trim_start().starts_with('-') && is_key(line.trim()) => line.to_owned(),
         _ => MARK.to_owned(),
     })
 }

@@ -57,7 +57,7 @@ const KEEPERS: &[(&[&str], Keeper)] = &[
     (&["/etc/modules", "/etc/modules-load.d/*", "/run/modules-load.d/*", "/usr/lib/modules-load.d/*", "/lib/modules-load.d/*"], Text(lines::module_list)),
     (&["/etc/netplan/*", "/run/netplan/*", "/lib/netplan/*"], Config(rules::NETPLAN)),
     (&["/etc/ufw/ufw.conf", "/etc/selinux/config"], Text(unit::unit)),
-    (&["/etc/systemd/zram-generator.conf", "/etc/systemd/zram-generator.conf.d/*", "/usr/lib/systemd/zram-generator.conf", "/usr/lib/systemd/zram-generator.conf.d/*", "/run/systemd/zram-generator.conf"], Text(unit::unit)),
+    (&["**/systemd/zram-generator.conf", "**/systemd/zram-generator.conf.d/*"], Text(unit::unit)),
     (&["/etc/environment", "/etc/environment.d/*", "/etc/default/*", "/etc/sysconfig/*", "/etc/conf.d/*"], Text(unit::arguments)),
     // Units, wherever a distribution has them.
     (&["**/*.service", "**/*.swap", "**/*.mount", "**/*.socket", "**/*.slice", "**/*.target", "**/*.timer", "**/*.service.d/*.conf",

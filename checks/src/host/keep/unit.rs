@@ -72,6 +72,7 @@ const SETTINGS: &[&str] = &[
     "ManagedOOM*",
     "RefuseManualStart",
     "Names",
+    "SourcePath",
     // zram-generator.
     "zram-size",
     "zram-fraction",
