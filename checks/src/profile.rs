@@ -187,8 +187,10 @@ impl Lifetimes {
 /// The profile that a node is judged by.
 #[derive(Debug, Clone)]
 pub struct Profile {
-    /// The Kubernetes minor release that the node is to run.
+    /// The Kubernetes minor release whose rules the node is judged by.
     pub kubernetes: KubernetesVersion,
+    /// The release of the cluster that it is in or is to join, if the user names it.
+    pub cluster: Option<KubernetesVersion>,
     /// What it is to do. The guide's strictest role is the default: control plane.
     pub role: Role,
     /// The runtime, if the user named one; otherwise whatever the node has.
@@ -211,6 +213,7 @@ impl Profile {
     pub fn new(now: jiff::Timestamp) -> Self {
         Self {
             kubernetes: KubernetesVersion::NEWEST,
+            cluster: None,
             role: Role::ControlPlane,
             runtime: None,
             ipv4: true,

@@ -81,9 +81,9 @@ pub(crate) struct Selection {
 /// What the node is meant to become.
 #[derive(Debug, Args)]
 pub(crate) struct ProfileOptions {
-    /// The Kubernetes minor release that the node is to run: 1.23 to 1.37
-    #[arg(long, value_name = "1.N", default_value_t = KubernetesVersion::NEWEST)]
-    pub(crate) kubernetes_version: KubernetesVersion,
+    /// The Kubernetes release of the cluster: 1.23 to 1.37; by default that of each node's kubelet, else of its kubeadm, else 1.37
+    #[arg(long, value_name = "1.N")]
+    pub(crate) kubernetes_version: Option<KubernetesVersion>,
     /// What the node is to do
     #[arg(long, value_enum, default_value_t = RoleName::ControlPlane)]
     pub(crate) role: RoleName,
@@ -123,7 +123,8 @@ pub(crate) struct LifetimeOptions {
 impl ProfileOptions {
     pub(crate) fn profile(&self, now: jiff::Timestamp) -> Profile {
         Profile {
-            kubernetes: self.kubernetes_version,
+            kubernetes: self.kubernetes_version.unwrap_or(KubernetesVersion::NEWEST),
+            cluster: self.kubernetes_version,
             role: match self.role {
                 RoleName::ControlPlane => Role::ControlPlane,
                 RoleName::Worker => Role::Worker,
@@ -342,6 +343,9 @@ pub(crate) struct ExplainOptions {
     pub(crate) host: PathBuf,
     #[command(flatten)]
     pub(crate) layout: LayoutOptions,
+    /// A kubeconfig of the cluster, to ask the kubelet itself through the API server
+    #[arg(long, value_name = "FILE", requires = "effective")]
+    pub(crate) kubeconfig: Option<PathBuf>,
     /// The form of the answer to --effective
     #[arg(short, long, value_enum, default_value_t = Output::Text, requires = "effective")]
     pub(crate) output: Output,

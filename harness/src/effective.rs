@@ -22,7 +22,8 @@ pub(crate) fn explain(component: &str, options: &ExplainOptions) -> Result<i32, 
         return Err(Fault::usage(format!("'{component}' cannot be explained; name one of {}", names().join(", "))));
     };
     let hosts = std::slice::from_ref(&options.host);
-    let sources = sources::open(hosts, options.layout.layout(), &RemoteOptions::default())?;
+    let remote = RemoteOptions { kubeconfig: options.kubeconfig.clone(), ..RemoteOptions::default() };
+    let sources = sources::open(hosts, options.layout.layout(), &remote)?;
     let explained = explain(sources[0].host());
     answer::print(&match options.output {
         Output::Text => text(&explained),

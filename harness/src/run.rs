@@ -118,6 +118,10 @@ fn gather(
     timings.gather += began.elapsed();
     let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     let mut subject = node.subject();
+    let (profile, why) = node.profile(&deck.profile);
+    subject
+        .facts
+        .push(Evidence { label: "rules of Kubernetes".to_owned(), value: format!("{} ({why})", profile.kubernetes) });
     if suites.contains(&"pki") {
         subject.pictures.extend(crate::pki::picture(node.pki(), deck.profile.now));
     }
@@ -164,8 +168,9 @@ impl Ship {
     }
 
     fn run(&self, trial: &Trial, profile: &Profile) -> Verdict {
+        let (profile, _) = self.node().profile(profile);
         let others = self.fleet.iter().enumerate().filter(|(index, _)| *index != self.index);
-        trial.run(self.node(), &others.map(|(_, node)| &**node).collect::<Vec<_>>(), profile)
+        trial.run(self.node(), &others.map(|(_, node)| &**node).collect::<Vec<_>>(), &profile)
     }
 }
 
@@ -362,8 +367,12 @@ fn profile_facts(profile: &Profile) -> Vec<Evidence> {
         _ => "IPv4",
     };
     let runtime = profile.runtime.map_or("any", seaworthy_checks::Runtime::name);
+    let kubernetes = profile.cluster.map_or_else(
+        || format!("of each node's kubelet or kubeadm, else {}", profile.kubernetes),
+        |version| version.to_string(),
+    );
     [
-        ("Kubernetes", profile.kubernetes.to_string()),
+        ("Kubernetes", kubernetes),
         ("role", profile.role.name().to_owned()),
         ("runtime", runtime.to_owned()),
         ("IP families", families.to_owned()),

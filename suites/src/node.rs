@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use seaworthy_checks::Profile;
 use seaworthy_checks::host::{
-    BadRecording, Cluster, Host, Layout, LiveHost, Meta, Query, Recorder, Refusal, Remote, Reply, Transcript,
+    BadRecording, Cluster, Host, Layout, LiveHost, Meta, Program, Query, Recorder, Refusal, Remote, Reply, Transcript,
     read_recording,
 };
 use seaworthy_checks::node::{Facts, Peer, View, checks};
@@ -211,6 +212,10 @@ impl Source {
         if suites.contains(&"pki") {
             drop(pki::Facts::read(&recorder));
         }
+        // Which rules of Kubernetes hold, for every suite.
+        for program in [Program::KubeletVersion, Program::KubeadmVersion] {
+            recorder.ask(&Query::Run { program }).ok();
+        }
         // For the head of the report, whether or not a judge needs it.
         recorder.ask(&Query::System).ok();
         recorder.ask(&Query::Read { path: "/etc/os-release".to_owned() }).ok();
@@ -263,6 +268,22 @@ impl Node {
         self.pki.get_or_init(|| pki::Facts::read(&self.transcript))
     }
 
+    /// The profile that the node is judged by, and what says so: where the user names no release of Kubernetes, the rules are
+    /// those of its own kubelet or kubeadm.
+    #[must_use]
+    pub fn profile(&self, given: &Profile) -> (Profile, String) {
+        let mut profile = given.clone();
+        let why = match (given.cluster, self.facts().kubelet.release()) {
+            (Some(_), _) => "--kubernetes-version".to_owned(),
+            (None, Some((version, told_by))) => {
+                profile.kubernetes = version;
+                told_by
+            }
+            (None, None) => "the newest: it has no kubelet and no kubeadm that say their version".to_owned(),
+        };
+        (profile, why)
+    }
+
     /// The node as a report's subject.
     #[must_use]
     pub fn subject(&self) -> Subject {
@@ -309,7 +330,6 @@ pub fn node_suite() -> Suite {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use seaworthy_checks::Profile;
     use seaworthy_reports::{Outcome, Severity, TrialInfo, Verdict};
 
     fn empty() -> Node {

@@ -379,7 +379,7 @@ impl Host for LiveHost {
             Query::Cri { socket, call } => super::cri::call(self, socket, *call),
             Query::Get { url } => super::http::get(url),
             Query::Lookup { name } => super::lookup::lookup(self, name),
-            Query::Kubeconfig | Query::Api { .. } => match &self.cluster {
+            Query::Kubeconfig | Query::Api { .. } | Query::Configz { .. } => match &self.cluster {
                 Some(cluster) => cluster.ask(query),
                 None => Err(Refusal::new(RefusalKind::NotAsked, format!("{query}: no kubeconfig was named"))),
             },

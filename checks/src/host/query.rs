@@ -92,6 +92,12 @@ pub enum Query {
         /// What is read.
         call: ApiCall,
     },
+    /// What the API server's proxy hands out as the configuration that a node's kubelet runs with: the members of
+    /// KubeletConfiguration as a value, headers of `staticPodURL` taken out.
+    Configz {
+        /// The node's name in the cluster.
+        node: String,
+    },
     /// What a TLS server says to someone without a key; the reply is what [`TlsCall`] says, as a value.
     Tls {
         /// Address and port, as in `192.0.2.7:6443` or `[2001:db8::7]:6443`.
@@ -121,6 +127,7 @@ impl fmt::Display for Query {
             Self::Probe { probe } => write!(f, "probe {probe:?}"),
             Self::Kubeconfig => f.write_str("kubeconfig"),
             Self::Api { call } => write!(f, "GET {call}"),
+            Self::Configz { node } => write!(f, "/configz of node {node}"),
             Self::Tls { address, call } => write!(f, "{call} at {address}"),
         }
     }

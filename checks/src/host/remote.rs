@@ -27,7 +27,7 @@ impl Remote {
 impl Host for Remote {
     fn ask(&self, query: &Query) -> Answer {
         match (query, &self.cluster) {
-            (Query::Kubeconfig | Query::Api { .. }, Some(cluster)) => cluster.ask(query),
+            (Query::Kubeconfig | Query::Api { .. } | Query::Configz { .. }, Some(cluster)) => cluster.ask(query),
             // There is no node whose certificates could be shown.
             (Query::Tls { address, call }, _) if !matches!(call, TlsCall::LogIn { .. }) => {
                 tls::call(&self.own, address, call)

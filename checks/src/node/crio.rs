@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::check::{Check, Judgement, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion, Inconclusive};
 use crate::construct::{Edit, dir, file, stat, value};
+use crate::effective::Origin;
 use crate::effective::crio::{CONFIG, Crio, DROP_INS, SOCKET};
 use crate::host::{CriCall, FileKind, Query};
 use crate::node::View;
@@ -49,11 +50,17 @@ fn judge_valid(view: &View<'_>) -> Judgement {
 
 fn judge_manager(view: &View<'_>) -> Judgement {
     with_valid(view, |it, _| {
-        let Some(kubelet) = view.facts.kubelet.config.present("the kubelet's configuration")? else {
+        let Some(kubelet) = view.facts.kubelet.effective(view.profile)? else {
             return Ok(Conclusion::not_applicable("the node has not joined a cluster"));
         };
-        let driver = kubelet.get("cgroupDriver").and_then(Value::as_str).unwrap_or("cgroupfs");
+        let kubelet = kubelet.in_effect()?;
+        let driver = kubelet.text(&["cgroupDriver"]).unwrap_or_default();
         let (manager, origin) = it.cgroup_manager();
+        let told = view.facts.runtime.cgroup_driver(view.profile);
+        if kubelet.driver_from_runtime() && matches!(told.known(), Some((_, Origin::Answer(_)))) {
+            let why = format!("{manager}, which the kubelet takes from the runtime");
+            return Ok(Conclusion::holds().because("both", why));
+        }
         Ok(if manager == driver {
             Conclusion::holds().because("both", driver).because("cgroup_manager", origin.to_string())
         } else {

@@ -227,8 +227,8 @@ fn judge_no_exec(view: &View<'_>) -> Judgement {
 }
 
 fn judge_flex_volume(view: &View<'_>) -> Judgement {
-    let config = view.facts.kubelet.config.present("the kubelet's configuration")?;
-    let folder = config.and_then(|config| config.get("volumePluginDir")).and_then(Value::as_str).unwrap_or(FLEX_VOLUME);
+    let kubelet = view.facts.kubelet.effective(view.profile)?;
+    let folder = kubelet.as_ref().and_then(|kubelet| kubelet.text(&["volumePluginDir"])).unwrap_or(FLEX_VOLUME);
     let mount = view.facts.disk.mount(folder)?;
     Ok(match mount.filter(|mount| mount.options.iter().any(|option| option == "ro")) {
         None => Conclusion::holds().because("flex-volume directory", folder),

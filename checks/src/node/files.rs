@@ -385,8 +385,9 @@ pub(super) fn checks() -> Vec<Check> {
             if view.facts.files.stat(KUBELET_CONF).present(KUBELET_CONF)?.is_none() {
                 return Ok(Conclusion::holds().because(KUBELET_CONF, "not there: the node can join"));
             }
-            Ok(match view.facts.kubelet.config.present("the kubelet's configuration")? {
-                Some(config) => Conclusion::holds().because("joined", format!("{KUBELET_CONF} and {} are there", config.path())),
+            let kubelet = view.facts.kubelet.effective(view.profile)?;
+            Ok(match kubelet.and_then(|kubelet| kubelet.config) {
+                Some(config) => Conclusion::holds().because("joined", format!("{KUBELET_CONF} and {config} are there")),
                 None => Conclusion::breach(
                     Breach::new(KUBELET_CONF, "it is there, and the kubelet has no configuration: an earlier cluster left it, and kubeadm join refuses to overwrite it")
                         .wanted("not there, or a node that has joined")

@@ -12,7 +12,8 @@ use crate::node::{View, service};
 use crate::profile::{KubernetesVersion, Role};
 
 /// Where systemd services look for programs, and where installers put Kubernetes' own.
-const PATH: &[&str] = &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/opt/bin"];
+pub(super) const PATH: &[&str] =
+    &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/opt/bin"];
 
 /// Where each program of the table is.
 #[derive(Debug)]
@@ -337,6 +338,9 @@ fn judge_kubernetes(view: &View<'_>, name: &str, message: &str) -> Judgement {
     }
     if let Some(unit) = view.facts.service.brings_kubelet() {
         return Ok(Conclusion::not_applicable(format!("{unit}.service brings its own kubelet")));
+    }
+    if let Some(runner) = view.facts.kubelet.other_runner() {
+        return Ok(Conclusion::not_applicable(format!("{runner} runs the kubelet")));
     }
     match service::kubelet_process(view)? {
         Some(process) if name == "kubelet" => Ok(Conclusion::holds().because("running process", process)),

@@ -137,6 +137,9 @@ pub(super) fn kubelet_process(view: &View<'_>) -> Result<Option<&'static str>, I
 fn judge_kubelet(view: &View<'_>) -> Judgement {
     let conclusion = judge_unit(view, KUBELET)?;
     let none = matches!(&conclusion.verdict, Verdict::Breached(all) if all[0].found.as_deref() == Some("no unit"));
+    if let Some(name) = view.facts.kubelet.distribution().filter(|_| none) {
+        return Ok(Conclusion::not_applicable(format!("{name} starts the kubelet, without a unit of systemd")));
+    }
     match kubelet_process(view)? {
         Some(process) if none => Ok(Conclusion::undetermined(format!(
             "{process} runs, and no unit that is known to run a kubelet is installed: what starts it is not known"

@@ -113,9 +113,15 @@ pub(super) const EVICTION: [(&str, &str, u32); 5] = [
     ("imagefs.inodesFree", "5%", 30),
 ];
 
+/// Members whose default hangs on others.
+const CONDITIONAL: [&str; 2] = ["nodeStatusReportFrequency", "imagePullCredentialsVerificationPolicy"];
+
 /// The default of a member, if it has one that is not Go's zero value.
 fn default_of(path: &[String], minor: u32) -> Option<Value> {
     let path = path.join(".");
+    if CONDITIONAL.contains(&path.as_str()) {
+        return Some(Value::Null);
+    }
     let row = ROWS.iter().find(|(name, _, from, to)| *name == path && (*from..=*to).contains(&minor))?;
     serde_json::from_str(row.1).ok().filter(|value| !is_zero(value))
 }

@@ -89,14 +89,18 @@ pub(super) struct Distribution {
 impl Distribution {
     /// How its kubelet is started.
     pub(super) fn start(&self, host: &dyn Host) -> Start {
+        let words = (self.words)(host, self);
+        // What is written when it starts is not there before, and an image of a node never has it.
+        let unread =
+            words.is_empty().then(|| format!("{} writes the kubelet's configuration when it starts", self.name));
         Start {
             runner: Runner::Distribution(self.name),
-            words: (self.words)(host, self),
+            words,
             told_by: self.told_by.clone(),
             process: None,
             alpha: Some(true),
             missing: Vec::new(),
-            unread: Vec::new(),
+            unread: unread.into_iter().collect(),
         }
     }
 
@@ -261,7 +265,7 @@ impl Options {
 /// k0s writes a configuration file and starts the kubelet as a process of its own.
 fn k0s(host: &dyn Host, found: &Distribution) -> Vec<Word> {
     let places = ["/run/k0s/kubelet/config.yaml", "/var/lib/k0s/kubelet-config.yaml"];
-    let config = places.into_iter().find(|path| host.text(path).known().is_some()).unwrap_or(places[1]);
+    let Some(config) = places.into_iter().find(|path| host.text(path).known().is_some()) else { return Vec::new() };
     let at = found.at();
     let mut words = vec![
         Word { text: format!("--config={config}"), at: at.clone() },

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::{Problem, duration, tables};
+use super::{Problem, duration, quantity, tables};
 use crate::conclusion::Location;
 use crate::effective::yaml::{self, Node, Tree};
 
@@ -94,13 +94,21 @@ impl Decoder<'_> {
         for (index, member) in members.iter().enumerate() {
             let pattern = if prefix.is_empty() { member.name.clone() } else { format!("{prefix}.{}", member.name) };
             if let Some(first) = members[..index].iter().find(|other| other.name == member.name) {
-                let why = format!("{pattern} is set twice, first in line {}; the kubelet uses the last", first.line);
-                self.warn(&pattern, member.line, why);
+                self.twice(&pattern, first.line, member.line);
             }
             match tables::member(&pattern, self.minor) {
                 Some(row) => self.value(&member.node, &pattern, &pattern, row.kind),
                 None => self.unknown(&pattern, member.line),
             }
+        }
+    }
+
+    /// Of a member that is there twice the base file's last counts; a drop-in with one ends the kubelet.
+    fn twice(&mut self, name: &str, first: u32, line: u32) {
+        let why = format!("{name} is set twice, first in line {first}");
+        match self.part {
+            Part::DropIn if self.minor > 28 => self.end(name, Some(line), why),
+            _ => self.warn(name, line, format!("{why}; the kubelet uses the last")),
         }
     }
 
@@ -130,9 +138,8 @@ impl Decoder<'_> {
                 let below = format!("{pattern}{{}}");
                 let kind = tables::member(&below, self.minor).map_or("string", |row| row.kind);
                 for (index, member) in members.iter().enumerate() {
-                    if members[..index].iter().any(|other| other.name == member.name) {
-                        let why = format!("{shown}.{} is set twice; the kubelet uses the last", member.name);
-                        self.warn(shown, member.line, why);
+                    if let Some(first) = members[..index].iter().find(|other| other.name == member.name) {
+                        self.twice(&format!("{shown}.{}", member.name), first.line, member.line);
                     }
                     self.value(&member.node, &below, &format!("{shown}.{}", member.name), kind);
                 }
@@ -151,7 +158,7 @@ impl Decoder<'_> {
         };
         match (scalar, bare) {
             // Go leaves what is null as it is; only a duration tries to read it.
-            (Value::Null, "duration") if !optional => {
+            (Value::Null, "duration") if !optional && self.part == Part::Base => {
                 self.end(shown, Some(node.line), wrong("null, which is no duration"));
             }
             (Value::Null, _) | (Value::Bool(_), "bool") | (Value::String(_), "string" | "any") => {}
@@ -164,7 +171,7 @@ impl Decoder<'_> {
                 }
             }
             (Value::String(text), "quantity") => {
-                if !is_quantity(text) {
+                if quantity::parse(text).is_none() {
                     let at = self.place(Some(node.line));
                     let why = wrong("no quantity such as 100Mi");
                     self.decoded.ends.push(Problem::new(shown, why).found(text.clone()).at(Some(at)));
@@ -201,16 +208,4 @@ impl Decoder<'_> {
         let problem = Problem::new(shown, format!("{shown} is {found}{part}")).found(found).wanted(wanted);
         self.decoded.ends.push(problem.at(Some(at)));
     }
-}
-
-/// Is a text a quantity of Kubernetes: a number with a suffix of its own?
-pub(super) fn is_quantity(text: &str) -> bool {
-    let digits = text.trim_start_matches(['+', '-']);
-    let end = digits.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(digits.len());
-    let (number, suffix) = digits.split_at(end);
-    let exponent = suffix.strip_prefix(['e', 'E']).is_some_and(|rest| !rest.is_empty() && rest.parse::<i32>().is_ok());
-    let known = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-    number.chars().any(|c| c.is_ascii_digit())
-        && number.matches('.').count() <= 1
-        && (known.contains(&suffix) || exponent)
 }

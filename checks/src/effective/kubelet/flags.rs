@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Problem, Settings, duration, tables};
+use super::{Problem, REMOVED_FLAGS, Settings, duration, tables};
 use crate::conclusion::Location;
 use crate::effective::Origin;
 use crate::effective::systemd::Word;
@@ -56,7 +56,7 @@ pub(super) fn parse(words: &[Word], minor: u32) -> (Vec<Given>, Vec<Problem>) {
                     _ => {
                         let why =
                             format!("{text} has one dash, and the kubelet knows no flag '{letter}' of one letter");
-                        problems.push(Problem::new(text, why).at(at));
+                        problems.push(Problem::new(text, why).of(REMOVED_FLAGS).at(at));
                         continue;
                     }
                 };
@@ -98,7 +98,7 @@ pub(super) fn parse(words: &[Word], minor: u32) -> (Vec<Given>, Vec<Problem>) {
 
 fn positional(word: &Word) -> Problem {
     let why = format!("'{}' is no flag, and the kubelet takes no other arguments", word.text);
-    Problem::new(word.text.clone(), why).at(word.at.clone())
+    Problem::new(word.text.clone(), why).of(REMOVED_FLAGS).at(word.at.clone())
 }
 
 fn unknown(name: &str, minor: u32, at: Option<Location>) -> Problem {
@@ -112,7 +112,7 @@ fn unknown(name: &str, minor: u32, at: Option<Location>) -> Problem {
         }
         _ => format!("kubelet 1.{minor} knows no flag --{name}"),
     };
-    Problem::new(format!("--{name}"), why).at(at)
+    Problem::new(format!("--{name}"), why).of(REMOVED_FLAGS).at(at)
 }
 
 /// Sets what the flags say over what is set.

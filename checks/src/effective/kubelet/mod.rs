@@ -9,6 +9,7 @@ mod distribution;
 pub mod duration;
 mod file;
 mod flags;
+pub mod quantity;
 mod start;
 pub mod tables;
 mod validate;
@@ -18,11 +19,18 @@ use serde_json::Value;
 use crate::Inconclusive;
 use crate::conclusion::{Breach, Location};
 use crate::effective::yaml::{Member, Node, Tree};
-use crate::effective::{Explained, Origin, Setting, Settings};
+use crate::effective::{Explained, Origin, Setting, Settings, systemd};
 use crate::fact::Fact;
-use crate::host::{FileKind, Host};
+use crate::host::{FileKind, Host, Query};
 
 pub use flags::Given;
+
+/// The claim that the kubelet starts with what it is given.
+pub const CONFIG_VALID: &str = "node.kubelet.config-valid";
+/// The claim that it knows every flag.
+pub const REMOVED_FLAGS: &str = "node.kubelet.removed-flags";
+/// The claim that the thresholds of image garbage collection are in order.
+pub const IMAGE_GC: &str = "node.kubelet.image-gc";
 pub use start::{CONFIG, FLAGS, Runner, Start, UNIT};
 
 /// The members of the base file whose relative paths begin at its folder.
@@ -74,6 +82,8 @@ impl Version {
 /// Something that the kubelet ends of, or ignores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
+    /// The check that reports it: of several claims that it touches, one.
+    pub claim: &'static str,
     /// The member, the flag or the file.
     pub subject: String,
     /// In one sentence.
@@ -88,7 +98,12 @@ pub struct Problem {
 
 impl Problem {
     fn new(subject: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { subject: subject.into(), why: why.into(), found: None, wanted: None, at: None }
+        Self { claim: CONFIG_VALID, subject: subject.into(), why: why.into(), found: None, wanted: None, at: None }
+    }
+
+    fn of(mut self, claim: &'static str) -> Self {
+        self.claim = claim;
+        self
     }
 
     fn found(mut self, found: impl Into<String>) -> Self {
@@ -96,7 +111,9 @@ impl Problem {
         self
     }
 
-    fn wanted(mut self, wanted: impl Into<String>) -> Self {
+    /// What the kubelet takes instead.
+    #[must_use]
+    pub fn wanted(mut self, wanted: impl Into<String>) -> Self {
         self.wanted = Some(wanted.into());
         self
     }
@@ -148,6 +165,8 @@ pub struct Sources {
     /// Its file, if it is told one: path and content.
     config: Option<(String, Fact<String>)>,
     drop_ins: Option<DropIns>,
+    /// What the kubelet says of itself, asked through the API server, and as whom.
+    configz: Option<(String, Value)>,
 }
 
 impl Sources {
@@ -155,18 +174,31 @@ impl Sources {
     pub fn read(host: &dyn Host) -> Fact<Self> {
         let start = start::start(host);
         let version = start::version(host, start.known());
-        start.map(|start| {
-            // What these two are is the same in every release for these two.
-            let (given, _) = flags::parse(&start.words, *tables::RELEASES.end());
-            let last = |name: &str| {
-                let value = given.iter().rev().find(|flag| flag.name == name).map(|flag| flag.value.clone());
-                value.filter(|value| !value.is_empty())
-            };
-            let config = host.layout().kubelet_config.or_else(|| last("config"));
-            let config = config.map(|path| (path.clone(), host.text(&path)));
-            let drop_ins = last("config-dir").map(|folder| drop_ins(host, &folder));
-            Self { version, start, config, drop_ins }
-        })
+        start.map(|start| Self::of_start(host, start, version))
+    }
+
+    /// Of a command line that is known: the words behind the program, and the version of the kubelet.
+    pub fn of_words(host: &dyn Host, words: Vec<systemd::Word>, version: Option<&str>) -> Self {
+        let version = match version.and_then(|text| Version::find(text, "the caller")) {
+            Some(version) => Fact::Known(version),
+            None => Fact::Absent("no version is known".to_owned()),
+        };
+        Self::of_start(host, Start { words, ..Start::told_by("the caller") }, version)
+    }
+
+    fn of_start(host: &dyn Host, start: Start, version: Fact<Version>) -> Self {
+        // What these two are is the same in every release.
+        let (given, _) = flags::parse(&start.words, *tables::RELEASES.end());
+        let last = |name: &str| {
+            let value = given.iter().rev().find(|flag| flag.name == name).map(|flag| flag.value.clone());
+            value.filter(|value| !value.is_empty())
+        };
+        let config = host.layout().kubelet_config.or_else(|| last("config"));
+        let config = config.map(|path| (path.clone(), host.text(&path)));
+        let drop_ins = last("config-dir").map(|folder| drop_ins(host, &folder));
+        let override_name = last("hostname-override");
+        let configz = configz(host, override_name.as_deref());
+        Self { version, start, config, drop_ins, configz }
     }
 
     /// What the kubelet runs with. `otherwise` is the minor release to assume where it does not say its own.
@@ -178,6 +210,7 @@ impl Sources {
             version: self.version.known().cloned(),
             start: self.start.clone(),
             config: self.config.as_ref().map(|(path, _)| path.clone()),
+            config_missing: matches!(&self.config, Some((_, Fact::Absent(_)))),
             drop_ins: Vec::new(),
             given: Vec::new(),
             settings: Settings::default(),
@@ -199,7 +232,13 @@ impl Sources {
         let mut problems = Vec::new();
         flags::apply(&mut kubelet.settings, &kubelet.given, minor, &mut problems);
         kubelet.ends.extend(problems);
-        if kubelet.ends.is_empty() && kubelet.unread.is_empty() {
+        if let Some((node, said)) = self.configz.as_ref().filter(|_| self.start.process.is_none()) {
+            // It runs, and says with what; a process that we see says so by its words.
+            answered(&mut kubelet.settings, node, said);
+            kubelet.ends.clear();
+            kubelet.unread.clear();
+            kubelet.config_missing = false;
+        } else if kubelet.ends.is_empty() && kubelet.unread.is_empty() {
             kubelet.ends = validate::validate(&kubelet.settings, minor);
         }
         kubelet
@@ -216,7 +255,7 @@ impl Sources {
             Fact::Known(text) => {
                 let decoded = file::decode(path, text, minor, file::Part::Base);
                 if let Some(node) = &decoded.node {
-                    put(&mut kubelet.settings, path, node);
+                    put(&mut kubelet.settings, path, node, minor);
                 }
                 kubelet.ends.extend(decoded.ends);
                 kubelet.warns.extend(decoded.warns);
@@ -272,7 +311,7 @@ impl Sources {
             if minor == FIRST_DROP_INS {
                 overlay(&mut kubelet.settings, path, &node, minor);
             } else {
-                patch(&mut kubelet.settings, path, &node, &mut Vec::new());
+                patch(&mut kubelet.settings, path, &node, minor);
             }
         }
         if minor > FIRST_DROP_INS {
@@ -293,6 +332,7 @@ pub struct Kubelet {
     pub start: Start,
     /// Its file.
     pub config: Option<String>,
+    config_missing: bool,
     /// The drop-ins that are merged, in their order.
     pub drop_ins: Vec<String>,
     /// The flags that it is given, in their order.
@@ -338,14 +378,19 @@ impl Kubelet {
     /// If it ends at start, or if a file of it could not be read.
     pub fn in_effect(&self) -> Result<&Self, Inconclusive> {
         if let Some(first) = self.ends.first() {
-            return Err(Inconclusive::new(format!(
-                "because of node.kubelet.config-valid: the kubelet does not start: {first}"
-            )));
+            let why = format!("{}: the kubelet does not start: {first}", first.claim);
+            return Err(Inconclusive::because_of("what the kubelet runs with", &why));
         }
         match self.unread.first() {
-            Some(why) => Err(Inconclusive::new(why.clone())),
+            Some(why) => Err(Inconclusive::because_of("what the kubelet runs with", why)),
             None => Ok(self),
         }
+    }
+
+    /// Is it started with the file that kubeadm writes when the node joins, and that is not there yet?
+    #[must_use]
+    pub fn waits_for_kubeadm(&self) -> bool {
+        self.config_missing && self.config.as_deref() == Some(CONFIG) && self.start.process.is_none()
     }
 
     /// Is a feature gate on? `default` is what it is where nobody sets it.
@@ -422,6 +467,35 @@ fn walk(host: &dyn Host, folder: &str, found: &mut DropIns, depth: usize) {
     }
 }
 
+/// What the kubelet of this node says of itself, where the cluster's API may be asked.
+fn configz(host: &dyn Host, name: Option<&str>) -> Option<(String, Value)> {
+    let hostname = || host.text("/proc/sys/kernel/hostname").known().map(|name| name.trim().to_lowercase());
+    let node = name.map(str::to_owned).or_else(hostname)?;
+    let said = host.value(&Query::Configz { node: node.clone() });
+    said.known().filter(|said| said.is_object()).map(|said| (node, Value::clone(said)))
+}
+
+/// Takes over what a kubelet says; where it says what its files and flags say, these stay the source.
+fn answered(settings: &mut Settings, node: &str, said: &Value) {
+    let mut own = Settings::default();
+    own.merge(said.clone(), |_| Origin::Answer(format!("/configz of node {node}")));
+    for name in ["kind", "apiVersion"] {
+        own.remove(&[name]);
+    }
+    for (path, setting) in settings.iter() {
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        match own.get(&names).map(|answer| answer.value == setting.value) {
+            Some(true) => own.set(&names, setting.value.clone(), setting.origin.clone()),
+            // What is zero it does not say.
+            None if defaults::is_zero(setting.value) => {
+                own.set(&names, setting.value.clone(), setting.origin.clone());
+            }
+            _ => {}
+        }
+    }
+    *settings = own;
+}
+
 fn location(path: &str, line: u32) -> Origin {
     Origin::file(path, Some(line))
 }
@@ -442,11 +516,16 @@ fn canonical(pattern: &str, value: Value) -> Value {
 }
 
 /// Sets the members of the base file.
-fn put(settings: &mut Settings, path: &str, node: &Node) {
+fn put(settings: &mut Settings, path: &str, node: &Node, minor: u32) {
     let mut names = Vec::new();
     leaves(node, &mut names, &mut |names, member| {
-        let value = canonical(&names.join("."), member.node.value());
-        if !value.is_null() {
+        let entry = names.len() > 1 && tables::releases_of_member(names[0]).iter().any(|row| row.kind == "map");
+        let value = match member.node.value() {
+            // Go leaves an entry of a map that is null at its zero value.
+            Value::Null if entry => "".into(),
+            value => canonical(&names.join("."), value),
+        };
+        if !value.is_null() && tables::is_known(names, minor) {
             settings.set(names, value, location(path, member.line));
         }
     });
@@ -471,18 +550,44 @@ fn leaves<'n>(node: &'n Node, names: &mut Vec<&'n str>, each: &mut dyn FnMut(&[&
 }
 
 /// Merges a drop-in as RFC 7396 has it: `null` removes.
-fn patch<'n>(settings: &mut Settings, path: &str, node: &'n Node, names: &mut Vec<&'n str>) {
-    leaves(node, names, &mut |names, member| match member.node.value() {
+fn patch(settings: &mut Settings, path: &str, node: &Node, minor: u32) {
+    leaves(node, &mut Vec::new(), &mut |names, member| {
+        let spelled = respell(settings, names);
+        let names: Vec<&str> = spelled.iter().map(String::as_str).collect();
+        if tables::is_known(&names, minor) {
+            merge_leaf(settings, path, &names, member);
+        }
+    });
+}
+
+/// What merges is read by encoding/json, to which names in another case are the same where none is spelled right.
+fn respell(settings: &Settings, names: &[&str]) -> Vec<String> {
+    let own: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    if !tables::releases_of_member(&own.join(".")).is_empty() {
+        return own;
+    }
+    match tables::spelled(&own.join(".")) {
+        Some(name) => {
+            let spelled: Vec<String> = name.split('.').map(str::to_owned).collect();
+            let taken = settings.below(&spelled.iter().map(String::as_str).collect::<Vec<_>>()).next().is_some();
+            if taken { own } else { spelled }
+        }
+        None => own,
+    }
+}
+
+fn merge_leaf(settings: &mut Settings, path: &str, names: &[&str], member: &Member) {
+    match member.node.value() {
         Value::Null => settings.remove(names),
         Value::Object(empty) if empty.is_empty() && settings.below(names).next().is_some() => {}
         value => settings.set(names, canonical(&names.join("."), value), location(path, member.line)),
-    });
+    }
 }
 
 /// How 1.28 merges a drop-in: with its own defaults filled in, each value that is not zero wins.
 fn overlay(settings: &mut Settings, path: &str, node: &Node, minor: u32) {
     let mut own = Settings::default();
-    put(&mut own, path, node);
+    put(&mut own, path, node, minor);
     defaults::forget_zeros(&mut own, minor, false);
     absolute(&mut own, path);
     defaults::fill(&mut own, minor);

@@ -61,6 +61,19 @@ pub struct Start {
 }
 
 impl Start {
+    /// Of a kubelet of which nothing is known but who says so.
+    pub(super) fn told_by(told_by: &str) -> Self {
+        Self {
+            runner: Runner::Unknown,
+            words: Vec::new(),
+            told_by: told_by.to_owned(),
+            process: None,
+            alpha: None,
+            missing: Vec::new(),
+            unread: Vec::new(),
+        }
+    }
+
     /// Says who starts it, for a reader.
     #[must_use]
     pub fn by(&self) -> &str {
@@ -102,7 +115,7 @@ pub(super) fn start(host: &dyn Host) -> Fact<Start> {
                         return Fact::Known(of_layout(host, name, config, drop_ins));
                     }
                     Fact::Absent(_) => {}
-                    Fact::NotGathered(why) if last.is_absent() => last = Fact::NotGathered(why),
+                    Fact::NotGathered(why) if config == CONFIG => last = Fact::NotGathered(why),
                     Fact::NotGathered(_) => {}
                 }
             }
@@ -110,21 +123,9 @@ pub(super) fn start(host: &dyn Host) -> Fact<Start> {
     }
     // The user says where it is.
     if host.layout().kubelet_config.is_some() {
-        return Fact::Known(nothing("--kubelet-config"));
+        return Fact::Known(Start::told_by("--kubelet-config"));
     }
     last
-}
-
-fn nothing(told_by: &str) -> Start {
-    Start {
-        runner: Runner::Unknown,
-        words: Vec::new(),
-        told_by: told_by.to_owned(),
-        process: None,
-        alpha: None,
-        missing: Vec::new(),
-        unread: Vec::new(),
-    }
 }
 
 pub(super) fn program_of(process: &Process) -> &str {
@@ -184,7 +185,8 @@ fn of_process(process: &Process, unit: Option<Start>, distribution: Option<&Dist
 
 /// A kubelet of which only files are known.
 fn of_layout(host: &dyn Host, name: &str, config: &str, drop_ins: Option<&str>) -> Start {
-    let word = |text: String| Word { text, at: None };
+    let at = Some(Location { path: config.to_owned(), line: None });
+    let word = |text: String| Word { text, at: at.clone() };
     let mut words = vec![word(format!("--config={config}"))];
     if let Some(folder) = drop_ins
         && host.list(folder).known().is_some()
@@ -199,7 +201,7 @@ fn of_layout(host: &dyn Host, name: &str, config: &str, drop_ins: Option<&str>) 
             words.extend(systemd::split(&value).into_iter().map(|text| Word { text, at: at.clone() }));
         }
     }
-    Start { words, ..nothing(&format!("{config}, where {name} puts it")) }
+    Start { words, ..Start::told_by(config) }
 }
 
 /// Which release the kubelet is of, and who says so.

@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use super::{Problem, Settings, duration};
+use super::{IMAGE_GC, Problem, Settings, duration, quantity, tables};
+use crate::effective::Setting;
 
 /// A member, and the least and the greatest value that the kubelet takes.
 const RANGES: &[(&str, i64, i64)] = &[
@@ -78,7 +79,7 @@ pub(super) fn validate(settings: &Settings, minor: u32) -> Vec<Problem> {
             "imageGCLowThresholdPercent"
         };
         let why = format!("imageGCLowThresholdPercent, {low}, is not below imageGCHighThresholdPercent, {high}");
-        found.push(problem(path, why).wanted("a low threshold below the high one"));
+        found.push(problem(path, why).of(IMAGE_GC).wanted("a low threshold below the high one"));
     }
     if truth("serializeImagePulls") && number("maxParallelImagePulls").is_some_and(|pulls| pulls > 1) {
         let why = "maxParallelImagePulls is above 1, and serializeImagePulls is true";
@@ -91,6 +92,8 @@ pub(super) fn validate(settings: &Settings, minor: u32) -> Vec<Problem> {
         found.push(problem("systemCgroups", "systemCgroups is set without cgroupRoot".to_owned()).wanted("cgroupRoot"));
     }
     found.extend(enforced(settings, minor, &problem));
+    found.extend(thresholds(settings));
+    found.extend(gates(settings, minor));
     let period = |path: &str| duration::parse(text(path)).unwrap_or(0);
     let (all, critical) = (period("shutdownGracePeriod"), period("shutdownGracePeriodCriticalPods"));
     if critical > all {
@@ -98,6 +101,57 @@ pub(super) fn validate(settings: &Settings, minor: u32) -> Vec<Problem> {
         found.push(problem("shutdownGracePeriodCriticalPods", why.to_owned()));
     }
     found
+}
+
+/// Thresholds of eviction are read after all else, by a parser of their own (pkg/kubelet/eviction/helpers.go).
+fn thresholds(settings: &Settings) -> Vec<Problem> {
+    const SIGNALS: [&str; 9] = [
+        "memory.available",
+        "nodefs.available",
+        "nodefs.inodesFree",
+        "imagefs.available",
+        "imagefs.inodesFree",
+        "containerfs.available",
+        "containerfs.inodesFree",
+        "allocatableMemory.available",
+        "pid.available",
+    ];
+    let mut found = Vec::new();
+    for member in ["evictionHard", "evictionSoft"] {
+        for (signal, setting) in settings.below(&[member]) {
+            let Some(signal) = signal.first() else { continue };
+            let limit = setting.value.as_str().unwrap_or_default();
+            let why = if !SIGNALS.contains(&signal.as_str()) {
+                format!("{member} names the signal '{signal}', which is none")
+            } else if quantity::threshold(limit).is_none() {
+                format!("{member} of {signal} is '{limit}', which is no threshold")
+            } else {
+                continue;
+            };
+            let problem = Problem::new(format!("{member}.{signal}"), why).found(limit);
+            found.push(problem.wanted("such as 100Mi or 10%").at(setting.origin.location().cloned()));
+        }
+    }
+    found
+}
+
+/// A kubelet ends of a feature gate that it does not know: of one that is new, and of one that was removed.
+fn gates(settings: &Settings, minor: u32) -> Vec<Problem> {
+    let minor = minor.clamp(*tables::RELEASES.start(), *tables::RELEASES.end());
+    let unknown = |(name, setting): (&[String], Setting<'_>)| {
+        let name = name.first()?;
+        let releases = tables::releases_of_gate(name);
+        let why = match releases {
+            Some(releases) if releases.contains(&minor) => return None,
+            Some(releases) if *releases.start() > minor => format!("which is new in 1.{}", releases.start()),
+            Some(releases) => format!("which was removed in 1.{}", releases.end() + 1),
+            None => "which no kubelet knows".to_owned(),
+        };
+        let problem = Problem::new(format!("featureGates.{name}"), format!("the feature gate {name} is set, {why}"));
+        let wanted = format!("a feature gate of kubelet 1.{minor}");
+        Some(problem.found(setting.value.to_string()).wanted(wanted).at(setting.origin.location().cloned()))
+    };
+    settings.below(&["featureGates"]).filter_map(unknown).collect()
 }
 
 /// Rules of `enforceNodeAllocatable`.

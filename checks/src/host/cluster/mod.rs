@@ -88,7 +88,7 @@ impl Cluster {
         Ok(Self { client, runtime, kubeconfig })
     }
 
-    /// Answers the two queries that are for a cluster.
+    /// Answers the queries that are for a cluster.
     pub(super) fn ask(&self, query: &Query) -> Answer {
         match query {
             Query::Kubeconfig => Ok(self.kubeconfig.clone().into()),
@@ -100,6 +100,7 @@ impl Cluster {
                 let all = super::block_on(&self.runtime, self.secret_uses())?;
                 Ok(Reply::SecretUses(Arc::new(all)))
             }
+            Query::Configz { node } => super::block_on(&self.runtime, self.configz(node)).map(Reply::from),
             Query::Api { call } => super::block_on(&self.runtime, self.answer(*call)).map(Reply::from),
             _ => Err(Refusal::new(RefusalKind::NotAsked, format!("{query}: a cluster cannot be asked that"))),
         }
@@ -127,6 +128,19 @@ impl Cluster {
             }
             _ => Ok(call.reduce(&self.object(call).await?)),
         }
+    }
+
+    /// What a kubelet runs with, through the API server's proxy.
+    async fn configz(&self, node: &str) -> Result<Value, Refusal> {
+        let path = format!("/api/v1/nodes/{}/proxy/configz", escaped(node));
+        let text = self.text(ApiCall::Nodes, &path).await?;
+        let mut said: Value = serde_json::from_str(&text).map_err(|error| odd(ApiCall::Nodes, &error))?;
+        let mut config = said.get_mut("kubeletconfig").map(Value::take).unwrap_or_default();
+        if let Some(members) = config.as_object_mut() {
+            // Headers may hold a token.
+            members.remove("staticPodURLHeader");
+        }
+        Ok(config)
     }
 
     async fn tls_secrets(&self) -> Result<TlsSecrets, Refusal> {

@@ -11,6 +11,7 @@ use crate::conclusion::{Breach, Conclusion};
 use crate::construct::{file, no_dir, no_stat, refuses, value};
 use crate::host::{Query, RefusalKind};
 use crate::node::View;
+use crate::node::kubelet::is_the_node_s_own;
 
 const KUBEADM: &str = "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/install-kubeadm/";
 const TROUBLE: &str = "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/troubleshooting-kubeadm/";
@@ -383,20 +384,29 @@ pub(super) fn checks() -> Vec<Check> {
         .remedy(Remedy::new("Turn it off where another firewall stands before the node.").command("systemctl disable --now firewalld"))
         .bad([file("/proc/30/comm", "firewalld\n")]),
         Check::new("node.network.resolver-stub", "pods do not get a loopback name server", |view| {
-            let resolver = view.facts.network.resolver.need("/etc/resolv.conf")?;
-            let stub = resolver.servers.iter().find(|(_, server)| server.starts_with("127.") || server == "::1");
-            let Some((line, server)) = stub else { return Ok(Conclusion::holds()) };
-            if let Some(path) = view.facts.kubelet.resolv_conf.present("the kubelet's resolvConf")?.filter(|path| *path != "/etc/resolv.conf") {
-                return Ok(Conclusion::holds().because("kubelet resolvConf", path));
-            }
-            let breach = Breach::new("/etc/resolv.conf", format!("{server} is the node's own resolver: in a pod it is the pod itself, and CoreDNS forwards to itself in a loop"));
-            Ok(Conclusion::breach(breach.found(server).wanted("a server that pods can reach, or the kubelet's resolvConf elsewhere").at("/etc/resolv.conf", Some(*line))))
+            let (path, servers) = match view.facts.kubelet.resolv_conf.path.present("the kubelet's resolvConf")? {
+                // Pods get none of the node's servers.
+                Some(path) if path.is_empty() => {
+                    return Ok(Conclusion::holds().because("resolvConf", "empty: pods get no file of the node"));
+                }
+                Some(path) => (path.as_str(), view.facts.kubelet.resolv_conf.servers.need(path)?),
+                None => {
+                    let resolver = view.facts.network.resolver.need("/etc/resolv.conf")?;
+                    ("/etc/resolv.conf", &resolver.servers)
+                }
+            };
+            let own = servers.iter().filter(|(_, server)| is_the_node_s_own(server));
+            let breach = |(line, server): &(u32, String)| {
+                let why = format!("{server} is reachable on the node alone: in a pod it is the pod itself, and CoreDNS forwards to itself in a loop");
+                Breach::new(path, why).found(server).wanted("a server that pods reach").at(path, Some(*line))
+            };
+            Ok(Conclusion::from_breaches(own.map(breach).collect()).because("resolvConf", path))
         })
         .severity(Severity::Medium)
         .label("network")
         .alias("CoreDNS loop")
         .alias("systemd-resolved")
-        .page("systemd-resolved and dnsmasq listen on a loopback address; pods that are given it cannot resolve, and CoreDNS ends with 'Loop detected'.", "Reads /etc/resolv.conf and the kubelet's resolvConf.")
+        .page("systemd-resolved and dnsmasq listen on a loopback address; pods that are given it cannot resolve, and CoreDNS ends with 'Loop detected'.", "Reads the file that the kubelet hands to pods, whatever its path: its resolvConf, by default /etc/resolv.conf.")
         .basis("Troubleshooting kubeadm: coredns pods have CrashLoopBackOff; CoreDNS plugin loop", "https://coredns.io/plugins/loop/#troubleshooting")
         .remedy(
             Remedy::new("Name the list of real servers. The kubelet restarts; pods keep running.")

@@ -6,10 +6,10 @@ use super::socket::SOCKETS;
 use super::{CgroupDriver, RUNTIMES, Socket, because, config, cri};
 use crate::check::{Check, Judgement, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion, Inconclusive};
-use crate::construct::{file, no_stat, refuses, replace, stat, value};
-use crate::effective::{containerd, kubelet};
+use crate::construct::{file, no_stat, refuses, replace, said, stat, value};
+use crate::effective::{Origin, containerd, kubelet};
 use crate::fact::Fact;
-use crate::host::{CriCall, FileKind, RefusalKind};
+use crate::host::{CriCall, FileKind, Program, Query, RefusalKind};
 use crate::node::View;
 use crate::profile::{Role, Runtime};
 
@@ -228,10 +228,12 @@ fn judge_driver(view: &View<'_>) -> Judgement {
     if let Some(runtime) = facts.runtime(view.profile)?.filter(|runtime| *runtime == Runtime::Crio) {
         return Ok(Conclusion::not_applicable(format!("{} is the runtime", runtime.name())));
     }
-    let Some(kubelet) = view.facts.kubelet.config.present("the kubelet's configuration")? else {
+    let Some(kubelet) = view.facts.kubelet.effective(view.profile)? else {
         return Ok(Conclusion::not_applicable("the node has not joined a cluster"));
     };
-    let wanted = kubelet.get("cgroupDriver").and_then(Value::as_str).unwrap_or("cgroupfs");
+    let kubelet = kubelet.in_effect()?;
+    let setting = kubelet.get(&["cgroupDriver"]);
+    let wanted = setting.and_then(|setting| setting.value.as_str()).unwrap_or_default();
     let socket = facts.socket(view.profile)?;
     let silent = |socket: &&Socket| socket.runtime == Runtime::Containerd && !socket.answers();
     if let Some(why) = socket.filter(silent).and_then(|_| unusable(view)) {
@@ -239,16 +241,19 @@ fn judge_driver(view: &View<'_>) -> Judgement {
     }
     let fact = facts.cgroup_driver(view.profile);
     let (driver, origin) = fact.need("the runtime's cgroup driver")?;
+    if matches!(origin, Origin::Answer(_)) && kubelet.driver_from_runtime() {
+        let why = format!("{driver}, which the kubelet takes from the runtime ({origin})");
+        return Ok(Conclusion::holds().because("both", why));
+    }
     if driver.name() == wanted {
         return Ok(Conclusion::holds().because("both", wanted).because("runtime", origin.to_string()));
     }
     if *driver == CgroupDriver::Cgroupfs && facts.runtime(view.profile)? == Some(Runtime::Docker) && is_systemd(view) {
         return Err(because("node.docker.cgroup-driver", "Docker Engine uses cgroupfs under systemd"));
     }
-    let at = kubelet.line("cgroupDriver").map_or_else(String::new, |line| format!(":{line}"));
+    let of = setting.map_or_else(String::new, |setting| format!(" ({})", setting.origin));
     let why = format!(
-        "the runtime uses {driver} ({origin}), and the kubelet {wanted} ({}{at}): pods land in two trees of cgroups",
-        kubelet.path()
+        "the runtime uses {driver} ({origin}), and the kubelet {wanted}{of}: pods land in two trees of cgroups"
     );
     let breach = Breach::new("cgroup driver", why).found(driver.name()).wanted(wanted);
     Ok(Conclusion::breach(origin.place(breach)))
@@ -423,7 +428,7 @@ pub(super) fn checks() -> Vec<Check> {
             .alias("cgroup driver mismatch")
             .page(
                 "The kubelet makes a pod's cgroup, and the runtime the containers' below it. Where their drivers differ, \
-                 the paths do not meet.",
+                 the paths do not meet. From 1.31 the kubelet takes the driver from a runtime that reports it.",
                 "Compares what the runtime reports (RuntimeConfig), else SystemdCgroup of the default runtime in \
                  containerd's merged configuration, with the kubelet's cgroupDriver.",
             )
@@ -437,7 +442,11 @@ pub(super) fn checks() -> Vec<Check> {
                      systemctl restart containerd",
                 ),
             )
-            .bad([value(cri(CriCall::RuntimeConfig), json!({"cgroupDriver": "cgroupfs"}))]),
+            .example_profile(|profile| profile.kubernetes = crate::KubernetesVersion(30))
+            .bad([
+                value(cri(CriCall::RuntimeConfig), json!({"cgroupDriver": "cgroupfs"})),
+                said(Query::Run { program: Program::KubeletVersion }, "Kubernetes v1.30.1"),
+            ]),
         Check::new("node.runtime.dockershim", "No dockershim is left from before 1.24", judge_dockershim)
             .severity(Severity::Medium)
             .versions(24..=u32::MAX)

@@ -1,6 +1,6 @@
-//! Flags of the kubelet and members of KubeletConfiguration, by the minor releases that know them.
+//! Flags of the kubelet, members of KubeletConfiguration and feature gates, by the minor releases that know them.
 //!
-//! `flags.tsv` and `members.tsv` are made from the sources of Kubernetes by `go run generate.go` in this folder.
+//! `flags.tsv`, `members.tsv` and `gates.tsv` are made from the sources of Kubernetes by `go run generate.go` in this folder.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -23,6 +23,7 @@ pub struct Row {
 type Table = BTreeMap<&'static str, Vec<Row>>;
 
 static FLAGS: LazyLock<Table> = LazyLock::new(|| parse(include_str!("flags.tsv"), true));
+static GATES: LazyLock<Table> = LazyLock::new(|| parse(include_str!("gates.tsv"), false));
 static MEMBERS: LazyLock<Table> = LazyLock::new(|| parse(include_str!("members.tsv"), false));
 
 fn parse(text: &'static str, of_flags: bool) -> Table {
@@ -56,6 +57,13 @@ pub fn flags_of(minor: u32) -> impl Iterator<Item = &'static str> {
     FLAGS.iter().filter(move |(_, rows)| at(rows, minor).is_some()).map(|(name, _)| *name)
 }
 
+/// The first and the last release that know a feature gate; `None` where no kubelet does.
+#[must_use]
+pub fn releases_of_gate(name: &str) -> Option<RangeInclusive<u32>> {
+    let rows = GATES.get(name)?;
+    Some(*rows.first()?.releases.start()..=*rows.last()?.releases.end())
+}
+
 /// A member of the configuration by its pattern, in which `[]` stands for any element and `{}` for any key.
 #[must_use]
 pub fn member(pattern: &str, minor: u32) -> Option<&'static Row> {
@@ -66,6 +74,21 @@ pub fn member(pattern: &str, minor: u32) -> Option<&'static Row> {
 #[must_use]
 pub fn releases_of_member(pattern: &str) -> &'static [Row] {
     MEMBERS.get(pattern).map_or(&[], Vec::as_slice)
+}
+
+/// Does a release know the member at a path, or the map that it is an entry of?
+#[must_use]
+pub fn is_known(names: &[&str], minor: u32) -> bool {
+    (1..=names.len()).any(|length| {
+        let row = member(&names[..length].join("."), minor);
+        row.is_some_and(|row| length == names.len() || row.kind.trim_end_matches('?') == "map")
+    })
+}
+
+/// The member whose path differs from this one in case alone.
+#[must_use]
+pub fn spelled(path: &str) -> Option<&'static str> {
+    MEMBERS.keys().find(|name| name.eq_ignore_ascii_case(path)).copied()
 }
 
 /// A release that is newer than the table is taken for the newest, an older one for the oldest.
