@@ -343,6 +343,22 @@ mod tests {
     }
 
     #[test]
+    fn the_rules_are_those_of_the_node_s_own_kubelet_unless_the_user_names_a_release() {
+        let mut node = empty();
+        let said = Reply::Text("Kubernetes v1.31.4\n".into());
+        node.transcript.insert(Query::Run { program: Program::KubeletVersion }, Ok(said));
+        let mut profile = Profile::new(jiff::Timestamp::UNIX_EPOCH);
+        let (own, why) = node.profile(&profile);
+        assert_eq!((own.kubernetes.0, why.as_str()), (31, "its kubelet is 1.31.4"));
+        profile.kubernetes = seaworthy_checks::KubernetesVersion(29);
+        profile.cluster = Some(profile.kubernetes);
+        assert_eq!(node.profile(&profile).0.kubernetes.0, 29);
+        let (newest, why) = empty().profile(&Profile::new(jiff::Timestamp::UNIX_EPOCH));
+        assert_eq!(newest.kubernetes, seaworthy_checks::KubernetesVersion::NEWEST);
+        assert!(why.starts_with("the newest"), "{why}");
+    }
+
+    #[test]
     fn a_panic_is_that_trials_error() {
         let info = TrialInfo {
             id: "node.a.b".into(),

@@ -569,7 +569,13 @@ fn respell(settings: &Settings, names: &[&str]) -> Vec<String> {
     match tables::spelled(&own.join(".")) {
         Some(name) => {
             let spelled: Vec<String> = name.split('.').map(str::to_owned).collect();
-            let taken = settings.below(&spelled.iter().map(String::as_str).collect::<Vec<_>>()).next().is_some();
+            // A zero that is nobody's is not in what is merged.
+            let is_set = |setting: &Setting<'_>| {
+                let empty = setting.value.as_array().is_some_and(Vec::is_empty);
+                !matches!(setting.origin, Origin::Default(_)) || !defaults::is_zero(setting.value) && !empty
+            };
+            let names: Vec<&str> = spelled.iter().map(String::as_str).collect();
+            let taken = settings.below(&names).any(|(_, setting)| is_set(&setting));
             if taken { own } else { spelled }
         }
         None => own,
