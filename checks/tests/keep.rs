@@ -1,5 +1,5 @@
-//! What is recorded is judged as the host is: a host that is recorded, and so reduced to what judges read, gets the same
-//! conclusions, word for word.
+//! What is recorded is judged as the host is: a host that is recorded, and so reduced to what judges read, gets the
+//! same conclusions, word for word.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 

@@ -1,5 +1,5 @@
-//! No secret survives a recording: canaries are planted in every file and every answer that is gathered, and what is recorded is
-//! searched for them.
+//! No secret survives a recording: canaries are planted in every file and every answer that is gathered, and what is
+//! recorded is searched for them.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -47,10 +47,13 @@ const KINDS: &[(&str, &str)] = &[
     ("etcd's password of a CNI", "{\"cniVersion\": \"1.0.0\", \"name\": \"n\", \"plugins\": [{\"type\": \"calico\", \"etcd_password\": \"{}\"}]}"),
     ("a token of a CNI", "{\"name\": \"n\", \"type\": \"x\", \"policy\": {\"k8s_auth_token\": \"{}\"}}"),
     ("auth of Docker", "{\"auths\": {\"r.example\": {\"auth\": \"{}\", \"identitytoken\": \"{}\"}}}"),
-    ("auth of a registry of containerd", "[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"r\".auth]\npassword = \"{}\"\nidentitytoken = '{}'"),
+    ("auth of a registry of containerd", "[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"r\".auth]\n\
+        password = \"{}\"\nidentitytoken = '{}'"),
     ("a header of hosts.toml", "[host.\"https://r\".header]\nAuthorization = [\"Basic {}\"]\nx-custom = \"{}\""),
-    ("exec of a kubeconfig", "apiVersion: v1\nkind: Config\nusers:\n- name: u\n  user:\n    exec:\n      command: aws\n      args: [\"--x\", \"{}\"]\n      env:\n      - {name: KEY, value: {}}"),
-    ("auth-provider of a kubeconfig", "kind: Config\nusers:\n- user:\n    auth-provider:\n      config: {refresh-token: {}, client-secret: {}}"),
+    ("exec of a kubeconfig", "apiVersion: v1\nkind: Config\nusers:\n\
+        - name: u\n  user:\n    exec:\n      command: aws\n      args: [\"--x\", \"{}\"]\n      env:\n      - {name: KEY, value: {}}"),
+    ("auth-provider of a kubeconfig", "kind: Config\nusers:\n\
+        - user:\n    auth-provider:\n      config: {refresh-token: {}, client-secret: {}}"),
     ("a token of a kubeconfig", "kind: Config\nusers:\n- user: {token: {}, password: {}, username: u}"),
     ("cloud.conf", "[Global]\nuser-domain = x\napplication-credential-secret = {}\n[LoadBalancer]\npassword=\"{}\""),
     ("crio.conf", "[crio.image]\nglobal_auth_file = \"/x\"\n[crio.runtime]\ndefault_env = [\"TOKEN={}\"]"),
@@ -61,7 +64,8 @@ const KINDS: &[(&str, &str)] = &[
     ("a key labelled as a certificate", "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----"),
     ("a key with headers", "-----BEGIN CERTIFICATE-----\nComment: {}\n\nAAAA\n-----END CERTIFICATE-----"),
     ("a key that is cut off", "-----BEGIN OPENSSH PRIVATE KEY-----\n{}"),
-    ("a key in a block scalar", "x-key: |\n  -----BEGIN EC PRIVATE KEY-----\n  {}\n  -----END EC PRIVATE KEY-----\nb: 1"),
+    ("a key in a block scalar", "x-key: |\n  -----BEGIN EC PRIVATE KEY-----\n  {}\n  -----END EC PRIVATE KEY-----\n\
+        b: 1"),
     ("a block scalar", "token: |-\n  {}\n  more\nnext: >\n    folded {}\n"),
     ("a block scalar with a comment", "token: |2 # {}\n   {}\n"),
     ("an anchor and an alias", "base: &{} {password: &p {}}\nuse: *p\nother: [*p, {}]"),
@@ -80,10 +84,14 @@ const KINDS: &[(&str, &str)] = &[
     ("broken TOML", "a = [\nb = {}\nc = \"{}"),
     ("a quote that is left open", "a: \"{}\nb: 1\n"),
     ("a Secret", "apiVersion: v1\nkind: Secret\nmetadata: {name: n}\ndata:\n  any: {}\nstringData:\n  other: {}"),
-    ("encryption at rest", "kind: EncryptionConfiguration\nresources:\n- providers:\n  - aescbc:\n      keys: [{name: k, secret: {}}]"),
-    ("a variable of a pod", "kind: Pod\nspec:\n  containers:\n  - name: c\n    env: [{name: A, value: {}}]\n    command: [kube-apiserver, --token={}, --basic, {}]"),
-    ("a header of static pods", "kind: KubeletConfiguration\nstaticPodURLHeader:\n  Authorization: [{}]\nstaticPodURL: https://u:{}@h/?t={}"),
-    ("a bootstrap token", "kind: InitConfiguration\nbootstrapTokens: [{token: {}, description: {}}]\ncertificateKey: {}"),
+    ("encryption at rest", "kind: EncryptionConfiguration\nresources:\n\
+        - providers:\n  - aescbc:\n      keys: [{name: k, secret: {}}]"),
+    ("a variable of a pod", "kind: Pod\n\
+        spec:\n  containers:\n  - name: c\n    env: [{name: A, value: {}}]\n    command: [kube-apiserver, --token={}, --basic, {}]"),
+    ("a header of static pods", "kind: KubeletConfiguration\nstaticPodURLHeader:\n  Authorization: [{}]\n\
+        staticPodURL: https://u:{}@h/?t={}"),
+    ("a bootstrap token", "kind: InitConfiguration\nbootstrapTokens: [{token: {}, description: {}}]\n\
+        certificateKey: {}"),
     ("a second document", "---\na: 1\n---\nb: {}\n...\n--- {}\n"),
     ("a table of many", "[[a]]\nb = [\"{}\", {c = \"{}\"}]"),
     ("a number", "pin: 7{}7"),
@@ -128,7 +136,8 @@ fn is_kernels(path: &str) -> bool {
     (path.starts_with("/proc/") || path.starts_with("/sys/")) && !of_users.contains(&path)
 }
 
-/// Files that are gathered from nodes of other kinds than the reference node is, and files of users that no suite reads.
+/// Files that are gathered from nodes of other kinds than the reference node is, and files of users that no suite
+/// reads.
 const OTHERS: &[&str] = &[
     "/etc/environment",
     "/etc/default/kubelet",
@@ -256,11 +265,14 @@ fn answers() -> Vec<(Query, Value)> {
         ),
         (
             api(ApiCall::ClusterInfo),
-            json!({ "data": { "kubeconfig": format!("kind: Config\nclusters: [{{name: a, cluster: {{server: 'https://u:{s}@h'}}}}]\nusers: [{{user: {{token: {s}}}}}]\n") } }),
+            json!({ "data": { "kubeconfig": format!("kind: Config\n\
+                clusters: [{{name: a, cluster: {{server: 'https://u:{s}@h'}}}}]\n\
+                users: [{{user: {{token: {s}}}}}]\n") } }),
         ),
         (
             api(ApiCall::KubeadmConfig),
-            json!({ "configuration": format!("kind: ClusterConfiguration\ncertificateKey: {s}\napiServer: {{extraArgs: {{token: {s}, oidc-client-secret: {s}}}}}\n") }),
+            json!({ "configuration": format!("kind: ClusterConfiguration\ncertificateKey: {s}\n\
+                apiServer: {{extraArgs: {{token: {s}, oidc-client-secret: {s}}}}}\n") }),
         ),
         (
             api(ApiCall::ValidatingWebhooks),
@@ -329,28 +341,38 @@ fn what_judges_read_stays_and_lines_stay_where_they_are() {
     let cases = [
         (
             "/etc/kubernetes/manifests/etcd.yaml",
-            "kind: Pod # x\nspec:\n  containers:\n  - command:\n    - etcd\n    - --cert-file=/etc/e.crt\n    - --token=x\n    env: &e\n    - name: A\n      value: |\n        secret\n        lines\n    image: registry.k8s.io/etcd:3.6\n",
+            "kind: Pod # x\n\
+                spec:\n  containers:\n  - command:\n    - etcd\n    - --cert-file=/etc/e.crt\n    - --token=x\n    env: &e\n    - name: A\n      value: |\n        secret\n        lines\n    image: registry.k8s.io/etcd:3.6\n",
             "kind: Pod #\nspec:\n  containers:\n  - command:\n    - etcd\n    - --cert-file=/etc/e.crt\n    - \"--token=[redacted]\"\n    env: &x1\n    - name: A\n      value: |\n        [redacted]\n\n    image: registry.k8s.io/etcd:3.6\n",
         ),
         (
             "/var/lib/kubelet/config.yaml",
-            "kind: KubeletConfiguration\nfailSwapOn: \"false\"\nunknownThing: 7\nmaxPods: 110\nevictionHard: {memory.available: 5%}\n",
-            "kind: KubeletConfiguration\nfailSwapOn: \"false\"\nunknownThing: 0\nmaxPods: 110\nevictionHard: {memory.available: 5%}\n",
+            "kind: KubeletConfiguration\nfailSwapOn: \"false\"\nunknownThing: 7\nmaxPods: 110\n\
+                evictionHard: {memory.available: 5%}\n",
+            "kind: KubeletConfiguration\nfailSwapOn: \"false\"\nunknownThing: 0\nmaxPods: 110\n\
+                evictionHard: {memory.available: 5%}\n",
         ),
         (
             "/etc/containerd/config.toml",
-            "version = 2 # x\ndisabled_plugins = []\n[plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"r/pause:3\"\n[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.r.auth]\n  password = \"p\" # x\n  n = 5\n",
-            "version = 2 #\ndisabled_plugins = []\n[plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"r/pause:3\"\n[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.r.auth]\n  password = \"[redacted]\" #\n  n = 0\n",
+            "version = 2 # x\ndisabled_plugins = []\n\
+                [plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"r/pause:3\"\n\
+                [plugins.\"io.containerd.grpc.v1.cri\".registry.configs.r.auth]\n  password = \"p\" # x\n  n = 5\n",
+            "version = 2 #\ndisabled_plugins = []\n\
+                [plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"r/pause:3\"\n\
+                [plugins.\"io.containerd.grpc.v1.cri\".registry.configs.r.auth]\n  password = \"[redacted]\" #\n  n = 0\n",
         ),
         (
             "/etc/rancher/k3s/config.yaml",
             "token: abc\nserver: https://u:p@h:6443\nkubelet-arg:\n- max-pods=5\n- odd=x\ndisable: [traefik]\n",
-            "token: \"[redacted]\"\nserver: \"https://h:6443\"\nkubelet-arg:\n- max-pods=5\n- \"odd=[redacted]\"\ndisable: [traefik]\n",
+            "token: \"[redacted]\"\nserver: \"https://h:6443\"\nkubelet-arg:\n- max-pods=5\n- \"odd=[redacted]\"\n\
+                disable: [traefik]\n",
         ),
         (
             "/etc/kubernetes/kubeadm.yaml",
-            "kind: ClusterConfiguration\napiServer:\n  extraArgs:\n  - name: token\n    value: x\n  - name: audit-log-path\n    value: /var/log/a\n---\nkind: InitConfiguration\nbootstrapTokens:\n- token: abcdef.0123456789abcdef\n",
-            "kind: ClusterConfiguration\napiServer:\n  extraArgs:\n  - name: token\n    value: \"[redacted]\"\n  - name: audit-log-path\n    value: /var/log/a\n---\nkind: InitConfiguration\nbootstrapTokens:\n- token: \"[redacted]\"\n",
+            "kind: ClusterConfiguration\n\
+                apiServer:\n  extraArgs:\n  - name: token\n    value: x\n  - name: audit-log-path\n    value: /var/log/a\n---\nkind: InitConfiguration\nbootstrapTokens:\n- token: abcdef.0123456789abcdef\n",
+            "kind: ClusterConfiguration\n\
+                apiServer:\n  extraArgs:\n  - name: token\n    value: \"[redacted]\"\n  - name: audit-log-path\n    value: /var/log/a\n---\nkind: InitConfiguration\nbootstrapTokens:\n- token: \"[redacted]\"\n",
         ),
     ];
     for (path, from, to) in cases {
@@ -359,6 +381,23 @@ fn what_judges_read_stays_and_lines_stay_where_they_are() {
         let Ok(Reply::Bytes { bytes, .. }) = answer else { panic!("{path}") };
         assert_eq!(String::from_utf8(bytes).unwrap(), to, "{path}");
     }
+}
+
+#[test]
+fn encodings_stay_what_they_are() {
+    let query = Query::Read { path: "/etc/kubernetes/manifests/a.yaml".into() };
+    let kept = |bytes: Vec<u8>| match redact(&query, Ok(Reply::Bytes { bytes, truncated: false })) {
+        Ok(Reply::Bytes { bytes, .. }) => bytes,
+        other => panic!("{other:?}"),
+    };
+    let text = "kind: Pod\nx: secret\n";
+    let little: Vec<u8> = [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    let clean = kept(little);
+    let units: Vec<u16> = clean[2..].chunks(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    assert_eq!(String::from_utf16(&units).unwrap(), "kind: Pod\nx: \"[redacted]\"\n");
+    let broken = kept(b"kind: Pod\nx: secret\xff\ny: 1\n".to_vec());
+    let error = std::str::from_utf8(&broken).unwrap_err();
+    assert_eq!(broken[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count(), 1);
 }
 
 proptest! {

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use sample::{HOSTILE, KINDS, events, run};
-use seaworthy_reports::{Difference, Format, MARKDOWN_LIMIT, Outcome, Run, Severity, run_schema, write_all};
+use seaworthy_reports::{Cause, Difference, Format, MARKDOWN_LIMIT, Outcome, Run, Severity, run_schema, write_all};
 
 fn validate(schema: &str, instance: &str) {
     let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
@@ -117,6 +117,41 @@ fn markdown_is_bounded_and_escapes() {
     let text = Format::Markdown.render(&Run::fold(&events(&many)).unwrap()).unwrap();
     assert!(text.len() < 1 << 20 && text.len() > MARKDOWN_LIMIT / 2, "{} bytes", text.len());
     assert!(text.contains("are left out"));
+}
+
+/// A run in which one broken file leaves three claims undetermined, and another reason one.
+fn one_cause() -> Run {
+    let kinds: Vec<_> = ["node.a", "node.b", "node.c", "node.d"]
+        .map(|id| (id, Severity::High, Outcome::Undetermined))
+        .into_iter()
+        .chain([("node.e", Severity::High, Outcome::Pass)])
+        .collect();
+    let mut run = Run::fold(&events(&kinds)).unwrap();
+    for (number, result) in run.results.iter_mut().enumerate().take(3) {
+        let (thing, why) = ("/etc/x.yaml".to_owned(), "/etc/x.yaml: is no YAML".to_owned());
+        result.verdict.reason = Some(format!("setting {number}: not known because of {why}"));
+        result.verdict.because_of = Some(Cause { thing, why });
+    }
+    run
+}
+
+#[test]
+fn claims_with_one_cause_are_folded() {
+    let run = one_cause();
+    let sentence = "3 claims could not be determined because of /etc/x.yaml: is no YAML";
+    for format in [Format::Html, Format::Markdown] {
+        let text = format.render(&run).unwrap();
+        assert_eq!(text.matches(sentence).count(), 1, "{text}");
+        for id in ["node.a", "node.b", "node.c", "node.d"] {
+            assert!(text.contains(id), "{id}");
+        }
+    }
+    let html = Format::Html.render(&run).unwrap();
+    assert_eq!(html.matches("<details class=\"cause\">").count(), 1);
+    let json: serde_json::Value = serde_json::from_str(&Format::Json.render(&run).unwrap()).unwrap();
+    let causes =
+        json["results"].as_array().unwrap().iter().filter(|one| one["verdict"]["because_of"]["thing"] == "/etc/x.yaml");
+    assert_eq!(causes.count(), 3, "JSON keeps all");
 }
 
 #[test]

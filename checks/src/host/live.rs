@@ -1,7 +1,8 @@
 //! A live host: this machine, or a node whose root is mounted at a path such as /rootfs.
 //!
-//! Every path is resolved inside the root with openat2(2) and `RESOLVE_IN_ROOT`: an absolute symbolic link in the node's
-//! tree leads to a file of the node, never to one of ours. Reads are bounded, never block on a FIFO, and never write.
+//! Every path is resolved inside the root with openat2(2) and `RESOLVE_IN_ROOT`: an absolute symbolic link in the
+//! node's tree leads to a file of the node, never to one of ours. Reads are bounded, never block on a FIFO, and never
+//! write.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -54,7 +55,7 @@ impl LiveHost {
             cluster: None,
             offline: None,
         };
-        host.offline = liveness::why_not(root, &host.root, host.open_path("/proc").ok().as_ref());
+        host.offline = liveness::why_not(root, host.open_path("/proc").ok().as_ref());
         let proc_is_there = host.stat("/proc/version").is_ok();
         if !proc_is_there && host.stat("/etc").is_err() {
             return Err(fail(
@@ -79,7 +80,8 @@ impl LiveHost {
         Ok(Self { root: fd, root_path: folder.to_owned(), probes: None, layout, cluster: None, offline })
     }
 
-    /// Lets probes be asked: `program` must call [`probe_main`](super::probe_main) first of all. Without it they are not tried.
+    /// Lets probes be asked: `program` must call [`probe_main`](super::probe_main) first of all. Without it they are
+    /// not tried.
     #[must_use]
     pub fn with_probes(mut self, program: impl Into<PathBuf>) -> Self {
         self.probes = Some(program.into());
@@ -109,8 +111,8 @@ impl LiveHost {
         &self.root_path
     }
 
-    /// The node's name: of a tree, and of a node whose root is mounted somewhere, what its own /etc/hostname says, since uname(2) would
-    /// name this machine or this container. `None` if it is not told.
+    /// The node's name: of a tree, and of a node whose root is mounted somewhere, what its own /etc/hostname says,
+    /// since uname(2) would name this machine or this container. `None` if it is not told.
     #[must_use]
     pub fn nodename(&self) -> Option<String> {
         if !self.is_own_root() {
@@ -435,6 +437,50 @@ mod tests {
         File::create(dir.path().join("etc/huge")).unwrap().set_len(1 << 30).unwrap();
         let host = LiveHost::open(dir.path()).unwrap();
         assert!(matches!(text(&host, "/etc/huge"), crate::Fact::Unreadable(why) if why.contains("too large")));
+    }
+
+    #[test]
+    fn a_tree_shows_nothing_of_this_machine() {
+        use crate::host::{CriCall, Probe};
+        let dir = tree();
+        let host = LiveHost::open(dir.path()).unwrap().with_probes("/proc/self/exe");
+        let why = format!("{} is not a running node", dir.path().display());
+        let read = |path: &str| Query::Read { path: path.into() };
+        for query in [
+            Query::System,
+            Query::Processes,
+            Query::Probe { probe: Probe::Veth },
+            Query::Get { url: "http://127.0.0.1:10248/healthz".into() },
+            Query::Cri { socket: "/run/containerd/containerd.sock".into(), call: CriCall::Version },
+            read("/proc/version"),
+            read("/proc/sys/net/ipv4/ip_forward"),
+            read("/proc/swaps"),
+            Query::List { path: "/proc".into() },
+            Query::Stat { path: "/run/systemd/system".into() },
+            read("/sys/class/dmi/id/product_uuid"),
+            Query::Lookup { name: "elsewhere.test".into() },
+        ] {
+            let refusal = host.ask(&query).unwrap_err();
+            assert_eq!((refusal.kind, &refusal.message), (RefusalKind::NotAsked, &why), "{query}");
+        }
+        assert_eq!(host.nodename().as_deref(), Some("inside"));
+        // A copy may hold what the kernel said to whoever made it.
+        std::fs::create_dir_all(dir.path().join("proc")).unwrap();
+        std::fs::write(dir.path().join("proc/swaps"), "Filename\n").unwrap();
+        assert_eq!(text(&host, "/proc/swaps").known().unwrap(), "Filename\n");
+        // And a link to our /proc is none of ours.
+        std::fs::remove_dir_all(dir.path().join("proc")).unwrap();
+        std::os::unix::fs::symlink("/proc", dir.path().join("proc")).unwrap();
+        let host = LiveHost::open(dir.path()).unwrap();
+        assert!(host.ask(&read("/proc/version")).is_err() && host.ask(&Query::System).is_err());
+    }
+
+    #[test]
+    fn this_machine_is_live_by_whatever_path_its_root_is_named() {
+        assert!(LiveHost::open(Path::new("/")).unwrap().offline().is_none());
+        let mounted = LiveHost::open(Path::new("/proc/self/root")).unwrap();
+        assert_eq!(mounted.offline(), None);
+        assert!(mounted.ask(&Query::System).is_ok());
     }
 
     #[test]

@@ -469,13 +469,18 @@ mod tests {
 
     #[test]
     fn mounts_keep_what_is_no_secret() {
-        let text = "# s3cret\nUUID=1-2 / ext4 defaults,errors=remount-ro 0 1\n/swap\\040file none swap sw,pri=5,noauto 0 0\n\
-                    //s/x /mnt cifs credentials=/root/s3cret,password=s3cret,s3cret,vers=3 0 0\nu:s3cret@h:/ /m fuse.sshfs ro 0 0 s3cret\n";
+        let text = "# s3cret\nUUID=1-2 / ext4 defaults,errors=remount-ro 0 1\n\
+            /swap\\040file none swap sw,pri=5,noauto 0 0\n\
+                    //s/x /mnt cifs credentials=/root/s3cret,password=s3cret,s3cret,vers=3 0 0\n\
+                        u:s3cret@h:/ /m fuse.sshfs ro 0 0 s3cret\n";
         let kept = "#\nUUID=1-2 / ext4 defaults,errors=remount-ro 0 1\n/swap\\040file none swap sw,pri=5,noauto 0 0\n\
-                    [redacted] /mnt cifs credentials=[redacted],password=[redacted],[redacted],vers=[redacted] 0 0\n[redacted] /m fuse.sshfs ro 0 0 [redacted]\n";
+                    [redacted] /mnt cifs credentials=[redacted],password=[redacted],[redacted],vers=[redacted] 0 0\n\
+                        [redacted] /m fuse.sshfs ro 0 0 [redacted]\n";
         assert_eq!(mounts(text), kept);
-        let info = "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n30 24 0:5 / /o rw - overlay overlay rw,lowerdir=/a:/b,password=s3cret\n";
-        let kept = "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n30 24 0:5 / /o rw - overlay overlay rw,lowerdir=[redacted],password=[redacted]\n";
+        let info = "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n\
+            30 24 0:5 / /o rw - overlay overlay rw,lowerdir=/a:/b,password=s3cret\n";
+        let kept = "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n\
+            30 24 0:5 / /o rw - overlay overlay rw,lowerdir=[redacted],password=[redacted]\n";
         assert_eq!(mountinfo(info), kept);
     }
 

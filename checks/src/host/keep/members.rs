@@ -1,7 +1,8 @@
-//! Structured files: of their members those stay that are listed, of all others the names and a mark in the place of the value.
+//! Structured files: of their members those stay that are listed, of all others the names and a mark in the place of
+//! the value.
 //!
-//! What is written back differs from the file only in the values, the comments and the names of anchors: lines, structure and types
-//! stay, so that it parses, or does not parse, as the file does, and places in it stay right.
+//! What is written back differs from the file only in the values, the comments and the names of anchors: lines,
+//! structure and types stay, so that it parses, or does not parse, as the file does, and places in it stay right.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,8 +10,8 @@ use std::ops::Range;
 use super::scrub::{MARK, scrub, url};
 use super::words::{Words, value_of_flag};
 
-/// The members of a kind of file whose values stay, by the path to them: `authentication/x509/clientCAFile`. Items of lists have the
-/// path of their list; `*` stands for any member, a last `**` for all that is below.
+/// The members of a kind of file whose values stay, by the path to them: `authentication/x509/clientCAFile`. Items of
+/// lists have the path of their list; `*` stands for any member, a last `**` for all that is below.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Members {
     /// Values that stay as they are.
@@ -124,7 +125,8 @@ impl Names {
     }
 }
 
-/// The text with the values that stay. `end` is where it was understood to; what stands behind is kept as structure alone.
+/// The text with the values that stay. `end` is where it was understood to; what stands behind is kept as structure
+/// alone.
 pub(super) fn edit(text: &str, atoms: &[Atom], end: usize, language: &Language) -> String {
     let mut names = Names::default();
     let mut keeper = Keeper::default();

@@ -1,9 +1,10 @@
 //! What may leave a host: of each answer only what a judge reads.
 //!
-//! An answer is reduced as it is recorded, before anything parses it, so nothing downstream can leak what was never there. It is an
-//! allow-list: a file has a keeper by its path ([`paths`]), a keeper knows the members, flags and variables whose values stay
-//! ([`rules`], [`words`], [`unit`]), and everything else is replaced by a mark. Structure and lines stay, so what is recorded parses,
-//! fails to parse, and is judged as the host is. Of a file without a keeper only names stay.
+//! An answer is reduced as it is recorded, before anything parses it, so nothing downstream can leak what was never
+//! there. It is an allow-list: a file has a keeper by its path ([`paths`]), a keeper knows the members, flags and
+//! variables whose values stay ([`rules`], [`words`], [`unit`]), and everything else is replaced by a mark. Structure
+//! and lines stay, so what is recorded parses, fails to parse, and is judged as the host is. Of a file without a
+//! keeper only names stay.
 //!
 //! Behind the allow-list stands [`scrub`]: what looks like a secret goes, even where values stay.
 
@@ -56,13 +57,54 @@ fn content(path: &str, bytes: Vec<u8>) -> Vec<u8> {
     let text = |keep: &dyn Fn(&str) -> String| keep(&String::from_utf8_lossy(&bytes)).into_bytes();
     match keeper {
         Keeper::Text(keep) => text(&keep),
-        Keeper::Config(members) => text(&|text| yaml::config(text, members)),
-        Keeper::Toml(members) => text(&|text| table::toml(text, members)),
+        Keeper::Config(members) => encoded(&bytes, &|text| yaml::config(text, members)),
+        Keeper::Toml(members) => encoded(&bytes, &|text| table::toml(text, members)),
         Keeper::Pem => pem::pem(&bytes),
         Keeper::Compressed => compressed(&bytes),
         Keeper::Command => text(&answers::command),
         Keeper::Variables => text(&|text| separated(text, &|word| unit::environment(word))),
         Keeper::Nothing => text(&|text| "\n".repeat(text.matches('\n').count())),
+    }
+}
+
+/// Applies a function to a text in its encoding: UTF-16 with a byte order mark stays that, and what is no UTF-8 is
+/// none afterwards, at the same line, since not every reader takes it.
+fn encoded(bytes: &[u8], keep: &dyn Fn(&str) -> String) -> Vec<u8> {
+    let unit: fn([u8; 2]) -> u16 = match bytes {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => {
+            let kept = keep(&String::from_utf8_lossy(bytes));
+            return match std::str::from_utf8(bytes) {
+                Ok(_) => kept.into_bytes(),
+                Err(error) => spoilt(kept, bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count()),
+            };
+        }
+    };
+    let little = bytes[0] == 0xff;
+    let units: Vec<u16> = bytes[2..].chunks(2).map(|pair| unit([pair[0], *pair.get(1).unwrap_or(&0)])).collect();
+    let write = |unit: u16| if little { unit.to_le_bytes() } else { unit.to_be_bytes() };
+    let whole = String::from_utf16(&units);
+    let kept = keep(whole.as_deref().unwrap_or(&String::from_utf16_lossy(&units)));
+    // Half of a pair is no text.
+    let broken = whole.is_err().then(|| write(0xd800));
+    [[bytes[0], bytes[1]]].into_iter().chain(kept.encode_utf16().map(write)).chain(broken).flatten().collect()
+}
+
+/// A text with a byte in a line, from 0, that is no UTF-8: where a character stands for one, or else behind a mark or
+/// in a comment.
+fn spoilt(text: String, line: usize) -> Vec<u8> {
+    let start = text.split_inclusive('\n').take(line).map(str::len).sum::<usize>();
+    let rest = &text[start..];
+    let end = rest.find('\n').unwrap_or(rest.len());
+    let found = rest[..end].find('\u{fffd}').map(|at| (at, at + '\u{fffd}'.len_utf8()));
+    let behind = || rest[..end].find(['[', '#']).map(|at| (at + 1, at + 1));
+    match found.or_else(behind) {
+        Some((from, to)) => {
+            let (from, to) = (start + from, start + to);
+            [text[..from].as_bytes(), &[0xff], text[to..].as_bytes()].concat()
+        }
+        None => text.into_bytes(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Which keeper a file has, by its path. To gather another file is to add a line here; `checks/tests/keep.rs` finds one that is
-//! missing.
+//! Which keeper a file has, by its path. To gather another file is to add a line here; `checks/tests/keep.rs` finds
+//! one that is missing.
 
 use super::members::Members;
 use super::{lines, rules, unit};
@@ -28,7 +28,6 @@ pub(super) enum Keeper {
 use Keeper::{Command, Compressed, Config, Nothing, Pem, Text, Toml, Variables};
 
 /// Paths, and their keepers: the first that matches counts. `*` stands for anything within a name, `**` for any path.
-#[rustfmt::skip]
 const KEEPERS: &[(&[&str], Keeper)] = &[
     // What the kernel says.
     (&["/proc/config.gz"], Compressed),
@@ -37,14 +36,54 @@ const KEEPERS: &[(&[&str], Keeper)] = &[
     (&["/proc/*/environ"], Variables),
     (&["/proc/*/mounts", "/proc/mounts"], Text(lines::mounts)),
     (&["/proc/*/mountinfo"], Text(lines::mountinfo)),
-    (&["/proc/*/comm", "/proc/*/limits", "/proc/*/stat", "/proc/*/status", "/proc/*/cgroup", "/proc/*/oom_score_adj",
-       "/proc/*/net/*", "/proc/*/uid_map", "/proc/*/gid_map"], Text(lines::kernel)),
-    (&["/proc/net/*", "/proc/sys/**", "/proc/pressure/*", "/proc/swaps", "/proc/modules", "/proc/cgroups", "/proc/stat",
-       "/proc/meminfo", "/proc/cpuinfo", "/proc/version", "/proc/filesystems", "/proc/partitions", "/proc/uptime",
-       "/proc/loadavg", "/proc/devices", "/proc/misc"], Text(lines::kernel)),
+    (
+        &[
+            "/proc/*/comm",
+            "/proc/*/limits",
+            "/proc/*/stat",
+            "/proc/*/status",
+            "/proc/*/cgroup",
+            "/proc/*/oom_score_adj",
+            "/proc/*/net/*",
+            "/proc/*/uid_map",
+            "/proc/*/gid_map",
+        ],
+        Text(lines::kernel),
+    ),
+    (
+        &[
+            "/proc/net/*",
+            "/proc/sys/**",
+            "/proc/pressure/*",
+            "/proc/swaps",
+            "/proc/modules",
+            "/proc/cgroups",
+            "/proc/stat",
+            "/proc/meminfo",
+            "/proc/cpuinfo",
+            "/proc/version",
+            "/proc/filesystems",
+            "/proc/partitions",
+            "/proc/uptime",
+            "/proc/loadavg",
+            "/proc/devices",
+            "/proc/misc",
+        ],
+        Text(lines::kernel),
+    ),
     (&["/sys/**"], Text(lines::kernel)),
-    (&["/boot/config-*", "/usr/src/*/.config", "/usr/lib/modules/*/config", "/lib/modules/*/config", "/lib/modules/*/build/.config",
-       "/usr/lib/ostree-boot/config-*", "/usr/lib/kernel/config-*"], Text(lines::kernel_config)),
+    (
+        &[
+            "/boot/config-*",
+            "/usr/src/*/.config",
+            "/usr/lib/modules/*/config",
+            "/lib/modules/*/config",
+            "/lib/modules/*/build/.config",
+            "/usr/lib/ostree-boot/config-*",
+            "/usr/lib/kernel/config-*",
+        ],
+        Text(lines::kernel_config),
+    ),
     (&["/lib/modules/*/modules.*", "/usr/lib/modules/*/modules.*"], Text(lines::modules)),
     // The system.
     (&["/etc/machine-id", "/var/lib/dbus/machine-id"], Text(lines::machine_id)),
@@ -53,20 +92,79 @@ const KEEPERS: &[(&[&str], Keeper)] = &[
     (&["/etc/fstab"], Text(lines::mounts)),
     (&["/etc/hosts"], Text(lines::hosts)),
     (&["**/resolv.conf", "**/*resolv*.conf"], Text(lines::resolver)),
-    (&["/etc/sysctl.conf", "/etc/sysctl.d/*", "/run/sysctl.d/*", "/usr/lib/sysctl.d/*", "/lib/sysctl.d/*", "/usr/local/lib/sysctl.d/*"], Text(lines::sysctl)),
-    (&["/etc/modules", "/etc/modules-load.d/*", "/run/modules-load.d/*", "/usr/lib/modules-load.d/*", "/lib/modules-load.d/*"], Text(lines::module_list)),
+    (
+        &[
+            "/etc/sysctl.conf",
+            "/etc/sysctl.d/*",
+            "/run/sysctl.d/*",
+            "/usr/lib/sysctl.d/*",
+            "/lib/sysctl.d/*",
+            "/usr/local/lib/sysctl.d/*",
+        ],
+        Text(lines::sysctl),
+    ),
+    (
+        &[
+            "/etc/modules",
+            "/etc/modules-load.d/*",
+            "/run/modules-load.d/*",
+            "/usr/lib/modules-load.d/*",
+            "/lib/modules-load.d/*",
+        ],
+        Text(lines::module_list),
+    ),
     (&["/etc/netplan/*", "/run/netplan/*", "/lib/netplan/*"], Config(rules::NETPLAN)),
     (&["/etc/ufw/ufw.conf", "/etc/selinux/config"], Text(unit::unit)),
     (&["**/systemd/zram-generator.conf", "**/systemd/zram-generator.conf.d/*"], Text(unit::unit)),
-    (&["/etc/environment", "/etc/environment.d/*", "/etc/default/*", "/etc/sysconfig/*", "/etc/conf.d/*"], Text(unit::arguments)),
+    (
+        &["/etc/environment", "/etc/environment.d/*", "/etc/default/*", "/etc/sysconfig/*", "/etc/conf.d/*"],
+        Text(unit::arguments),
+    ),
     // Units, wherever a distribution has them.
-    (&["**/*.service", "**/*.swap", "**/*.mount", "**/*.socket", "**/*.slice", "**/*.target", "**/*.timer", "**/*.service.d/*.conf",
-       "**/*.d/*.conf.unit", "/etc/systemd/*.conf", "/etc/systemd/*.conf.d/*", "/usr/lib/systemd/*.conf.d/*"], Text(unit::unit)),
+    (
+        &[
+            "**/*.service",
+            "**/*.swap",
+            "**/*.mount",
+            "**/*.socket",
+            "**/*.slice",
+            "**/*.target",
+            "**/*.timer",
+            "**/*.service.d/*.conf",
+            "**/*.d/*.conf.unit",
+            "/etc/systemd/*.conf",
+            "/etc/systemd/*.conf.d/*",
+            "/usr/lib/systemd/*.conf.d/*",
+        ],
+        Text(unit::unit),
+    ),
     // Certificates and keys.
     (&["**/*.crt", "**/*.cer", "**/*.pem", "**/*.key", "**/*.pub", "**/*.crl", "**/*.der", "**/*.csr"], Pem),
     // Runtimes.
-    (&["/etc/containerd/certs.d/**", "/etc/docker/certs.d/**", "/etc/containers/auth.json", "**/.docker/config.json", "/var/lib/kubelet/config.json"], Nothing),
-    (&["/etc/containerd/**", "/usr/share/containerd/**", "/usr/local/etc/containerd/**", "**/containerd/**/*.toml", "**/containerd/*.toml", "**/containerd-template.toml", "**/config.toml", "**/config-v3.toml.tmpl", "**/config.toml.tmpl"], Toml(rules::CONTAINERD)),
+    (
+        &[
+            "/etc/containerd/certs.d/**",
+            "/etc/docker/certs.d/**",
+            "/etc/containers/auth.json",
+            "**/.docker/config.json",
+            "/var/lib/kubelet/config.json",
+        ],
+        Nothing,
+    ),
+    (
+        &[
+            "/etc/containerd/**",
+            "/usr/share/containerd/**",
+            "/usr/local/etc/containerd/**",
+            "**/containerd/**/*.toml",
+            "**/containerd/*.toml",
+            "**/containerd-template.toml",
+            "**/config.toml",
+            "**/config-v3.toml.tmpl",
+            "**/config.toml.tmpl",
+        ],
+        Toml(rules::CONTAINERD),
+    ),
     (&["/etc/crio/**", "/usr/share/crio/**", "/usr/lib/crio/**", "/run/crio/**"], Toml(rules::CRIO)),
     (&["/etc/containers/storage.conf", "/usr/share/containers/storage.conf"], Toml(rules::STORAGE)),
     (&["/etc/docker/daemon.json"], Config(rules::DOCKER)),
@@ -76,11 +174,25 @@ const KEEPERS: &[(&[&str], Keeper)] = &[
     (&["**/kubeadm-flags.env", "**/*.env", "**/*-env", "**/environment", "**/args/*"], Text(unit::arguments)),
     (&["**/meta/snap.yaml"], Config(rules::SNAP)),
     (&["/etc/rancher/**/*.yaml", "/etc/rancher/**/*.yaml.d/*", "/etc/k0s/**"], Config(rules::K3S)),
-    (&["/var/lib/kubelet/config.yaml", "**/kubelet*.yaml", "**/kubelet*.json", "**/kubelet/**", "**/kubelet.conf.d/*", "**/kubelet*.d/*", "/var/lib/rancher/**/kubelet.conf.d/*"], Config(rules::KUBELET)),
+    (
+        &[
+            "/var/lib/kubelet/config.yaml",
+            "**/kubelet*.yaml",
+            "**/kubelet*.json",
+            "**/kubelet/**",
+            "**/kubelet.conf.d/*",
+            "**/kubelet*.d/*",
+            "/var/lib/rancher/**/kubelet.conf.d/*",
+        ],
+        Config(rules::KUBELET),
+    ),
     (&["**/kubeadm*.yaml", "**/kubeadm*.yml", "**/kubeadm*.conf"], Config(rules::KUBEADM)),
     (&["**/manifests/*", "**/pod-manifests/*", "**/static-pods/*", "**/static-pod-resources/**"], Config(rules::POD)),
     (&["**/etcd*.yaml", "**/etcd*.yml", "**/etcd.conf", "**/etcd*.conf.yml", "**/etcd/config*"], Config(rules::ETCD)),
-    (&["**/*.kubeconfig", "**/kubeconfig", "/etc/kubernetes/*.conf", "**/kubeconfig*", "**/.kube/*"], Config(rules::KUBECONFIG)),
+    (
+        &["**/*.kubeconfig", "**/kubeconfig", "/etc/kubernetes/*.conf", "**/kubeconfig*", "**/.kube/*"],
+        Config(rules::KUBECONFIG),
+    ),
 ];
 
 /// The keeper of a path.

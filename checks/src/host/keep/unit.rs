@@ -247,19 +247,27 @@ mod tests {
 
     #[test]
     fn units_keep_what_starts_what() {
-        let text = "# s3cret\n[Service]\nEnvironment=\"HTTP_PROXY=http://u:p@h:1\" \"PW=s3cret\" A=s3cret\nEnvironment='K=--token=s3cret --config=/etc/k'\n\
-                    ExecStart=/usr/bin/k3s agent \\\n# s3cret\n  --token s3cret \\\n  --v=2\nLoadCredential=x:s3cret\nEnvironmentFile=-/etc/default/k\n";
-        let kept = "#\n[Service]\nEnvironment=\"HTTP_PROXY=http://h:1\" \"PW=[redacted]\" A=[redacted]\nEnvironment='K=--token=[redacted] --config=/etc/k'\n\
-                    ExecStart=/usr/bin/k3s agent \\\n#\n  --token [redacted] \\\n  --v=2\nLoadCredential=[redacted]\nEnvironmentFile=-/etc/default/k\n";
+        let text = "# s3cret\n[Service]\nEnvironment=\"HTTP_PROXY=http://u:p@h:1\" \"PW=s3cret\" A=s3cret\n\
+            Environment='K=--token=s3cret --config=/etc/k'\n\
+                    ExecStart=/usr/bin/k3s agent \\\n# s3cret\n  --token s3cret \\\n  --v=2\n\
+                        LoadCredential=x:s3cret\nEnvironmentFile=-/etc/default/k\n";
+        let kept = "#\n[Service]\nEnvironment=\"HTTP_PROXY=http://h:1\" \"PW=[redacted]\" A=[redacted]\n\
+            Environment='K=--token=[redacted] --config=/etc/k'\n\
+                    ExecStart=/usr/bin/k3s agent \\\n#\n  --token [redacted] \\\n  --v=2\n\
+                        LoadCredential=[redacted]\nEnvironmentFile=-/etc/default/k\n";
         assert_eq!(unit(text), kept);
         assert_eq!(unit(kept), kept);
     }
 
     #[test]
     fn variables_stay_where_they_are_flags_paths_and_proxies() {
-        let text = "A=s3cret\nKUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///run/c.sock --token=s3cret\"\n# s3cret\nexport https_proxy='http://u:s3cret@p:3128'\n\
+        let text = "A=s3cret\n\
+            KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///run/c.sock --token=s3cret\"\n# s3cret\n\
+            export https_proxy='http://u:s3cret@p:3128'\n\
                     CFG=/etc/k.yaml\nETCD_NAME=a\nETCD_INITIAL_CLUSTER_TOKEN=s3cret\ns3cret\n";
-        let kept = "A=[redacted]\nKUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///run/c.sock --token=[redacted]\"\n#\nexport https_proxy='http://p:3128'\n\
+        let kept = "A=[redacted]\n\
+            KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///run/c.sock --token=[redacted]\"\n#\n\
+            export https_proxy='http://p:3128'\n\
                     CFG=/etc/k.yaml\nETCD_NAME=a\nETCD_INITIAL_CLUSTER_TOKEN=[redacted]\n[redacted]\n";
         assert_eq!(environment(text), kept);
     }

@@ -1,10 +1,12 @@
-//! Command lines: of flags those values stay that are listed here by the flag's name; of other words, programs and paths.
+//! Command lines: of flags those values stay that are listed here by the flag's name; of other words, programs and
+//! paths.
 
 use super::members::is_name;
 use super::scrub::{MARK, scrub, url};
 use crate::effective::kubelet::tables;
 
-/// Flags whose values stay, whatever they are, beside those of kubelets (`effective::kubelet::tables`). A star at an end stands for anything.
+/// Flags whose values stay, whatever they are, beside those of kubelets (`effective::kubelet::tables`). A star at an
+/// end stands for anything.
 const FLAGS: &[&str] = &[
     // Logging and what all components share.
     "v",

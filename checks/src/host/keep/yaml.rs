@@ -145,11 +145,28 @@ fn yaml_atoms(text: &str, members: Members) -> (Vec<Atom>, usize) {
 /// What a scalar without quotes is.
 fn plain_kind(value: &str) -> Kind {
     match value {
-        "" | "~" | "null" | "Null" | "NULL" | "true" | "True" | "TRUE" | "false" | "False" | "FALSE" | "yes" | "no"
-        | "on" | "off" => Kind::Word,
-        _ if value.parse::<i64>().is_ok() => Kind::Number("0"),
+        "" | "~" => Kind::Word,
+        // As YAML 1.1 has them, which Kubernetes reads.
+        _ if ["null", "true", "false", "yes", "no", "on", "off", "y", "n"]
+            .iter()
+            .any(|word| value.eq_ignore_ascii_case(word)) =>
+        {
+            Kind::Word
+        }
+        _ if is_integer(value) => Kind::Number("0"),
         _ if value.parse::<f64>().is_ok() => Kind::Number("0.5"),
         _ => Kind::Text,
+    }
+}
+
+fn is_integer(value: &str) -> bool {
+    let digits = value.trim_start_matches(['+', '-']);
+    let all = |digits: &str, radix| !digits.is_empty() && digits.chars().all(|c| c == '_' || c.is_digit(radix));
+    match digits.get(..2) {
+        Some("0x") => all(&digits[2..], 16),
+        Some("0o") => all(&digits[2..], 8),
+        Some("0b") => all(&digits[2..], 2),
+        _ => all(digits, 10) && !digits.starts_with('_'),
     }
 }
 
@@ -157,7 +174,8 @@ fn text_kind(value: &str) -> Kind {
     if value.is_empty() { Kind::Word } else { Kind::Text }
 }
 
-/// Between scalars stand indicators, which stay; comments, which go; and anchors, tags and directives, which get other names.
+/// Between scalars stand indicators, which stay; comments, which go; and anchors, tags and directives, which get other
+/// names.
 fn gap(text: &str, names: &mut Names) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
