@@ -238,16 +238,25 @@ fn what_the_real_kubeadm_refuses_to_list_is_refused() {
 /// A node's root with one thing changed below /etc/kubernetes, by name.
 type Change = (&'static str, fn(&Path));
 
-/// Replaces a member of a kubeconfig, which is one line of it.
+/// Replaces a member of a kubeconfig.
 fn member(conf: &Path, file: &str, name: &str, line: &str) {
     let text = std::fs::read_to_string(conf.join(file)).unwrap();
-    let changed: Vec<_> = text
-        .lines()
-        .map(|one| match one.trim_start().strip_prefix(name) {
-            Some(rest) if rest.starts_with(':') => format!("{}{line}", &one[..one.len() - one.trim_start().len()]),
-            _ => one.to_owned(),
-        })
-        .collect();
+    let mut changed: Vec<String> = Vec::new();
+    let (mut within, depth) = (None, |one: &str| one.len() - one.trim_start().len());
+    for one in text.lines() {
+        match one.trim_start().strip_prefix(name) {
+            Some(rest) if rest.starts_with(':') => {
+                changed.push(format!("{}{line}", &one[..depth(one)]));
+                within = Some(depth(one));
+            }
+            // The rest of a value that is folded.
+            _ if within.is_some_and(|at| depth(one) > at) => {}
+            _ => {
+                changed.push(one.to_owned());
+                within = None;
+            }
+        }
+    }
     assert_ne!(changed.join("\n"), text.trim_end(), "{file} has no {name}");
     std::fs::write(conf.join(file), changed.join("\n") + "\n").unwrap();
 }
