@@ -135,11 +135,20 @@ fn worker(profile: &mut crate::Profile) {
     profile.role = Role::Worker;
 }
 
+/// The kubelet's kubeconfig, where an installer other than kubeadm put it.
+fn other_kubeconfig(view: &View<'_>) -> Option<String> {
+    let kubelet = view.facts.kubelet.effective(view.profile).ok().flatten()?;
+    kubelet.flag("kubeconfig").map(|flag| flag.value.clone()).filter(|path| !path.is_empty() && path != KUBELET_CONF)
+}
+
 fn leftover(row: &'static Leftover) -> Check {
     Check::new(format!("node.files.{}", row.name), format!("{} is not left from an earlier cluster", row.path), move |view| {
         let files = &view.facts.files;
         if files.joined()? {
             return Ok(Conclusion::not_applicable(format!("the node has joined a cluster: {KUBELET_CONF} is there")));
+        }
+        if let Some(own) = other_kubeconfig(view) {
+            return Ok(Conclusion::not_applicable(format!("the kubelet's kubeconfig is {own}: kubeadm did not set it up")));
         }
         Ok(match files.stat(row.path).present(row.path)? {
             None => Conclusion::holds(),

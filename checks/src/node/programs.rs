@@ -13,7 +13,9 @@ use crate::profile::{KubernetesVersion, Role};
 
 /// Where systemd services look for programs, and where installers put Kubernetes' own.
 pub(super) const PATH: &[&str] =
-    &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/opt/bin"];
+    &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/opt/bin", NIXOS];
+/// The profile of NixOS, the PATH of its services.
+const NIXOS: &str = "/run/current-system/sw/bin";
 
 /// Where each program of the table is.
 #[derive(Debug)]
@@ -51,6 +53,9 @@ pub(super) fn judge_program(view: &View<'_>, name: &str, why: &str) -> Judgement
     };
     Ok(match fact.present(name)? {
         Some(path) => Conclusion::holds().because(name, path),
+        None if let Some(runner) = view.facts.kubelet.other_runner() => Conclusion::not_applicable(format!(
+            "{name} is not in the node's PATH; {runner} runs the kubelet, with programs of its own"
+        )),
         None => Conclusion::breach(
             Breach::new(name, why).found("not found").wanted(format!("{name} in {}", PATH.join(":"))),
         ),

@@ -22,8 +22,6 @@ pub enum Component {
     Proxy,
     /// Talos's own API.
     Apid,
-    /// kubeadm, which signs what it renews.
-    Kubeadm,
     /// Whoever uses kubectl.
     People,
 }
@@ -44,7 +42,6 @@ impl Component {
             Self::Kubelet => "kubelet",
             Self::Proxy => "kube-proxy",
             Self::Apid => "apid",
-            Self::Kubeadm => "kubeadm",
             Self::People => "kubectl",
         }
     }
