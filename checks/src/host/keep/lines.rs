@@ -436,7 +436,8 @@ pub(super) fn sysctl(text: &str) -> String {
     // A pattern names several keys, a dash in front lets the assignment fail.
     let is_key = |key: &str| {
         let of_key = |c: char| c.is_ascii_alphanumeric() || "._/-*?[]!".contains(c);
-        key.contains(['.', '/']) && key.len() < 256 && key.chars().all(of_key)
+        let plain = key.replace(['*', '?', '[', ']', '!'], "");
+        key.contains(['.', '/']) && key.chars().all(of_key) && is_name(&plain)
     };
     let number = |text: &str| text.split_whitespace().all(|word| word.parse::<i64>().is_ok());
     per_line(text, |line| match line.split_once('=') {
