@@ -1,7 +1,7 @@
 //! containerd's effective configuration against the real `containerd config dump`: Debian's 1.6, and 2.x where
 //! `SEAWORTHY_CONTAINERD` names one.
 
-#![allow(clippy::unwrap_used, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "test code that says what it skips")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -38,8 +38,11 @@ pub struct Explained {
     pub unread: Vec<String>,
 }
 
+/// Explains what a component of a host runs with.
+pub type Explain = fn(&dyn Host) -> Explained;
+
 /// The components that can be explained, by name.
-pub const COMPONENTS: &[(&str, fn(&dyn Host) -> Explained)] =
+pub const COMPONENTS: &[(&str, Explain)] =
     &[("kubelet", kubelet::explain), ("containerd", containerd::explain), ("crio", crio::explain)];
 
 /// Where a value comes from.

@@ -461,7 +461,7 @@ fn fits_chars(pattern: &[char], name: &[char]) -> bool {
         '[' => name
             .first()
             .is_some_and(|&c| class(tail, Some(c)).is_some_and(|(found, rest)| found && fits_chars(rest, &name[1..]))),
-        '\\' => tail.first() == name.first() && name.first().is_some() && fits_chars(&tail[1..], &name[1..]),
+        '\\' => tail.first() == name.first() && !name.is_empty() && fits_chars(&tail[1..], &name[1..]),
         first => name.first() == Some(first) && fits_chars(tail, &name[1..]),
     }
 }

@@ -194,9 +194,8 @@ pub(super) fn choose<'s>(
         if let Some(socket) = candidates().find(|socket| socket.is(endpoint)) {
             return Some(socket);
         }
-        if wanted.is_none() {
-            return None;
-        }
+        // Another runtime than the kubelet's is of no use, unless the profile asks for it.
+        wanted?;
     }
     candidates().find(|socket| socket.answers()).or_else(|| candidates().next())
 }
