@@ -7,7 +7,7 @@ use std::path::Path;
 use seaworthy_checks::construct::{
     Edit, apply, dir, file, gone, lay, no_dir, no_stat, refuses, replace, said, stat, value,
 };
-use seaworthy_checks::host::{CriCall, FileKind, Program, Query, RefusalKind, Transcript};
+use seaworthy_checks::host::{CriCall, FileKind, Program, Query, Recorder, RefusalKind, Transcript};
 use seaworthy_checks::node::runtime::CgroupDriver;
 use seaworthy_checks::node::{Facts, View, checks};
 use seaworthy_checks::{Breach, Fact, KubernetesVersion, Profile, Severity, Verdict};
@@ -33,7 +33,12 @@ impl Node {
         let endpoint = "containerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n";
         apply(&mut transcript, &[replace("/var/lib/kubelet/config.yaml", endpoint, "")]).unwrap();
         apply(&mut transcript, &edits.into_iter().collect::<Vec<_>>()).unwrap();
-        Self { facts: Facts::read(&transcript), profile: Profile::new(jiff::Timestamp::UNIX_EPOCH) }
+        // Judged as it is after a recording: what judges read must be kept.
+        let recorder = Recorder::new(&transcript, false);
+        let live = format!("{:?}", Facts::read(&recorder).runtime);
+        let facts = Facts::read(&recorder.finish());
+        assert_eq!(format!("{:?}", facts.runtime), live);
+        Self { facts, profile: Profile::new(jiff::Timestamp::UNIX_EPOCH) }
     }
 
     fn verdict(&self, id: &str) -> Verdict {

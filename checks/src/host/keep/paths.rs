@@ -217,7 +217,9 @@ pub(super) fn guess(path: &str, bytes: &[u8]) -> Keeper {
     match path.rsplit('.').next().unwrap_or_default() {
         _ if begins(&["-----BEGIN "]) && !begins(&["kind:", "apiVersion:"]) => Pem,
         _ if begins(&["[Unit]", "[Service]", "[Install]", "[Mount]", "[Swap]"]) => Text(unit::unit),
-        "toml" => Toml(Members::NONE),
+        // containerd imports files from anywhere.
+        "toml" => Toml(rules::CONTAINERD),
+        _ if head.contains("\"cniVersion\"") => Config(rules::CNI),
         "yaml" | "yml" | "json" => Config(Members::NONE),
         _ if head.trim_start().starts_with('{') || begins(&["kind:", "apiVersion:", "---"]) => Config(Members::NONE),
         _ if begins(&["nameserver "]) => Text(lines::resolver),
