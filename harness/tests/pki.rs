@@ -229,17 +229,187 @@ fn what_the_real_kubeadm_refuses_to_list_is_refused() {
         std::fs::write(&file, &whole[..200]).unwrap();
         // The list that needs not be kubeadm's has the rest, and says what it has not.
         let (code, out, err) = said(&["pki", "expiry"], &pki);
-        assert_eq!(code, Some(0));
+        assert_eq!(code, Some(3));
         assert!(out.lines().count() > 8, "{out}");
-        assert!(err.contains("not listed: ") && err.contains(broken), "{err}");
+        assert!(err.contains("missing: ") && err.contains(broken), "{err}");
     }
 }
 
-/// The value of `x509_read_errors`, and the lines of `x509_cert_not_after` without their values.
+/// A node's root with one thing changed below /etc/kubernetes, by name.
+type Change = (&'static str, fn(&Path));
+
+/// Replaces a member of a kubeconfig.
+fn member(conf: &Path, file: &str, name: &str, line: &str) {
+    let text = std::fs::read_to_string(conf.join(file)).unwrap();
+    let mut changed: Vec<String> = Vec::new();
+    let (mut within, depth) = (None, |one: &str| one.len() - one.trim_start().len());
+    for one in text.lines() {
+        match one.trim_start().strip_prefix(name) {
+            Some(rest) if rest.starts_with(':') => {
+                changed.push(format!("{}{line}", &one[..depth(one)]));
+                within = Some(depth(one));
+            }
+            // The rest of a value that is folded.
+            _ if within.is_some_and(|at| depth(one) > at) => {}
+            _ => {
+                changed.push(one.to_owned());
+                within = None;
+            }
+        }
+    }
+    assert_ne!(changed.join("\n"), text.trim_end(), "{file} has no {name}");
+    std::fs::write(conf.join(file), changed.join("\n") + "\n").unwrap();
+}
+
+fn gone(conf: &Path, files: &[&str]) {
+    files.iter().for_each(|file| std::fs::remove_file(conf.join(file)).unwrap());
+}
+
+fn copied(conf: &Path, from: &str, to: &str) {
+    std::fs::copy(conf.join(from), conf.join(to)).unwrap();
+}
+
+const CHANGES: [Change; 22] = [
+    ("nothing", |_| ()),
+    ("a certificate by its file", |conf| {
+        member(conf, "admin.conf", "client-certificate-data", "client-certificate: /etc/kubernetes/pki/apiserver.crt");
+    }),
+    ("a CA by its file", |conf| {
+        member(
+            conf,
+            "scheduler.conf",
+            "certificate-authority-data",
+            "certificate-authority: /etc/kubernetes/pki/ca.crt",
+        );
+    }),
+    ("a CA that is no PEM", |conf| {
+        member(conf, "scheduler.conf", "certificate-authority-data", "certificate-authority-data: aGVsbG8=");
+    }),
+    ("a certificate that is no PEM", |conf| {
+        member(conf, "super-admin.conf", "client-certificate-data", "client-certificate-data: aGVsbG8=");
+    }),
+    ("no current context", |conf| member(conf, "admin.conf", "current-context", "current-context: ''")),
+    ("another current context", |conf| member(conf, "admin.conf", "current-context", "current-context: other")),
+    ("an empty kubeconfig", |conf| std::fs::write(conf.join("controller-manager.conf"), "").unwrap()),
+    ("no kubeconfig", |conf| gone(conf, &["controller-manager.conf", "super-admin.conf"])),
+    ("a folder for a kubeconfig", |conf| {
+        gone(conf, &["scheduler.conf"]);
+        std::fs::create_dir(conf.join("scheduler.conf")).unwrap();
+    }),
+    ("an external CA", |conf| gone(conf, &["pki/ca.key"])),
+    ("external CAs", |conf| gone(conf, &["pki/ca.key", "pki/etcd/ca.key", "pki/front-proxy-ca.key"])),
+    ("an external CA and no key", |conf| gone(conf, &["pki/ca.key", "pki/apiserver.key"])),
+    ("an external CA and no certificate", |conf| gone(conf, &["pki/ca.key", "pki/apiserver-kubelet-client.crt"])),
+    ("an external etcd CA and no certificate", |conf| gone(conf, &["pki/etcd/ca.key", "pki/etcd/peer.crt"])),
+    ("an external CA and what another signed", |conf| {
+        gone(conf, &["pki/front-proxy-ca.key"]);
+        copied(conf, "pki/apiserver.crt", "pki/front-proxy-client.crt");
+    }),
+    ("what another signed", |conf| copied(conf, "pki/apiserver.crt", "pki/front-proxy-client.crt")),
+    ("a CA that is none", |conf| copied(conf, "pki/front-proxy-client.crt", "pki/front-proxy-ca.crt")),
+    ("no CA", |conf| gone(conf, &["pki/front-proxy-ca.crt"])),
+    ("no CA and nothing of it", |conf| gone(conf, &["pki/front-proxy-ca.crt", "pki/front-proxy-client.crt"])),
+    ("a key behind a certificate", |conf| {
+        let text = |name: &str| std::fs::read_to_string(conf.join(name)).unwrap();
+        std::fs::write(conf.join("pki/apiserver.crt"), text("pki/apiserver.crt") + &text("pki/apiserver.key")).unwrap();
+    }),
+    ("a link that leads nowhere for a key", |conf| {
+        gone(conf, &["pki/ca.key"]);
+        std::os::unix::fs::symlink("/nowhere", conf.join("pki/ca.key")).unwrap();
+    }),
+];
+
+#[test]
+fn of_a_node_the_real_kubeadm_lists_and_refuses_the_same() {
+    let Some(kubeadm) = kubeadm() else { return };
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: mounting /etc needs root");
+        return;
+    }
+    let still = |text: &str| {
+        let lines = text.lines().filter(|line| !line.contains("residualTime"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let old = |spec: &mut Spec| spec.now -= jiff::SignedDuration::from_hours(24 * 365 * 2);
+    let (mut faults, mut refused) = (Vec::new(), 0);
+    for (name, change) in CHANGES {
+        for (age, node) in [("fresh", node()), ("expired", node_with(old))] {
+            let conf = node.path().join("etc/kubernetes");
+            change(&conf);
+            // kubeadm looks for kubeconfigs in /etc/kubernetes alone.
+            let script = "mount -t tmpfs none /etc && mkdir /etc/kubernetes && mount --bind \"$1\" /etc/kubernetes && \
+                          exec \"$2\" certs check-expiration -o json --kubeconfig /nowhere";
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "sh", "-c", script, "sh"]).arg(&conf).arg(&kubeadm);
+            let output = command.output().unwrap();
+            let theirs = String::from_utf8(output.stdout).unwrap();
+            let (code, ours, err) = said(&["pki", "expiry", "-o", "kubeadm"], node.path());
+            refused += usize::from(!output.status.success());
+            let same = (code == Some(0)) == output.status.success() && still(&theirs) == still(&ours);
+            if !same {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                faults.push(format!("{age}, {name}: kubeadm {theirs}{said}\nwe {code:?} {ours}{err}"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}:\n{}", faults.len(), faults.join("\n\n"));
+    assert!(refused >= 20, "only {refused} are refused: the cases show nothing");
+}
+
+/// The sum of `x509_source_errors_total`, and the lines of `x509_cert_not_after` without their values.
 fn metrics(text: &str) -> (u32, Vec<&str>) {
-    let errors = text.lines().find_map(|line| line.strip_prefix("x509_read_errors ")).unwrap();
-    let series = text.lines().filter(|line| line.starts_with("x509_cert_not_after{"));
-    (errors.parse().unwrap(), series.map(|line| line.rsplit_once(' ').unwrap().0).collect())
+    let values = |name: &'static str| text.lines().filter(move |line| line.starts_with(name));
+    let split = |line| str::rsplit_once(line, ' ').unwrap();
+    let errors = values("x509_source_errors_total{").map(|line| split(line).1.parse::<u32>().unwrap()).sum();
+    assert_eq!(values("x509_source_up{").count(), 2, "{text}");
+    (errors, values("x509_cert_not_after{").map(|line| split(line).0).collect())
+}
+
+#[test]
+fn a_partial_view_says_what_is_missing() {
+    let commands = [
+        &["pki", "expiry"][..],
+        &["pki", "expiry", "-o", "json"],
+        &["pki", "expiry", "-o", "prometheus"],
+        &["pki", "graph"],
+        &["pki", "graph", "-o", "json"],
+        &["pki", "graph", "-o", "svg"],
+        &["pki", "plan"],
+    ];
+    type Break = fn(&Path);
+    let cases: [(&str, &str, Break); 4] = [
+        ("apiserver.crt", "reason=\"not_found\"", |conf| std::fs::remove_file(conf.join("pki/apiserver.crt")).unwrap()),
+        ("etcd/ca.crt", "reason=\"no_certificate_found\"", |conf| {
+            std::fs::write(conf.join("pki/etcd/ca.crt"), "").unwrap()
+        }),
+        ("front-proxy-ca.crt", "reason=\"broken_symlink\"", |conf| {
+            std::fs::remove_file(conf.join("pki/front-proxy-ca.crt")).unwrap();
+            std::os::unix::fs::symlink("/nowhere", conf.join("pki/front-proxy-ca.crt")).unwrap();
+        }),
+        ("kube-apiserver.yaml", "source_kind=\"file\"", |conf| {
+            std::fs::create_dir(conf.join("manifests")).unwrap();
+            std::fs::write(conf.join("manifests/kube-apiserver.yaml"), "kind: [\n").unwrap();
+        }),
+    ];
+    for (missing, metric, make) in cases {
+        let node = node();
+        let all = commands.map(|command| said(command, node.path()));
+        assert!(all.iter().all(|(code, _, err)| *code == Some(0) && err.is_empty()), "{missing}: {all:?}");
+        make(&node.path().join("etc/kubernetes"));
+        for (number, command) in commands.iter().enumerate() {
+            let (code, out, err) = said(command, node.path());
+            assert_eq!(code, Some(3), "{command:?} without {missing}: {out}{err}");
+            assert!(
+                err.lines().any(|line| line.starts_with("missing: ") && line.contains(missing)),
+                "{command:?}: {err}"
+            );
+            // What is kept of the answer alone says so, too; a table and a list of objects have no place for it.
+            assert!(
+                number < 2 || out.contains(missing) || out.contains(metric),
+                "{command:?} without {missing}: {out}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -482,9 +652,19 @@ fn metrics_are_served_and_follow_the_files() {
         })
     };
     assert!(apiserver(&before), "{before}");
-    assert!(before.contains("embedded_key=\"kubernetes-admin\"") && before.contains("x509_read_errors 0"), "{before}");
+    assert!(before.contains("embedded_key=\"kubernetes-admin\"") && metrics(&before).0 == 0, "{before}");
+    assert!(before.contains("x509_source_up{source_kind=\"file\",source_name=\"pki\"} 1\n"), "{before}");
+    assert!(before.contains("x509_exporter_build_info{version=\""), "{before}");
     std::fs::remove_file(node.path().join("etc/kubernetes/pki/apiserver.crt")).unwrap();
-    assert!(!apiserver(&scrape(&address, "/metrics")), "a certificate that is gone is still there");
+    let gone = scrape(&address, "/metrics");
+    assert!(!apiserver(&gone), "a certificate that is gone is still there");
+    // The exporter's alert is on the increase of this counter, and on certificates that cannot be decoded.
+    let again = scrape(&address, "/metrics");
+    assert_eq!((metrics(&gone).0, metrics(&again).0), (1, 2), "{again}");
+    let path = "filepath=\"/etc/kubernetes/pki/apiserver.crt\"";
+    assert!(
+        again.lines().any(|line| line.starts_with("x509_cert_error{") && line.contains(path) && line.ends_with(" 1"))
+    );
     assert!(scrape(&address, "/else").starts_with("HTTP/1.1 404"));
     assert!(scrape(&address, "/metrics?x=1").starts_with("HTTP/1.1 200"));
     // A client that is slow, and stays so, is in nobody's way, and is not waited for.

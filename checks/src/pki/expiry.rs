@@ -1,16 +1,23 @@
-//! When what expires: every certificate that is shown or trusted, the same as kubeadm says it, and what of it cannot be told.
+//! When what expires: every certificate that is shown or trusted, the same as kubeadm says it, and what of it cannot
+//! be told.
+
+mod kubeadm;
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+pub(super) use kubeadm::CERTIFICATES;
+pub use kubeadm::{KubeadmExpiration, KubeadmLine};
 
-use super::discover::{Component, Role};
 use super::facts::Facts;
 use super::gap::{Gap, Part};
 use super::x509::Certificate;
+use crate::fact::Fact;
 
 /// What a kubeconfig's CA is for, in words; no file has that role, since the CA is mostly embedded.
 pub(super) const KUBECONFIG_CA: &str = "the CA that a kubeconfig verifies the API server by";
+
+/// What a certificate that was issued by a CertificateSigningRequest is for: its object does not say who keeps it.
+const BY_REQUEST: &str = "a certificate issued by request";
 
 /// A certificate of the PKI, and when it ends.
 #[derive(Debug, Clone)]
@@ -59,23 +66,73 @@ impl Facts {
                 add(&mut all, KUBECONFIG_CA, file, cluster, &held.certificate);
             }
         }
+        for one in &self.issued {
+            add(&mut all, BY_REQUEST, &one.place, None, &one.certificate);
+        }
         all.sort_by(|a, b| a.file.cmp(b.file));
         all
     }
 
-    /// Every file that certificates are needed from, by a flag, a layout or a kubeconfig, and that has none to give: it is not
-    /// there, cannot be read, or holds something else.
+    /// Every file that certificates are needed from, by a flag, a layout or a kubeconfig, and that has none to give:
+    /// it is not there, cannot be read, or holds something else.
     pub fn lost(&self) -> impl Iterator<Item = &Gap> {
         self.gaps.iter().filter(|gap| !matches!(gap.part, Part::Key | Part::Revocations))
     }
 
-    /// How many files have none of the certificates that they should have, or cannot be read.
+    /// What should be in a view of this PKI and is not, each a sentence that names the file: it does not exist,
+    /// cannot be read, does not hold what it must, or would be named by the flags of a component that could not be
+    /// read.
     #[must_use]
-    pub fn read_errors(&self) -> usize {
-        let lost: BTreeSet<_> =
-            self.lost().filter(|lost| !self.unread.contains(&lost.why)).map(|lost| &lost.file).collect();
-        lost.len() + self.unread.len()
+    pub fn missing(&self) -> Vec<String> {
+        let untold = self.discovery.untold.iter().map(|(_, why)| why);
+        let mut all: Vec<_> = self.lost().map(|lost| &lost.why).chain(&self.unread).chain(untold).cloned().collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
+
+    /// Every file, folder or manifest that is missing from a view of this PKI, once for each reason.
+    #[must_use]
+    pub fn source_errors(&self) -> Vec<SourceError> {
+        let mut all = Vec::new();
+        for lost in self.lost() {
+            let file = self.store.get(&lost.file);
+            let embedded = file.is_some_and(|file| file.kubeconfig.is_some());
+            let reason = match file.map(|file| &file.contents) {
+                _ if !lost.there && file.is_some_and(|file| file.link.is_some()) => "broken_symlink",
+                Some(Fact::Absent(_)) | None => "not_found",
+                Some(Fact::Unreadable(why)) => unreadable(why),
+                Some(Fact::Known(_)) if embedded => "decode_failed",
+                Some(Fact::Known(contents)) if contents.malformed.is_empty() => "no_certificate_found",
+                Some(_) => "bad_pem",
+            };
+            let kubeconfig = self.discovery.kubeconfigs.iter().any(|one| one.file == lost.file);
+            all.push(SourceError { kubeconfig, reason, file: Some(lost.file.clone()) });
+        }
+        let whys = self.unread.iter().filter(|why| self.lost().all(|lost| lost.why != **why));
+        let untold = self.discovery.untold.iter().map(|(_, why)| why).filter(|why| !self.unread.contains(why));
+        let walk = |why: &String| if self.discovery.unread.contains(why) { "walk_error" } else { "read_failed" };
+        let reason = |why: &String| Some(unreadable(why)).filter(|&one| one != "read_failed").unwrap_or(walk(why));
+        all.extend(whys.chain(untold).map(|why| SourceError { kubeconfig: false, reason: reason(why), file: None }));
+        let mut seen = BTreeSet::new();
+        all.retain(|one| one.file.is_none() || seen.insert(one.clone()));
+        all
+    }
+}
+
+/// Why something is missing from a view, by the names that x509-certificate-exporter has for it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceError {
+    /// Is it a kubeconfig?
+    pub kubeconfig: bool,
+    /// The reason, such as `permission_denied`.
+    pub reason: &'static str,
+    /// The file, if it is one.
+    pub file: Option<String>,
+}
+
+fn unreadable(why: &str) -> &'static str {
+    if why.to_lowercase().contains("permission denied") { "permission_denied" } else { "read_failed" }
 }
 
 /// One more role of a certificate in a file.
@@ -94,98 +151,7 @@ fn add<'f>(
     }
 }
 
-/// A line of `kubeadm certs check-expiration`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KubeadmLine {
-    /// kubeadm's name: `apiserver`, `admin.conf`, `etcd-ca`.
-    pub name: &'static str,
-    /// When it ends; `None` if it is not there.
-    pub until: Option<Timestamp>,
-    /// kubeadm's name of the CA that signs it; `None` for a CA.
-    pub ca: Option<&'static str>,
-    /// Is the key of that CA elsewhere?
-    pub external: bool,
-}
-
-/// What kubeadm lists, in its order: certificates by name, then CAs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KubeadmExpiration {
-    /// Certificates and kubeconfigs.
-    pub certificates: Vec<KubeadmLine>,
-    /// CAs.
-    pub authorities: Vec<KubeadmLine>,
-    /// What of these is there and cannot be understood, and which CA of kubeadm's is not there; kubeadm then fails and lists nothing.
-    pub broken: Vec<String>,
-}
-
-/// kubeadm's certificates: name, role, and the CA's name.
-pub(super) const CERTIFICATES: [(&str, Role, &str); 11] = [
-    ("admin.conf", Role::AdminClient, "ca"),
-    ("apiserver", Role::ApiserverServing, "ca"),
-    ("apiserver-etcd-client", Role::ApiserverEtcdClient, ETCD_CA),
-    ("apiserver-kubelet-client", Role::ApiserverKubeletClient, "ca"),
-    ("controller-manager.conf", Role::ControllerManagerClient, "ca"),
-    ("etcd-healthcheck-client", Role::EtcdClient, ETCD_CA),
-    ("etcd-peer", Role::EtcdPeer, ETCD_CA),
-    ("etcd-server", Role::EtcdServer, ETCD_CA),
-    ("front-proxy-client", Role::FrontProxyClient, "front-proxy-ca"),
-    ("scheduler.conf", Role::SchedulerClient, "ca"),
-    ("super-admin.conf", Role::SuperAdminClient, "ca"),
-];
-
-/// kubeadm's name of etcd's CA.
-const ETCD_CA: &str = "etcd-ca";
-
-/// kubeadm's CAs: name, and the roles that its file has.
-const AUTHORITIES: [(&str, &[Role]); 3] = [
-    ("ca", &[Role::ClientCa, Role::RootCa]),
-    (ETCD_CA, &[Role::EtcdClientCa, Role::EtcdServerCa]),
-    ("front-proxy-ca", &[Role::FrontProxyCa]),
-];
-
 impl Facts {
-    /// What `kubeadm certs check-expiration` says of this node, found by role instead of by path.
-    #[must_use]
-    pub fn kubeadm_expiration(&self) -> KubeadmExpiration {
-        let authority = |name: &str| {
-            let roles = AUTHORITIES.iter().find(|(ca, _)| *ca == name).map_or(&[][..], |(_, roles)| roles);
-            roles.iter().find_map(|&role| self.bundle(role))
-        };
-        // A CA that is there, and whose key is not.
-        let external =
-            |name: &str| authority(name).is_some_and(|bundle| !self.has_key_of(&bundle.certificates[0].certificate));
-        let certificates = CERTIFICATES.iter().map(|&(name, role, ca)| {
-            let found = self.of_role(role).next();
-            let until = found.map(|one| one.leaf().not_after);
-            KubeadmLine { name, until, ca: Some(ca), external: external(ca) }
-        });
-        let authorities = AUTHORITIES.iter().map(|&(name, _)| {
-            let until = authority(name).map(|bundle| bundle.certificates[0].certificate.not_after);
-            KubeadmLine { name, until, ca: None, external: external(name) }
-        });
-        let listed = |role: Role| {
-            CERTIFICATES.iter().any(|(_, one, _)| *one == role)
-                || AUTHORITIES.iter().any(|(_, roles)| roles.contains(&role))
-        };
-        let broken = self.lost().filter(|lost| lost.there && lost.role.is_some_and(listed));
-        let mut broken: Vec<_> = broken.map(|lost| lost.why.clone()).collect();
-        broken.dedup();
-        let mut authorities: Vec<_> = authorities.collect();
-        let mut certificates: Vec<_> = certificates.collect();
-        // Where etcd is on hosts of its own kubeadm leaves out all that is etcd's.
-        if self.discovery.command(Component::Apiserver).is_some()
-            && self.discovery.of_role(Role::EtcdServer).next().is_none()
-        {
-            authorities.retain(|one| one.name != ETCD_CA);
-            certificates.retain(|one| one.ca != Some(ETCD_CA));
-        }
-        if broken.is_empty() && self.discovery.is_kubeadm() {
-            let missing = authorities.iter().filter(|one| one.until.is_none());
-            broken.extend(missing.map(|one| format!("the CA {} is not there", one.name)));
-        }
-        KubeadmExpiration { certificates, authorities, broken }
-    }
-
     /// Is the private key of this certificate anywhere in the PKI?
     #[must_use]
     pub fn has_key_of(&self, certificate: &Certificate) -> bool {

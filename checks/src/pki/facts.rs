@@ -33,6 +33,8 @@ pub struct Credential {
     pub key: Option<PublicKey>,
     /// Who says so.
     pub from: From,
+    /// Does it stand behind other certificates in its file, where those that load it look for the first?
+    pub misplaced: bool,
 }
 
 impl Credential {
@@ -108,8 +110,19 @@ pub struct Facts {
     pub live: live::Facts,
     /// What its API says.
     pub api: api::Facts,
+    /// Certificates that were issued by CertificateSigningRequests, the newest of each subject: no file on a node holds them.
+    pub issued: Vec<Issued>,
     /// Where its keys got to.
     pub leaks: leak::Facts,
+}
+
+/// A certificate that was issued by a CertificateSigningRequest.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// The object: `csr/NAME`.
+    pub place: String,
+    /// The certificate.
+    pub certificate: Arc<Certificate>,
 }
 
 /// Why there are no files to judge.
@@ -152,6 +165,7 @@ impl Facts {
         named.iter().for_each(|file| store.read(host, file));
         let settings = Settings::read(host, &discovery);
         let api = api::Facts::read(host);
+        let issued = api.newest_issued();
         let mut facts = Self {
             unseen,
             discovery,
@@ -166,6 +180,7 @@ impl Facts {
             signatures: Signatures::default(),
             live: live::Facts::read(host, api.leads()),
             api,
+            issued,
             leaks: leak::Facts::default(),
         };
         facts.relate();
@@ -198,16 +213,20 @@ impl Facts {
                 Kind::Bundle => {
                     bundles.push(Bundle { role, holder, file, certificates, key, key_file: one.key.clone() });
                 }
-                Kind::Server | Kind::Client | Kind::Both => credentials.push(Credential {
-                    role,
-                    holder,
-                    file,
-                    kubeconfig: None,
-                    chain: certificates,
-                    key_file: one.key.clone(),
-                    key,
-                    from: one.from.clone(),
-                }),
+                Kind::Server | Kind::Client | Kind::Both => {
+                    let (chain, misplaced) = in_order(certificates, key.as_ref());
+                    credentials.push(Credential {
+                        role,
+                        holder,
+                        file,
+                        kubeconfig: None,
+                        chain,
+                        key_file: one.key.clone(),
+                        key,
+                        from: one.from.clone(),
+                        misplaced,
+                    });
+                }
             }
         }
         let others =
@@ -253,6 +272,7 @@ impl Facts {
                         key_file: key.as_ref().map(|(file, _)| file.clone()),
                         key: key.and_then(|(_, contents)| contents.key().cloned()),
                         from: of.from.clone(),
+                        misplaced: false,
                     }),
                 }
             }
@@ -275,7 +295,17 @@ impl Facts {
                 } else {
                     let (role, holder, from) = (Role::Given, Role::Given.holder(), From::Layout("what was given"));
                     let chain = certificates;
-                    credentials.push(Credential { role, holder, file, kubeconfig: None, chain, key_file, key, from });
+                    credentials.push(Credential {
+                        role,
+                        holder,
+                        file,
+                        kubeconfig: None,
+                        chain,
+                        key_file,
+                        key,
+                        from,
+                        misplaced: false,
+                    });
                 }
             }
         }
@@ -355,6 +385,22 @@ impl Facts {
         let configs = configs.flat_map(|(file, all)| all.iter().map(|held| (file.as_str(), held)));
         let mut seen = std::collections::BTreeSet::new();
         shown.chain(trusted).chain(configs).filter(|(_, held)| seen.insert(held.certificate.fingerprint)).collect()
+    }
+}
+
+/// The certificates of a file with the one in front that its key belongs to, so that a chain in the wrong order is judged as the
+/// chain that it should be; and whether another one stands in front of it.
+fn in_order(mut chain: Vec<Held>, key: Option<&PublicKey>) -> (Vec<Held>, bool) {
+    let of_key = |held: &Held| key.is_some_and(|key| held.certificate.public_key.sha256 == key.sha256);
+    match chain.iter().position(of_key) {
+        Some(at @ 1..) => {
+            let leaf = chain.remove(at);
+            // What signed it is what is left, the nearest first: from the one behind it to the front, mostly.
+            chain.reverse();
+            chain.insert(0, leaf);
+            (chain, true)
+        }
+        _ => (chain, false),
     }
 }
 

@@ -75,6 +75,9 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// The edges.
     pub edges: Vec<Edge>,
+    /// What should be in it and is not known, each a sentence that names the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 fn id(fingerprint: Fingerprint) -> String {
@@ -151,6 +154,6 @@ impl Facts {
         edges.dedup();
         let mut nodes: Vec<_> = nodes.into_values().collect();
         nodes.sort_by(|a, b| (a.kind, &a.label, &a.id).cmp(&(b.kind, &b.label, &b.id)));
-        Graph { nodes, edges }
+        Graph { nodes, edges, missing: self.missing() }
     }
 }

@@ -23,7 +23,7 @@ mod trust;
 pub mod x509;
 
 pub use check::checks;
-pub use facts::{Bundle, Client, Credential, Facts};
+pub use facts::{Bundle, Client, Credential, Facts, Issued};
 pub use gap::{Gap, Part};
 
 /// A claim of the PKI suite.

@@ -92,7 +92,7 @@ fn restarts(holders: impl Iterator<Item = Component>) -> impl Iterator<Item = St
 
 fn restart(holder: Component) -> Option<Step> {
     let (what, command) = match holder {
-        Component::People => return None,
+        Component::People | Component::Kubeadm => return None,
         Component::Kubelet => ("Start the kubelet again.".to_owned(), "systemctl restart kubelet".to_owned()),
         other => (
             format!("Start {other} again; on several nodes one after the other, each until it is ready."),

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::discover::{Component, Discovery};
 use super::talos::Cluster;
+use crate::effective::yaml;
 use crate::fact::Fact;
 use crate::host::Host;
 
@@ -137,9 +138,10 @@ impl Settings {
 
     /// Members of kubeadm's ClusterConfiguration; what flags say counts before them.
     fn kubeadm(&mut self, text: &str) {
-        for document in text.split("\n---") {
-            let Ok(value) = serde_saphyr::from_str::<Value>(document) else { continue };
-            if value.get("kind").and_then(Value::as_str) != Some("ClusterConfiguration") {
+        for document in documents(text) {
+            let Ok(Some(value)) = yaml::read(&document).map(|node| node.map(|node| node.value())) else { continue };
+            let is = |member: &str| value.get(member).and_then(Value::as_str).unwrap_or_default();
+            if is("kind") != "ClusterConfiguration" || !is("apiVersion").starts_with("kubeadm.k8s.io/") {
                 continue;
             }
             let get =
@@ -156,6 +158,21 @@ impl Settings {
             self.wanted = sans.into_iter().flatten().filter_map(Value::as_str).map(Place::read).collect();
         }
     }
+}
+
+/// The documents of a text, as kubeadm splits it (apimachinery, `yaml.NewYAMLReader`): by lines that begin with `---` and hold
+/// nothing else but blanks and a comment. At a line that begins so and goes on kubeadm gives up.
+fn documents(text: &str) -> Vec<String> {
+    let mut all = vec![String::new()];
+    for line in text.lines() {
+        match line.strip_prefix("---").map(str::trim) {
+            Some(rest) if rest.is_empty() || rest.starts_with('#') => all.push(String::new()),
+            Some(_) => break,
+            None => all.last_mut().into_iter().for_each(|document| document.extend([line, "\n"])),
+        }
+    }
+    all.retain(|document| !document.trim().is_empty());
+    all
 }
 
 fn networks(list: &str) -> Vec<IpNet> {
@@ -198,6 +215,26 @@ mod tests {
         }
         assert_eq!(reachable("https://0.0.0.0:2379"), None);
         assert_eq!(reachable("http://127.0.0.1:2381"), None);
+    }
+
+    #[test]
+    fn documents_are_split_as_kubeadm_splits_them() {
+        let cluster = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\ncontrolPlaneEndpoint: ";
+        for (text, endpoint) in [
+            (format!("{cluster}a:1"), Some("a")),
+            (format!("--- # first\nkind: InitConfiguration\n---  \n{cluster}b:1\n---\n"), Some("b")),
+            // Within a text `---` is text.
+            (format!("kind: Other\ntext: |\n  ---\n  {}\n", cluster.replace('\n', "\n  ")), None),
+            (format!("kind: Other\n---\r\n{}c:1\r\n", cluster.replace('\n', "\r\n")), Some("c")),
+            (format!("kind: Other\n--- {{}}\n{cluster}d:1\n"), None),
+            (format!("kind: Other\n----\n{cluster}e:1\n"), None),
+            (format!("{cluster}f:1\nkind: ClusterConfiguration\n"), Some("f")),
+            ("apiVersion: v1\nkind: ClusterConfiguration\ncontrolPlaneEndpoint: g:1\n".to_owned(), None),
+        ] {
+            let mut settings = Settings::default();
+            settings.kubeadm(&text);
+            assert_eq!(settings.endpoint.map(|place| place.to_string()).as_deref(), endpoint, "{text}");
+        }
     }
 
     #[test]

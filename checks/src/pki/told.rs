@@ -30,7 +30,7 @@ impl<'f> Told<'f> {
                 "tls-cipher-suites"
             }
             Component::Etcd => "cipher-suites",
-            Component::Proxy | Component::Apid | Component::People => return None,
+            Component::Proxy | Component::Apid | Component::Kubeadm | Component::People => return None,
         };
         let mut lists: Vec<_> = line.all(flag).filter(|list| !list.is_empty()).collect();
         // Given often, Kubernetes adds one to the other, and etcd takes the last.

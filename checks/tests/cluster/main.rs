@@ -107,6 +107,7 @@ fn node(world: &World, file: &[u8], ca: &[u8]) -> Facts {
         key_file: None,
         key: None,
         from: From::Layout("kubeadm"),
+        misplaced: false,
     });
     facts.bundles.push(Bundle {
         role: Role::RootCa,
@@ -221,6 +222,28 @@ fn a_certificate_that_ends_was_renewed_if_another_was_issued() {
     // That one is for something else.
     says(&issue("kubernetes.io/kubelet-serving", (-345, 20)), "expires in 20 days");
     assert_eq!(issue("kubernetes.io/kubelet-serving", (0, 365)), Verdict::Holds);
+}
+
+#[test]
+fn what_was_issued_by_request_is_among_what_expires() {
+    let mut world = World::new();
+    let mut issue = |name: &str, user: &str, days: (i64, i64)| {
+        let pem = world.ca.sign(user, None, &[], days).pem;
+        let requests = world.api.get_mut(&ApiCall::SigningRequests).unwrap().as_array_mut().unwrap();
+        let mut next = requests[0].clone();
+        next["certificate"] = base64(&pem).into();
+        next["signer"] = "kubernetes.io/kube-apiserver-client".into();
+        next["name"] = name.into();
+        requests.push(next);
+    };
+    issue("jane-2", "jane", (0, 30));
+    issue("jane-1", "jane", (-20, 10));
+    issue("john", "john", (0, 20));
+    let facts = Facts::read(&world.transcript());
+    let rows: Vec<_> =
+        facts.expiries().iter().map(|one| one.file.to_owned()).filter(|file| file.starts_with("csr/")).collect();
+    // Of each signer and subject the one that lasts longest.
+    assert_eq!(rows, ["csr/csr-1", "csr/jane-2", "csr/john"]);
 }
 
 /// What is said of a certificate that the API server shows to kubelets, with this subject and, if one is given, a rule for its user.

@@ -1,17 +1,18 @@
 //! `seaworthy pki export`: the metrics over HTTP. Every request opens the place and looks at the files again, so that a
-//! certificate that was renewed a second ago is seen, a link that was moved is followed, and a folder that was replaced is
-//! the new one.
+//! certificate that was renewed a second ago is seen, a link that was moved is followed, and a folder that was
+//! replaced is the new one.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anstream::eprintln;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{Place, expiry};
+use super::{Api, Place, metrics};
 use crate::fault::Fault;
 use crate::signals;
 
@@ -25,14 +26,16 @@ const CLIENTS: usize = 16;
 ///
 /// # Errors
 /// If there is no PKI at the start, or the address is not to be had.
-pub(super) fn serve(place: &Place, address: SocketAddr) -> Result<i32, Fault> {
+pub(super) fn serve(place: &Place, api: &Api, address: SocketAddr) -> Result<i32, Fault> {
     signals::listen();
-    place.look()?;
+    place.look(api)?;
     let failed = |error: io::Error| Fault::usage(format!("--listen {address}: {error}"));
     let listener = TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
     eprintln!("serving http://{local}/metrics");
+    let errors = Mutex::new(metrics::Errors::new());
+    let errors = &errors;
     thread::scope(|scope| {
         let mut clients: Vec<thread::ScopedJoinHandle<'_, ()>> = Vec::new();
         while signals::seen().is_none() {
@@ -47,7 +50,7 @@ pub(super) fn serve(place: &Place, address: SocketAddr) -> Result<i32, Fault> {
             clients.retain(|client| !client.is_finished());
             if clients.len() < CLIENTS {
                 // A client that goes away, or is too slow, is no error of ours.
-                clients.push(scope.spawn(move || drop(answer(&stream, place))));
+                clients.push(scope.spawn(move || drop(answer(&stream, place, api, errors))));
             }
         }
         Ok(0)
@@ -85,7 +88,7 @@ impl Write for Client<'_> {
     }
 }
 
-fn answer(stream: &TcpStream, place: &Place) -> io::Result<()> {
+fn answer(stream: &TcpStream, place: &Place, api: &Api, errors: &Mutex<metrics::Errors>) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     let mut client = Client { stream, until: Instant::now() + PATIENCE };
     let mut request = String::new();
@@ -96,8 +99,14 @@ fn answer(stream: &TcpStream, place: &Place) -> io::Result<()> {
     // What is asked for behind a question mark changes nothing.
     let path = target.map(|target| target.split_once('?').map_or(target, |(path, _)| path));
     let (status, body) = match (method, path) {
-        (Some("GET" | "HEAD"), Some("/metrics")) => match place.look() {
-            Ok(facts) => ("200 OK", expiry::prometheus(&facts, jiff::Timestamp::now())),
+        (Some("GET" | "HEAD"), Some("/metrics")) => match place.look(api) {
+            Ok(facts) => {
+                let mut errors = errors.lock().unwrap_or_else(PoisonError::into_inner);
+                if method == Some("GET") {
+                    metrics::count(&facts, &mut errors);
+                }
+                ("200 OK", metrics::text(&facts, jiff::Timestamp::now(), &errors))
+            }
             Err(fault) => ("503 Service Unavailable", format!("{}\n", fault.message())),
         },
         (Some("GET" | "HEAD"), Some("/healthz")) => ("200 OK", "ok\n".to_owned()),

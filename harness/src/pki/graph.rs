@@ -37,6 +37,9 @@ pub(super) fn dot(graph: &Graph) -> String {
         };
         let _ = writeln!(out, "  {} -> {} [{style}];", quoted(&edge.from), quoted(&edge.to));
     }
+    for why in &graph.missing {
+        let _ = writeln!(out, "  // missing: {}", why.replace('\n', " "));
+    }
     out + "}\n"
 }
 
@@ -44,6 +47,7 @@ const WIDTH: usize = 260;
 const HEIGHT: usize = 46;
 const GAP: usize = 18;
 const MARGIN: usize = 20;
+const LINE: usize = 16;
 /// Where the columns of CAs, certificates and holders begin.
 const COLUMNS: [usize; 3] = [MARGIN, MARGIN + 420, MARGIN + 840];
 
@@ -62,7 +66,8 @@ pub(super) fn svg(graph: &Graph, now: Timestamp) -> String {
         filled[column] += 1;
     }
     let rows = filled.into_iter().max().unwrap_or(0);
-    let (width, height) = (COLUMNS[2] + WIDTH + MARGIN, MARGIN * 2 + 30 + rows * (HEIGHT + GAP));
+    let below = MARGIN + 30 + rows * (HEIGHT + GAP);
+    let (width, height) = (COLUMNS[2] + WIDTH + MARGIN, below + MARGIN + graph.missing.len() * LINE);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" font-family=\"system-ui, sans-serif\" font-size=\"12\" role=\"img\" aria-label=\"Who signed what, who shows it and who trusts it\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
@@ -114,6 +119,14 @@ pub(super) fn svg(graph: &Graph, now: Timestamp) -> String {
             x + 10,
             y + 36,
             escape(&second.unwrap_or_default())
+        );
+    }
+    for (number, why) in graph.missing.iter().enumerate() {
+        let why = escape(&shortened(why, 150));
+        let _ = writeln!(
+            out,
+            "<text x=\"{MARGIN}\" y=\"{}\" fill=\"#b42318\">Missing: {why}</text>",
+            below + number * LINE
         );
     }
     out + "</svg>\n"

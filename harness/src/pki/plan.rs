@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 
 use seaworthy_checks::pki::plan::Rotation;
 
-pub(super) fn text(plan: &[Rotation], days: u16) -> String {
-    if plan.is_empty() {
-        return format!("Nothing expires within {days} days.\n");
-    }
+pub(super) fn text(plan: &[Rotation], days: u16, missing: &[String]) -> String {
     let mut out = String::new();
+    if plan.is_empty() {
+        let of = if missing.is_empty() { "Nothing" } else { "Of what can be read nothing" };
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "{of} expires within {days} days.");
+    }
     for (number, rotation) in plan.iter().enumerate() {
         // Writing to a string does not fail.
         let _ = writeln!(out, "{}{}. {}", if number > 0 { "\n" } else { "" }, number + 1, rotation.title);
@@ -19,6 +21,10 @@ pub(super) fn text(plan: &[Rotation], days: u16) -> String {
                 let _ = writeln!(out, "            {command}");
             }
         }
+    }
+    if !missing.is_empty() {
+        let _ = writeln!(out, "\nThis plan is incomplete:");
+        missing.iter().for_each(|why| drop(writeln!(out, "   - {why}")));
     }
     out
 }

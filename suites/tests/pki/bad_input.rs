@@ -97,9 +97,10 @@ fn what_a_manifest_that_is_no_yaml_would_name_is_not_passed() {
     let audit = node(|tree| {
         tree.replace("etc/kubernetes/manifests/kube-apiserver.yaml", "    - --client-ca-file", "   - --client-ca-file")
     });
-    assert!(audit.breached.is_empty(), "{:#?}", audit.breached);
-    let why = &audit.undetermined["pki.file.readable"];
-    assert!(why.contains("kube-apiserver.yaml is no YAML") && why.contains("line 10"), "{why}");
+    // One finding, with its line.
+    assert_eq!(audit.breached.keys().collect::<Vec<_>>(), ["pki.flag.manifest"], "{:#?}", audit.breached);
+    let [why] = &audit.breached["pki.flag.manifest"][..] else { panic!("{audit:#?}") };
+    assert!(why.contains("kube-apiserver.yaml line 11: ") && why.contains("not valid YAML"), "{why}");
     // The layout's files may not be those that count.
     for id in ["pki.flag.apiserver", "pki.chain.wrong-ca", "pki.san.service-name", "pki.key.service-account-pair"] {
         assert!(audit.undetermined.get(id).is_some_and(|why| why.contains("kube-apiserver.yaml")), "{id}: {audit:#?}");
@@ -117,8 +118,8 @@ fn what_a_manifest_that_is_no_yaml_would_name_is_not_passed() {
         tree.write("proc/77/cmdline", format!("kube-apiserver\0{command}"));
         tree.write("proc/77/stat", format!("77 (kube-apiserver) {}", vec!["0"; 50].join(" ")));
     });
-    assert!(audit.breached.is_empty() && audit.held.contains("pki.flag.apiserver"), "{audit:#?}");
-    assert_eq!(audit.undetermined.keys().collect::<Vec<_>>(), ["pki.file.readable"], "{audit:#?}");
+    assert_eq!(audit.breached.keys().collect::<Vec<_>>(), ["pki.flag.manifest"], "{:#?}", audit.breached);
+    assert!(audit.held.contains("pki.flag.apiserver") && audit.undetermined.is_empty(), "{audit:#?}");
 }
 
 #[test]

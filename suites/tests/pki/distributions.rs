@@ -223,13 +223,14 @@ fn kops_mounts_its_files_elsewhere_in_the_container() {
     );
     m.file(
         "etc/kubernetes/manifests/kube-apiserver.manifest",
-        "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - name: kube-apiserver\n    args:\n    - --log-file=/var/log/kube-apiserver.log\n    - --also-stdout\n    - /usr/local/bin/kube-apiserver\n    \
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: kube-apiserver, namespace: kube-system}\nspec:\n  containers:\n  - name: kube-apiserver\n    image: kube-apiserver-amd64\n    args:\n    - --log-file=/var/log/kube-apiserver.log\n    - --also-stdout\n    - /usr/local/bin/kube-apiserver\n    \
          - --client-ca-file=/srv/kubernetes/ca.crt\n    - --tls-cert-file=/srv/kubernetes/kube-apiserver/server.crt\n    - --tls-private-key-file=/srv/kubernetes/kube-apiserver/server.key\n    \
          - --etcd-cafile=/srv/kubernetes/kube-apiserver/etcd-ca.crt\n    - --etcd-certfile=/srv/kubernetes/kube-apiserver/etcd-client.crt\n    - --etcd-keyfile=/srv/kubernetes/kube-apiserver/etcd-client.key\n    - --etcd-servers=https://127.0.0.1:4001\n    \
          - --kubelet-client-certificate=/srv/kubernetes/kube-apiserver/kubelet-api.crt\n    - --kubelet-client-key=/srv/kubernetes/kube-apiserver/kubelet-api.key\n    \
          - --proxy-client-cert-file=/pki/apiserver-aggregator.crt\n    - --proxy-client-key-file=/pki/apiserver-aggregator.key\n    - --requestheader-client-ca-file=/pki/apiserver-aggregator-ca.crt\n    - --requestheader-allowed-names=aggregator\n    \
          - --service-account-key-file=/pki/service-account.pub\n    - --service-account-signing-key-file=/pki/service-account.key\n    - --service-cluster-ip-range=100.64.0.0/13\n    \
-         volumeMounts:\n    - {mountPath: /pki, name: own}\n  volumes:\n  - {name: own, hostPath: {path: /srv/kubernetes/kube-apiserver}}\n",
+         volumeMounts:\n    - {mountPath: /pki, name: own}\n    - {mountPath: /srv/kubernetes, name: all}\n  volumes:\n  \
+         - {name: own, hostPath: {path: /srv/kubernetes/kube-apiserver}}\n  - {name: all, hostPath: {path: /srv/kubernetes}}\n",
     );
     let etcd = [Role::ApiserverEtcdClient, Role::EtcdServerCa, Role::EtcdServer, Role::EtcdPeer, Role::EtcdPeerCa];
     m.is("kops", &[&CONTROL_PLANE[..], &etcd].concat(), &[]);

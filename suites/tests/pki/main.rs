@@ -6,8 +6,10 @@
 mod bad_input;
 mod distributions;
 mod forge;
+mod kubelet;
 mod leaks;
 mod mutations;
+mod remedies;
 mod talos;
 mod tree;
 
@@ -260,6 +262,53 @@ fn each_defect_is_found_by_its_name_and_by_no_other() {
     });
     let faults = faults.into_inner().unwrap();
     assert!(faults.is_empty(), "{} of {}:\n{}", faults.len(), rows.len(), faults.join("\n"));
+}
+
+#[test]
+fn of_three_nodes_the_odd_one_out_is_named() {
+    let nodes: Vec<_> = ["cp1", "cp2", "cp3"]
+        .iter()
+        .map(|name| {
+            let tree = Tree::new(Base::Ecdsa).unwrap();
+            tree.write("etc/hostname", format!("{name}\n"));
+            if *name == "cp3" {
+                tree.write(&format!("{}/sa.key", tree::PKI), forge::key().serialize_pem());
+                tree.replace(
+                    mutations::files::APISERVER,
+                    "=https://kubernetes.default.svc.cluster.local",
+                    "=https://cp3.test",
+                );
+            }
+            (*name, Facts::read(&record(&LiveHost::open(tree.root()).unwrap())))
+        })
+        .collect();
+    let profile = profile();
+    let found = |own: usize, others: &[usize], id: &str| {
+        let peers: Vec<_> = others.iter().map(|&at| Peer { name: nodes[at].0, facts: &nodes[at].1 }).collect();
+        let check = checks().into_iter().find(|check| check.id == id).unwrap();
+        match check.judge(&View { facts: &nodes[own].1, profile: &profile, peers: &peers }).verdict {
+            Verdict::Breached(breaches) => {
+                breaches.into_iter().map(|breach| (breach.subject, breach.message)).collect()
+            }
+            verdict => {
+                assert!(matches!(verdict, Verdict::Holds), "{id}: {verdict:?}");
+                Vec::new()
+            }
+        }
+    };
+    for id in ["pki.cluster.service-account-key", "pki.cluster.issuer"] {
+        assert!(found(0, &[1, 2], id).is_empty() && found(1, &[0, 2], id).is_empty(), "{id}");
+        let odd: Vec<(String, String)> = found(2, &[0, 1], id);
+        assert!(
+            matches!(&odd[..], [(subject, message)] if subject == "cp3" && message.contains("cp1, cp2")),
+            "{id}: {odd:?}"
+        );
+        // Of two nobody knows which one is wrong: both are named.
+        for (own, other) in [(0, 2), (2, 0)] {
+            let [(subject, message)] = &found(own, &[other], id)[..] else { panic!("{id}") };
+            assert!(subject == nodes[own].0 && message.contains(nodes[other].0), "{id}: {message}");
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub(crate) mod discovery;
 pub(crate) mod files;
 mod kubeconfigs;
 pub(crate) mod leaks;
+mod manifests;
 mod revocations;
 mod tls;
 
@@ -55,6 +56,7 @@ pub(crate) fn all() -> Vec<Row> {
         files::rows(),
         tls::rows(),
         discovery::rows(),
+        manifests::rows(),
         certificates::rows(),
         chains::rows(),
         kubeconfigs::rows(),

@@ -238,8 +238,8 @@ fn make(base: Base) -> Option<Template> {
         kubeconfigs(&spec, &pki, &conf).unwrap();
     }
     let tree = Tree { dir, spec };
-    for (path, text) in MANIFESTS {
-        tree.write(path, text);
+    for (component, flags, mounts) in MANIFESTS {
+        tree.write(&format!("etc/kubernetes/manifests/{component}.yaml"), manifest(component, flags, mounts));
     }
     tree.write("etc/hostname", "cp1\n");
     tree.write("var/lib/kubelet/config.yaml", KUBELET);
@@ -336,22 +336,90 @@ fn kubeadm(spec: &Spec, pki: &Path, conf: &Path) -> Option<()> {
 
 const KUBELET: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nauthentication:\n  x509:\n    clientCAFile: /etc/kubernetes/pki/ca.crt\nclusterDomain: cluster.local\nrotateCertificates: true\nstaticPodPath: /etc/kubernetes/manifests\n";
 
-/// The static pods of kubeadm, as far as certificates go.
-const MANIFESTS: [(&str, &str); 4] = [
+/// The static pods of kubeadm, as far as certificates go: the component, its flags, and what is mounted at its own path.
+const MANIFESTS: [(&str, &[&str], &[&str]); 4] = [
     (
-        "etc/kubernetes/manifests/kube-apiserver.yaml",
-        "apiVersion: v1\nkind: Pod\nmetadata: {name: kube-apiserver, namespace: kube-system}\nspec:\n  containers:\n  - name: kube-apiserver\n    command:\n    - kube-apiserver\n    - --advertise-address=10.0.0.11\n    - --client-ca-file=/etc/kubernetes/pki/ca.crt\n    - --etcd-cafile=/etc/kubernetes/pki/etcd/ca.crt\n    - --etcd-certfile=/etc/kubernetes/pki/apiserver-etcd-client.crt\n    - --etcd-keyfile=/etc/kubernetes/pki/apiserver-etcd-client.key\n    - --etcd-servers=https://127.0.0.1:2379\n    - --kubelet-client-certificate=/etc/kubernetes/pki/apiserver-kubelet-client.crt\n    - --kubelet-client-key=/etc/kubernetes/pki/apiserver-kubelet-client.key\n    - --proxy-client-cert-file=/etc/kubernetes/pki/front-proxy-client.crt\n    - --proxy-client-key-file=/etc/kubernetes/pki/front-proxy-client.key\n    - --requestheader-allowed-names=front-proxy-client\n    - --requestheader-client-ca-file=/etc/kubernetes/pki/front-proxy-ca.crt\n    - --service-account-issuer=https://kubernetes.default.svc.cluster.local\n    - --service-account-key-file=/etc/kubernetes/pki/sa.pub\n    - --service-account-signing-key-file=/etc/kubernetes/pki/sa.key\n    - --service-cluster-ip-range=10.96.0.0/12\n    - --tls-cert-file=/etc/kubernetes/pki/apiserver.crt\n    - --tls-private-key-file=/etc/kubernetes/pki/apiserver.key\n    volumeMounts:\n    - {mountPath: /etc/kubernetes/pki, name: k8s-certs, readOnly: true}\n  volumes:\n  - {hostPath: {path: /etc/kubernetes/pki, type: DirectoryOrCreate}, name: k8s-certs}\n",
+        "kube-apiserver",
+        &[
+            "--advertise-address=10.0.0.11",
+            "--client-ca-file=/etc/kubernetes/pki/ca.crt",
+            "--etcd-cafile=/etc/kubernetes/pki/etcd/ca.crt",
+            "--etcd-certfile=/etc/kubernetes/pki/apiserver-etcd-client.crt",
+            "--etcd-keyfile=/etc/kubernetes/pki/apiserver-etcd-client.key",
+            "--etcd-servers=https://127.0.0.1:2379",
+            "--kubelet-client-certificate=/etc/kubernetes/pki/apiserver-kubelet-client.crt",
+            "--kubelet-client-key=/etc/kubernetes/pki/apiserver-kubelet-client.key",
+            "--proxy-client-cert-file=/etc/kubernetes/pki/front-proxy-client.crt",
+            "--proxy-client-key-file=/etc/kubernetes/pki/front-proxy-client.key",
+            "--requestheader-allowed-names=front-proxy-client",
+            "--requestheader-client-ca-file=/etc/kubernetes/pki/front-proxy-ca.crt",
+            "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+            "--service-account-key-file=/etc/kubernetes/pki/sa.pub",
+            "--service-account-signing-key-file=/etc/kubernetes/pki/sa.key",
+            "--service-cluster-ip-range=10.96.0.0/12",
+            "--tls-cert-file=/etc/kubernetes/pki/apiserver.crt",
+            "--tls-private-key-file=/etc/kubernetes/pki/apiserver.key",
+        ],
+        &["/etc/kubernetes/pki"],
     ),
     (
-        "etc/kubernetes/manifests/kube-controller-manager.yaml",
-        "apiVersion: v1\nkind: Pod\nmetadata: {name: kube-controller-manager, namespace: kube-system}\nspec:\n  containers:\n  - name: kube-controller-manager\n    command:\n    - kube-controller-manager\n    - --authentication-kubeconfig=/etc/kubernetes/controller-manager.conf\n    - --authorization-kubeconfig=/etc/kubernetes/controller-manager.conf\n    - --client-ca-file=/etc/kubernetes/pki/ca.crt\n    - --cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt\n    - --cluster-signing-key-file=/etc/kubernetes/pki/ca.key\n    - --kubeconfig=/etc/kubernetes/controller-manager.conf\n    - --requestheader-client-ca-file=/etc/kubernetes/pki/front-proxy-ca.crt\n    - --root-ca-file=/etc/kubernetes/pki/ca.crt\n    - --service-account-private-key-file=/etc/kubernetes/pki/sa.key\n",
+        "kube-controller-manager",
+        &[
+            "--authentication-kubeconfig=/etc/kubernetes/controller-manager.conf",
+            "--authorization-kubeconfig=/etc/kubernetes/controller-manager.conf",
+            "--client-ca-file=/etc/kubernetes/pki/ca.crt",
+            "--cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt",
+            "--cluster-signing-key-file=/etc/kubernetes/pki/ca.key",
+            "--kubeconfig=/etc/kubernetes/controller-manager.conf",
+            "--requestheader-client-ca-file=/etc/kubernetes/pki/front-proxy-ca.crt",
+            "--root-ca-file=/etc/kubernetes/pki/ca.crt",
+            "--service-account-private-key-file=/etc/kubernetes/pki/sa.key",
+        ],
+        &["/etc/kubernetes/pki", "/etc/kubernetes/controller-manager.conf"],
     ),
     (
-        "etc/kubernetes/manifests/kube-scheduler.yaml",
-        "apiVersion: v1\nkind: Pod\nmetadata: {name: kube-scheduler, namespace: kube-system}\nspec:\n  containers:\n  - name: kube-scheduler\n    command:\n    - kube-scheduler\n    - --authentication-kubeconfig=/etc/kubernetes/scheduler.conf\n    - --authorization-kubeconfig=/etc/kubernetes/scheduler.conf\n    - --kubeconfig=/etc/kubernetes/scheduler.conf\n",
+        "kube-scheduler",
+        &[
+            "--authentication-kubeconfig=/etc/kubernetes/scheduler.conf",
+            "--authorization-kubeconfig=/etc/kubernetes/scheduler.conf",
+            "--kubeconfig=/etc/kubernetes/scheduler.conf",
+        ],
+        &["/etc/kubernetes/scheduler.conf"],
     ),
     (
-        "etc/kubernetes/manifests/etcd.yaml",
-        "apiVersion: v1\nkind: Pod\nmetadata: {name: etcd, namespace: kube-system}\nspec:\n  containers:\n  - name: etcd\n    command:\n    - etcd\n    - --advertise-client-urls=https://10.0.0.11:2379\n    - --cert-file=/etc/kubernetes/pki/etcd/server.crt\n    - --client-cert-auth=true\n    - --initial-advertise-peer-urls=https://10.0.0.11:2380\n    - --key-file=/etc/kubernetes/pki/etcd/server.key\n    - --listen-client-urls=https://127.0.0.1:2379,https://10.0.0.11:2379\n    - --listen-metrics-urls=http://127.0.0.1:2381\n    - --peer-cert-file=/etc/kubernetes/pki/etcd/peer.crt\n    - --peer-client-cert-auth=true\n    - --peer-key-file=/etc/kubernetes/pki/etcd/peer.key\n    - --peer-trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt\n    - --trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt\n",
+        "etcd",
+        &[
+            "--advertise-client-urls=https://10.0.0.11:2379",
+            "--cert-file=/etc/kubernetes/pki/etcd/server.crt",
+            "--client-cert-auth=true",
+            "--initial-advertise-peer-urls=https://10.0.0.11:2380",
+            "--key-file=/etc/kubernetes/pki/etcd/server.key",
+            "--listen-client-urls=https://127.0.0.1:2379,https://10.0.0.11:2379",
+            "--listen-metrics-urls=http://127.0.0.1:2381",
+            "--peer-cert-file=/etc/kubernetes/pki/etcd/peer.crt",
+            "--peer-client-cert-auth=true",
+            "--peer-key-file=/etc/kubernetes/pki/etcd/peer.key",
+            "--peer-trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt",
+            "--trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt",
+        ],
+        &["/etc/kubernetes/pki/etcd"],
     ),
 ];
+
+/// A static pod's manifest.
+pub(crate) fn manifest(component: &str, flags: &[&str], mounts: &[&str]) -> String {
+    let flags: String = flags.iter().map(|flag| format!("    - {flag}\n")).collect();
+    let mut text = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {component}, namespace: kube-system}}\nspec:\n  containers:\n  \
+         - name: {component}\n    image: registry.k8s.io/{component}:v1.37.2\n    command:\n    - {component}\n{flags}    \
+         volumeMounts:\n"
+    );
+    for (number, path) in mounts.iter().enumerate() {
+        text += &format!("    - {{mountPath: {path}, name: v{number}, readOnly: true}}\n");
+    }
+    text += "  volumes:\n";
+    for (number, path) in mounts.iter().enumerate() {
+        text += &format!("  - {{hostPath: {{path: {path}}}, name: v{number}}}\n");
+    }
+    text
+}

@@ -28,7 +28,7 @@ pub use rights::{ClusterRole, ClusterRoleBinding, Rule, Subject};
 use super::live::{Endpoint, Lead, Server, Target};
 use super::tally::Tally;
 use super::x509::{Certificate, pem};
-use super::{Check, View};
+use super::{Check, Issued, View};
 use crate::conclusion::Breach;
 use crate::fact::Fact;
 use crate::host::{ApiCall, ConfigMaps, Host, Query, SecretUses, Signature, TlsSecrets, kubeconfig as config};
@@ -354,6 +354,24 @@ impl Facts {
                 .map(|all| all.into_iter().flat_map(|slice| slice.endpoints).flat_map(|one| one.addresses).collect()),
             weakened: ask(host, ApiCall::Metrics),
         }
+    }
+
+    /// The certificates that were issued by request, of each signer and subject the one that lasts longest.
+    #[must_use]
+    pub(super) fn newest_issued(&self) -> Vec<Issued> {
+        let mut newest: BTreeMap<_, (&str, Certificate)> = BTreeMap::new();
+        for request in self.requests.known().into_iter().flatten() {
+            let Some(certificate) = request.issued() else { continue };
+            let owner = (request.signer.as_str(), certificate.subject.der.clone());
+            if newest.get(&owner).is_none_or(|(_, other)| other.not_after < certificate.not_after) {
+                newest.insert(owner, (&request.name, certificate));
+            }
+        }
+        let issued = |(name, certificate): (&str, Certificate)| Issued {
+            place: format!("csr/{name}"),
+            certificate: Arc::new(certificate),
+        };
+        newest.into_values().map(issued).collect()
     }
 
     /// Servers that the API leads to: its own, the kubelets, webhooks and aggregated API servers.

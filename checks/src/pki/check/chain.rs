@@ -1,12 +1,12 @@
 //! Chains: that each certificate leads to a CA by which whoever it is shown to verifies it, and why not.
 //!
-//! The verifier explains: every problem of the path that comes nearest is mapped to one claim, so that one defect is one
-//! finding. What a problem is and who refuses for it is the verifier's to say.
+//! The verifier explains: every problem of the path that comes nearest is mapped to one claim, so that one defect is
+//! one finding. What a problem is and who refuses for it is the verifier's to say.
 
 use std::sync::Arc;
 
 use super::*;
-use crate::pki::discover::Kind;
+use crate::pki::discover::{Kind, Role};
 use crate::pki::facts::{Bundle, Credential};
 use crate::pki::live::made_at;
 use crate::pki::store::Held;
@@ -14,7 +14,8 @@ use crate::pki::x509::lint::{KeyLint, lint_key};
 use crate::pki::x509::path::{self, Mode, Outcome, Pool, Problem, ProblemKind, Request, Usage};
 use crate::pki::x509::{Certificate, GoVersion, Hash};
 
-/// A certificate, by which bundle it is verified, and the path that counts: the accepted one, or the one that comes nearest.
+/// A certificate, by which bundle it is verified, and the path that counts: the accepted one, or the one that comes
+/// nearest.
 pub(super) struct Verified<'f> {
     pub(super) credential: &'f Credential,
     pub(super) bundle: &'f Bundle,
@@ -28,8 +29,8 @@ impl Verified<'_> {
         self.path.refusals(Mode::Go(GoVersion::of_kubernetes(view.profile.kubernetes)))
     }
 
-    /// For what a newer Go refuses it that is accepted now, and which certificate of its path that is about. What is malformed aside,
-    /// which is seen without a path.
+    /// For what a newer Go refuses it that is accepted now, and which certificate of its path that is about. What is
+    /// malformed aside, which is seen without a path.
     pub(super) fn newly_refused(&self, next: GoVersion, view: &View<'_>) -> Option<(&Certificate, &Problem)> {
         let now = GoVersion::of_kubernetes(view.profile.kubernetes);
         let mut new = self.path.problems.iter().filter(|problem| problem.newly_refused(now, next));
@@ -148,6 +149,16 @@ enum Astray<'f> {
     Changed,
 }
 
+/// Is a CA of this file one that the controller manager signs by, and that the file of clients does not trust?
+fn signs_untrusted(bundle: &Bundle, clients: &Bundle, view: &View<'_>) -> bool {
+    let signing = view.facts.bundles.iter().filter(|one| one.role == Role::SigningCa);
+    let first = signing.filter_map(|one| one.certificates.first()).map(|held| &held.certificate);
+    let here = |one: &&Arc<Certificate>| {
+        bundle.certificates.iter().any(|held| held.certificate.public_key.sha256 == one.public_key.sha256)
+    };
+    first.filter(here).any(|one| !super::role::trusts(clients, one, view))
+}
+
 /// Is it signed with what nobody verifies any more? That is said of the certificate.
 fn weak_signature(certificate: &Certificate) -> bool {
     matches!(certificate.signature_algorithm.scheme.hash(), Some(Hash::Sha1 | Hash::Md5))
@@ -189,7 +200,8 @@ fn astray<'f>(one: &Verified<'_>, view: &View<'f>) -> Option<Astray<'f>> {
         (ProblemKind::SameSubjectOtherKey | ProblemKind::WrongSignature, None) => {
             let (child, namesake) = (&one.path.certificates[problem.at], one.path.certificates.get(problem.at + 1)?);
             let wanted = child.extensions.authority_key_id.as_ref().and_then(|id| id.key_id.as_deref());
-            // Without identifiers nobody can tell one from the other, and far more CAs are replaced than certificates changed.
+            // Without identifiers nobody can tell one from the other, and far more CAs are replaced than certificates
+            // changed.
             if wanted.is_some() && wanted == namesake.extensions.subject_key_id.as_deref() {
                 Astray::Changed
             } else {
@@ -201,9 +213,21 @@ fn astray<'f>(one: &Verified<'_>, view: &View<'f>) -> Option<Astray<'f>> {
 }
 
 fn reissue() -> Remedy {
-    Remedy::new("Have it made again by the CA that is trusted.")
-        .command("rm FILE.crt FILE.key")
-        .command("kubeadm init phase certs NAME")
+    Remedy::new("Have the trusted CA sign the certificate again.")
+}
+
+/// How the certificates of a file are put in order.
+fn order(one: &Credential) -> Remedy {
+    Remedy::new(format!(
+        "Write the certificates of {} in order: {} first, then the CA that signed it, and so on; restart {}.",
+        one.file,
+        one.leaf().subject,
+        one.holder
+    ))
+    .command(format!(
+        "openssl crl2pkcs7 -nocrl -certfile {} | openssl pkcs7 -print_certs -noout",
+        remedy::quoted(&one.file)
+    ))
 }
 
 const X509: &str = "https://pkg.go.dev/crypto/x509#Certificate.Verify";
@@ -214,14 +238,24 @@ const WITH_ROOTS: [&str; 5] = ["k3s", "RKE2", "Talos", "kops", "OpenShift"];
 
 fn leading() -> Vec<Check> {
     vec![
-        each("pki.chain.wrong-ca", "every certificate is signed by the CA that its role asks for", |one, view| {
+        each("pki.chain.wrong-ca", "Every certificate is signed by the CA that verifies it", |one, view| {
             let (why, found) = match astray(one, view)? {
+                // That the API server does not trust what the controller manager signs by is one finding, of
+                // pki.ca.signing-trusted.
+                Astray::Other(bundle)
+                    if one.bundle.role == Role::ClientCa && signs_untrusted(bundle, one.bundle, view) =>
+                {
+                    return None;
+                }
                 Astray::Other(bundle) => (format!("it is signed by the CA of {}", bundle.file), bundle.file.clone()),
-                Astray::Unknown => ("it is signed by a CA that is not known here".to_owned(), one.credential.leaf().issuer.to_string()),
+                Astray::Unknown => {
+                    ("it is signed by a CA that is not known here".to_owned(), one.credential.leaf().issuer.to_string())
+                }
                 _ => return None,
             };
             let role = one.credential.role;
-            Some(one.breach(format!("{why}, and {role} is verified by {}", one.bundle.file)).found(found).wanted(&one.bundle.file))
+            let breach = one.breach(format!("{why}, and {role} is verified by {}", one.bundle.file));
+            Some(breach.found(found).wanted(&one.bundle.file).remedy(remedy::renew(one.credential, view)))
         })
         .severity(Severity::Critical)
         .alias("PKI-C01")
@@ -231,19 +265,33 @@ fn leading() -> Vec<Check> {
         .alias("x509: certificate signed by unknown authority")
         .page(
             "Whoever it is shown to refuses it.",
-            "For each role it is known who verifies it, and by which bundle: the API server's serving certificate by --root-ca-file, its client certificate for etcd by etcd's --trusted-ca-file. Go's rules of the Kubernetes version decide.",
+            "For each role it is known who verifies it, and by which bundle: the API server's serving \
+                certificate by --root-ca-file, its client certificate for etcd by etcd's --trusted-ca-file. \
+                Go's rules of the Kubernetes version decide.",
         )
         .basis("PKI certificates and requirements: all certificates", CERTIFICATES)
         .remedy(reissue()),
-        each("pki.chain.ca-rotated", "no certificate is of a CA that was replaced by one of the same name", |one, view| {
+        each("pki.chain.ca-rotated", "No certificate is signed by a replaced CA of the same name", |one, view| {
             let Astray::Rotated(child, namesake) = astray(one, view)? else { return None };
-            let id = |id: Option<&[u8]>| id.map_or("none".to_owned(), |id| id.iter().map(|byte| format!("{byte:02x}")).collect());
+            let id = |id: Option<&[u8]>| {
+                id.map_or("none".to_owned(), |id| id.iter().map(|byte| format!("{byte:02x}")).collect())
+            };
             let signer = child.extensions.authority_key_id.as_ref().and_then(|id| id.key_id.as_deref());
-            let trusted = one.bundle.certificates.iter().any(|held| held.certificate.fingerprint == namesake.fingerprint);
+            let trusted =
+                one.bundle.certificates.iter().any(|held| held.certificate.fingerprint == namesake.fingerprint);
             let place = if trusted { one.bundle.file.clone() } else { format!("{} behind it", namesake.subject) };
-            let whose = if child.fingerprint == one.credential.leaf().fingerprint { "its CA".to_owned() } else { format!("the CA of {}", child.subject) };
-            let message = format!("{place} has the name of {whose} and another key: the CA was replaced, and this was not made again");
-            Some(one.breach(message).found(format!("key {}", id(signer))).wanted(format!("key {}", id(namesake.extensions.subject_key_id.as_deref()))))
+            let whose = if child.fingerprint == one.credential.leaf().fingerprint {
+                "its CA".to_owned()
+            } else {
+                format!("the CA of {}", child.subject)
+            };
+            let message = format!(
+                "{place} has the name of {whose} and another key: the CA was replaced, and \
+                this was not made again"
+            );
+            let wanted = format!("key {}", id(namesake.extensions.subject_key_id.as_deref()));
+            let breach = one.breach(message).found(format!("key {}", id(signer))).wanted(wanted);
+            Some(breach.remedy(remedy::renew(one.credential, view)))
         })
         .severity(Severity::Critical)
         .alias("PKI-C02")
@@ -255,64 +303,128 @@ fn leading() -> Vec<Check> {
         )
         .basis(VERIFY, X509)
         .remedy(reissue()),
-        each("pki.chain.signature", "no certificate was changed after it was signed", |one, view| {
-            matches!(astray(one, view)?, Astray::Changed).then(|| one.breach("its signature is not by the CA that its key identifier names: it was changed".to_owned()))
+        each("pki.chain.signature", "No certificate was changed after it was signed", |one, view| {
+            matches!(astray(one, view)?, Astray::Changed).then(|| {
+                let why = "it was changed after the CA that its key identifier names had signed it".to_owned();
+                one.breach(why).remedy(remedy::renew(one.credential, view))
+            })
         })
         .severity(Severity::Critical)
         .alias("x509: ECDSA verification failure")
-        .page("It is refused. A bad disk or a bad editor does this; so does somebody who should not.", "Verifies the signature of every certificate on the path.")
+        .page(
+            "It is refused. A bad disk or a bad editor does this; so does somebody who should not.",
+            "Verifies the signature of every certificate on the path.",
+        )
         .basis(VERIFY, X509)
         .remedy(reissue()),
-        each("pki.chain.intermediate", "every certificate comes with the CAs between it and the trusted one", |one, view| {
+        each("pki.chain.intermediate", "Every certificate file includes its intermediate CAs", |one, view| {
             let Astray::Intermediate(bundle) = astray(one, view)? else { return None };
-            Some(one.breach(format!("what signed it is in {} and not behind it in its own file: {} alone does not verify it", bundle.file, one.bundle.file)))
+            let file = &one.credential.file;
+            let why = format!(
+                "the intermediate CA that signed it is in {} and not in {file}: {} alone does not verify it",
+                bundle.file, one.bundle.file
+            );
+            let remedy =
+                Remedy::new(format!("Append the intermediate CA to {file} and restart {}.", one.credential.holder))
+                    .command(format!("cat {} >> {}", remedy::quoted(&bundle.file), remedy::quoted(file)));
+            Some(one.breach(why).remedy(remedy))
         })
         .alias("PKI-C08")
         .alias("k/k#60713")
-        .page("Whoever knows the root alone refuses it. That it works with kubectl says nothing: the kubeconfig may hold the intermediate.", "Looks for the CA that signed it behind it in its file and in the bundle that verifies it.")
+        .page(
+            "Whoever knows the root alone refuses it. That it works with kubectl says nothing: the kubeconfig \
+            may hold the intermediate.",
+            "Looks for the CA that signed it behind it in its file and in the \
+            bundle that verifies it.",
+        )
         .basis(VERIFY, X509)
-        .remedy(Remedy::new("Add the intermediate CA behind it.").command("cat apiserver.crt intermediate.crt > apiserver-chain.crt")),
-        claim("pki.chain.order", "certificates stand in files in the order of their chain", Of::Certificates, "files with a chain", |view, tally| {
-            for one in view.facts.credentials.iter().filter(|one| one.chain.len() > 1) {
-                tally.look();
-                let broken = one.chain.windows(2).find(|pair| {
-                    let (lower, upper) = (&pair[0].certificate, &pair[1].certificate);
-                    lower.issuer.der != upper.subject.der && lower.fingerprint != upper.fingerprint
-                });
-                if let Some([lower, upper]) = broken {
-                    let message = format!("{}: {} is followed by {}, which did not sign it", one.file, lower.certificate.subject, upper.certificate.subject);
-                    tally.breach(Breach::new(&one.file, message).at(&one.file, Some(upper.line)));
+        .remedy(Remedy::new("Append the intermediate CA to the file of the certificate.")),
+        claim(
+            "pki.chain.order",
+            "Certificate files are in chain order",
+            Of::Certificates,
+            "files with a chain",
+            |view, tally| {
+                for one in view.facts.credentials.iter().filter(|one| one.chain.len() > 1) {
+                    tally.look();
+                    if one.misplaced {
+                        let message = format!(
+                            "{}: the first certificate is not the one that the key belongs to, {}: {} does not start",
+                            one.file,
+                            one.leaf().subject,
+                            one.holder
+                        );
+                        let breach = Breach::new(&one.file, message).at(&one.file, one.line());
+                        tally.breach(breach.severity(Severity::Critical).remedy(order(one)));
+                        continue;
+                    }
+                    let broken = one.chain.windows(2).find(|pair| {
+                        let (lower, upper) = (&pair[0].certificate, &pair[1].certificate);
+                        lower.issuer.der != upper.subject.der && lower.fingerprint != upper.fingerprint
+                    });
+                    if let Some([lower, upper]) = broken {
+                        let message = format!(
+                            "{}: {} is followed by {}, which did not sign it",
+                            one.file, lower.certificate.subject, upper.certificate.subject
+                        );
+                        tally
+                            .breach(Breach::new(&one.file, message).at(&one.file, Some(upper.line)).remedy(order(one)));
+                    }
                 }
-            }
-        })
+            },
+        )
         .severity(Severity::Medium)
         .label("chain")
         .alias("PKI-C08")
-        .page("TLS 1.2 asks for the order, and Go takes the first certificate for the server's own. Some clients sort, some refuse.", "Compares the issuer of each certificate in a file with the subject of the next.")
+        .page(
+            "TLS 1.2 asks for the order, and Go takes the first certificate for the server's own. Some \
+            clients sort, some refuse.",
+            "Compares the issuer of each certificate in a file with the subject of \
+            the next.",
+        )
         .basis("RFC 5246 section 7.4.2: the certificate chain", "https://www.rfc-editor.org/rfc/rfc5246#section-7.4.2")
-        .remedy(Remedy::new("Put the certificate first, then what signed it, and so on.").command("cat leaf.crt intermediate.crt > chain.crt")),
-        claim("pki.chain.root", "no certificate is presented with the root behind it", Of::Certificates, "certificates that are presented", |view, tally| {
-            if view.facts.discovery.layouts.iter().any(|layout| WITH_ROOTS.contains(&layout.name)) {
-                return;
-            }
-            for one in view.facts.credentials.iter().filter(|one| made_at(one.leaf()).is_none()) {
-                tally.look();
-                let mut behind = one.chain[1..].iter();
-                if let Some(root) = behind.find(|held| view.facts.signatures.is_root(&held.certificate)) {
-                    let message = format!("{}: {} stands behind the certificate, and whoever trusts it has it already", one.file, root.certificate.subject);
-                    tally.breach(Breach::new(&one.file, message).at(&one.file, Some(root.line).filter(|line| *line > 0)));
+        .remedy(Remedy::new("Write the certificate first, then the CA that signed it, and so on.")),
+        claim(
+            "pki.chain.root",
+            "No certificate file includes the root CA",
+            Of::Certificates,
+            "certificates that are presented",
+            |view, tally| {
+                if view.facts.discovery.layouts.iter().any(|layout| WITH_ROOTS.contains(&layout.name)) {
+                    return;
                 }
-            }
-        })
+                for one in view.facts.credentials.iter().filter(|one| made_at(one.leaf()).is_none() && !one.misplaced) {
+                    tally.look();
+                    let mut behind = one.chain[1..].iter();
+                    if let Some(root) = behind.find(|held| view.facts.signatures.is_root(&held.certificate)) {
+                        let message = format!(
+                            "{}: {} stands behind the certificate, and whoever trusts it has it already",
+                            one.file, root.certificate.subject
+                        );
+                        tally.breach(
+                            Breach::new(&one.file, message).at(&one.file, Some(root.line).filter(|line| *line > 0)),
+                        );
+                    }
+                }
+            },
+        )
         .severity(Severity::Info)
         .label("chain")
         .alias("PKI-C08")
         .alias("self-signed certificate in certificate chain")
         .page(
-            "It goes over the wire with every handshake and helps nobody: a root is trusted because it is known, not because it is sent. It also hides a bundle that is missing: openssl then says 'self-signed certificate in certificate chain'.",
-            "Looks behind each certificate in its file for one that is signed by its own key. k3s, RKE2, Talos, kops and OpenShift write their files so and are not judged, nor is a certificate that a component made when it started. Where AWS's IAM trusts the cluster's tokens it takes the root's fingerprint from what the API server presents: then leave it.",
+            "It goes over the wire with every handshake and helps nobody: a root is trusted because it is \
+                known, not because it is sent. It also hides a bundle that is missing: openssl then says \
+                'self-signed certificate in certificate chain'.",
+            "Looks behind each certificate in its file for one that is signed by its own key. k3s, RKE2, Talos, \
+                kops and OpenShift write their files so and are not judged, nor is a certificate that a \
+                component made when it started. Where AWS's IAM trusts the cluster's tokens it takes the root's \
+                fingerprint from what the API server presents: then leave it.",
         )
-        .basis("RFC 5246 section 7.4.2: the root may be omitted from the chain", "https://www.rfc-editor.org/rfc/rfc5246#section-7.4.2")
+        .basis(
+            "RFC 5246 section 7.4.2: the root may be omitted from the chain",
+            "https://www.rfc-editor.org/rfc/rfc5246#section-7.4.2",
+        )
         .remedy(Remedy::new("Take it out of the file: the certificate stays, and the intermediate CAs behind it.")),
     ]
 }
@@ -333,58 +445,103 @@ fn constraints() -> Vec<Check> {
     let rotate =
         || Remedy::new("Issue the CA anew with what is missing, keep its key, and put it in the place of the old one.");
     vec![
-        problem("pki.chain.issuer-not-ca", "whoever signs is a CA and may sign", |problem| matches!(problem.kind, ProblemKind::NotACa | ProblemKind::NoCertSign))
-            .severity(Severity::Critical)
-            .alias("PKI-C04")
-            .alias("x509: issuer has name that is no CA")
-            .alias("parent certificate cannot sign this kind of certificate")
-            .page("What is signed by a certificate that is no CA is refused.", "Looks at the basic constraints of every certificate above the first on the path. Go asks that of intermediate CAs; of trusted ones see pki.chain.bundle-not-ca.")
-            .basis("RFC 5280 section 4.2.1.9: basic constraints", RFC5280)
-            .remedy(rotate()),
-        problem("pki.chain.path-length", "no CA has more CAs below it than it allows", |problem| matches!(problem.kind, ProblemKind::PathLen { .. }))
-            .severity(Severity::Critical)
-            .alias("PKI-C05")
-            .alias("x509: too many intermediates for path length constraint")
-            .page("A company's CA that allows none below it cannot sign the cluster's.", "Counts the CAs below each on the path and compares with its path length constraint.")
-            .basis("RFC 5280 section 4.2.1.9: basic constraints", RFC5280)
-            .remedy(rotate()),
-        problem("pki.chain.name-constraints", "no name is outside of what a CA on the path may sign for", |problem| matches!(problem.kind, ProblemKind::NameConstraint { .. } | ProblemKind::TooManyConstraints))
-            .severity(Severity::Critical)
-            .alias("PKI-C06")
-            .alias("x509: a root or intermediate certificate is not authorized to sign for this name")
-            .page("Go refuses the certificate for every name, if a single one is not permitted: 10.96.0.1 or cluster.local under a company's CA is the usual one.", "Compares every SAN with the name constraints of every CA on the path.")
-            .basis("RFC 5280 section 4.2.1.10: name constraints", RFC5280)
-            .remedy(Remedy::new("Have the constraints widened, or use a CA of the cluster's own.")),
-        problem("pki.chain.usage", "every CA on the path may sign for the purpose", |problem| problem.at > 0 && matches!(problem.kind, ProblemKind::Eku(_)))
-            .severity(Severity::Critical)
-            .alias("PKI-C07")
-            .page("A CA that lists purposes limits all that is below it: one for servers alone signs no clients.", "Compares the extended key usages of the CAs on the path with what the certificate is used for.")
-            .basis("RFC 5280 section 4.2.1.12: extended key usage", RFC5280)
-            .remedy(rotate()),
-        each("pki.chain.key-id", "key identifiers on the path agree", |one, _| {
+        problem("pki.chain.issuer-not-ca", "Every issuer on the path is a CA that may sign certificates", |problem| {
+            matches!(problem.kind, ProblemKind::NotACa | ProblemKind::NoCertSign)
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-C04")
+        .alias("x509: issuer has name that is no CA")
+        .alias("parent certificate cannot sign this kind of certificate")
+        .page(
+            "What is signed by a certificate that is no CA is refused.",
+            "Looks at the basic constraints \
+                of every certificate above the first on the path. Go asks that of intermediate CAs; of trusted \
+                ones see pki.chain.bundle-not-ca.",
+        )
+        .basis("RFC 5280 section 4.2.1.9: basic constraints", RFC5280)
+        .remedy(rotate()),
+        problem("pki.chain.path-length", "No CA exceeds its path length constraint", |problem| {
+            matches!(problem.kind, ProblemKind::PathLen { .. })
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-C05")
+        .alias("x509: too many intermediates for path length constraint")
+        .page(
+            "A company's CA that allows none below it cannot sign the cluster's.",
+            "Counts the CAs below \
+                each on the path and compares with its path length constraint.",
+        )
+        .basis("RFC 5280 section 4.2.1.9: basic constraints", RFC5280)
+        .remedy(rotate()),
+        problem("pki.chain.name-constraints", "No certificate violates the name constraints of its CAs", |problem| {
+            matches!(problem.kind, ProblemKind::NameConstraint { .. } | ProblemKind::TooManyConstraints)
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-C06")
+        .alias("x509: a root or intermediate certificate is not authorized to sign for this name")
+        .page(
+            "Go refuses the certificate for every name, if a single one is not permitted: 10.96.0.1 or \
+                cluster.local under a company's CA is the usual one.",
+            "Compares every SAN with the name \
+                constraints of every CA on the path.",
+        )
+        .basis("RFC 5280 section 4.2.1.10: name constraints", RFC5280)
+        .remedy(Remedy::new("Have the constraints widened, or use a CA of the cluster's own.")),
+        problem("pki.chain.usage", "Every CA on the path allows the extended key usage", |problem| {
+            problem.at > 0 && matches!(problem.kind, ProblemKind::Eku(_))
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-C07")
+        .page(
+            "A CA that lists purposes limits all that is below it: one for servers alone signs no clients.",
+            "Compares \
+                the extended key usages of the CAs on the path with what the certificate is used for.",
+        )
+        .basis("RFC 5280 section 4.2.1.12: extended key usage", RFC5280)
+        .remedy(rotate()),
+        each("pki.chain.key-id", "Key identifiers on the path agree", |one, _| {
             let problem = one.path.problems.iter().find(|problem| matches!(problem.kind, ProblemKind::AkiMismatch))?;
             // With a wrong key they must differ, and that is the finding.
-            one.accepted.then(|| one.breach(format!("{} on its path {}: Go accepts it, OpenSSL and what is built on it do not", one.at(problem).subject, problem.kind)))
+            one.accepted.then(|| {
+                let why = format!(
+                    "{} on its path {}: Go accepts it, OpenSSL does not",
+                    one.at(problem).subject,
+                    problem.kind
+                );
+                one.breach(why)
+            })
         })
         .severity(Severity::Medium)
         .alias("PKI-C03")
         .alias("authority and subject key identifier mismatch")
-        .page("kubectl works, and curl, Python and others say that the issuer cannot be found. A CA that was issued anew with the same key and another identifier does this; k3s makes such certificates again.", "Compares the authority key identifier of each certificate on the path with the subject key identifier of the next.")
+        .page(
+            "kubectl works, and curl, Python and others say that the issuer cannot be found. A CA that was \
+            issued anew with the same key and another identifier does this; k3s makes such certificates again.",
+            "Compares \
+            the authority key identifier of each certificate on the path with the subject key identifier of the \
+            next.",
+        )
         .basis("RFC 5280 section 4.2.1.1: authority key identifier", RFC5280)
         .remedy(reissue()),
-        each("pki.chain.outlives-ca", "no certificate is valid longer than the CA that signed it", |one, view| {
+        each("pki.chain.outlives-ca", "No certificate is valid for longer than its CA", |one, view| {
             let leaf = one.credential.leaf();
             let authority = one.path.certificates.get(1)?;
             // Of a CA that has ended another claim tells.
             (leaf.not_after > authority.not_after && authority.not_after >= view.profile.now).then(|| {
-                one.breach(format!("it is valid until {}, and {} ends before that", leaf.not_after, authority.subject)).found(leaf.not_after.to_string()).wanted(format!("before {}", authority.not_after))
+                one.breach(format!("it is valid until {}, and {} ends before that", leaf.not_after, authority.subject))
+                    .found(leaf.not_after.to_string())
+                    .wanted(format!("before {}", authority.not_after))
             })
         })
         .alias("PKI-C10")
-        .page("It ends with its CA, whatever it says itself, and whoever watches its end is surprised. kubeadm makes such in the last year of a CA.", "Compares the ends.")
+        .page(
+            "It ends with its CA, whatever it says itself, and whoever watches its end is surprised. kubeadm \
+            makes such in the last year of a CA.",
+            "Compares the ends.",
+        )
         .basis("Certificate management with kubeadm", KUBEADM)
         .remedy(Remedy::new("Rotate the CA, then renew.").command("seaworthy pki plan")),
-        each("pki.chain.refused", "Kubernetes refuses no certificate for a reason that no other claim tells", |one, view| {
+        each("pki.chain.refused", "Kubernetes accepts every certificate for all other reasons", |one, view| {
             if one.accepted {
                 return None;
             }
@@ -406,26 +563,38 @@ fn constraints() -> Vec<Check> {
         .alias("x509: no valid chains built")
         .alias("x509: signature check attempts limit reached")
         .page(
-            "Whoever it is shown to in the cluster refuses it, though openssl verify may be content: a CA that was issued anew with its name as UTF8String instead of PrintableString has lost all that it has signed.",
-            "Verifies every certificate by the rules of Go's crypto/x509, and tells what no other claim of this family does: the name of the CA in other bytes, a signature that cannot be verified by the CA's key, a policy that is required and missing, more possible issuers than Go tries.",
+            "Whoever it is shown to in the cluster refuses it, though openssl verify may be content: a CA that \
+                was issued anew with its name as UTF8String instead of PrintableString has lost all that it has \
+                signed.",
+            "Verifies every certificate by the rules of Go's crypto/x509, and tells what no other claim of this \
+                family does: the name of the CA in other bytes, a signature that cannot be verified by the CA's \
+                key, a policy that is required and missing, more possible issuers than Go tries.",
         )
         .basis(VERIFY, X509)
         .remedy(Remedy::new("Issue the CA anew from its key with its name in the same bytes as before."))
         .remedy(reissue()),
-        each("pki.chain.engines", "what Kubernetes accepts others accept, too", |one, view| {
+        each("pki.chain.engines", "Verifiers other than Go's accept the certificates, too", |one, view| {
             if !one.accepted {
                 return None;
             }
             match one.path.refusals(Mode::Rfc5280).find(|problem| !one.has_claim(problem)) {
-                Some(problem) => {
-                    Some(one.breach(format!("{} on its path {}: Go accepts it, RFC 5280 does not", one.at(problem).subject, problem.kind)))
-                }
-                None => one.refused_by_webpki(view).map(|why| one.breach(format!("Go accepts it, and clients that use rustls do not: {why}"))),
+                Some(problem) => Some(one.breach(format!(
+                    "{} on its path {}: Go accepts it, RFC 5280 does not",
+                    one.at(problem).subject,
+                    problem.kind
+                ))),
+                None => one
+                    .refused_by_webpki(view)
+                    .map(|why| one.breach(format!("Go accepts it, and clients that use rustls do not: {why}"))),
             }
         })
         .severity(Severity::Medium)
         .alias("PKI-C12")
-        .page("kubectl works, while clients in Rust, Java, Python or C refuse the cluster: Go's verifier is lenient in places.", "Verifies what Go accepts by RFC 5280 and with rustls-webpki, too.")
+        .page(
+            "kubectl works, while clients in Rust, Java, Python or C refuse the cluster: Go's verifier is \
+            lenient in places.",
+            "Verifies what Go accepts by RFC 5280 and with rustls-webpki, too.",
+        )
         .basis("RFC 5280 section 6: certification path validation", RFC5280)
         .remedy(reissue()),
     ]

@@ -9,10 +9,13 @@ mod flag;
 mod key;
 mod kubeconfig;
 mod leak;
+mod manifest;
 mod public;
+mod remedy;
 mod revocation;
 mod rights;
 mod role;
+mod san;
 mod tls;
 mod usage;
 mod validity;
@@ -43,7 +46,9 @@ pub fn checks() -> Vec<Check> {
         validity::checks,
         revocation::checks,
         role::checks,
+        san::checks,
         usage::checks,
+        manifest::checks,
         flag::checks,
         tls::checks,
         kubeconfig::checks,
@@ -52,7 +57,13 @@ pub fn checks() -> Vec<Check> {
         live::checks,
         api::checks,
     ];
-    families.into_iter().flat_map(|family| family()).collect()
+    let mut all: Vec<_> = families.into_iter().flat_map(|family| family()).collect();
+    for remedy in all.iter_mut().flat_map(|check| &mut check.remedy).filter(|remedy| remedy.when.is_none()) {
+        if remedy.commands.iter().any(|command| command.starts_with("kubeadm ")) {
+            remedy.when = Some("if kubeadm made the PKI".to_owned());
+        }
+    }
+    all
 }
 
 /// What a claim is about, and so what must be known for it to hold.

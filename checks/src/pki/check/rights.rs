@@ -33,75 +33,114 @@ fn folders(facts: &Facts) -> Vec<(String, crate::host::Stat)> {
 }
 
 fn restrict(path: &str, mode: &str) -> Remedy {
-    Remedy::new("Take the rights away.").command(format!("chmod {mode} {path}"))
+    Remedy::new("Restrict the mode.").command(format!("chmod {mode} {}", remedy::quoted(path)))
 }
 
-/// The same for all files of a name below the PKI's folder, etcd's among them.
-fn restrict_all(name: &str, mode: &str) -> Remedy {
-    Remedy::new("Take the rights away.")
-        .command(format!("find /etc/kubernetes/pki -name '{name}' -exec chmod {mode} {{}} +"))
+fn own(path: &str) -> Remedy {
+    Remedy::new("Change the owner to root.").command(format!("chown root:root {}", remedy::quoted(path)))
 }
 
 /// The family's checks.
 pub(super) fn checks() -> Vec<Check> {
     vec![
-        claim("pki.file.key-mode", "no private key can be read or changed by others than its owner", Of::Other, "keys", |view, tally| {
-            let group = if component_users(view.facts) { 0o040 } else { 0 };
-            let secret = |file: &&File| file.has_key() || file.talos.as_ref().is_some_and(|talos| talos.has_secret);
-            for file in files(view.facts).filter(secret).filter(|file| file.kubeconfig.is_none()) {
-                tally.look();
-                let open = file.open_to() & 0o066 & !group;
-                if open != 0 {
-                    let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
-                    let whom = if open & 0o006 != 0 { "anyone" } else { "its group" };
-                    let what = if file.has_key() { "a private key" } else { "tokens" };
-                    let message = format!("{} holds {what} and is open to {whom}", file.path);
-                    tally.breach(Breach::new(&file.path, message).found(found).wanted("0600").at(&file.path, None));
+        claim(
+            "pki.file.key-mode",
+            "Private keys are readable and writable only by their owner",
+            Of::Other,
+            "keys",
+            |view, tally| {
+                let group = if component_users(view.facts) { 0o040 } else { 0 };
+                let secret = |file: &&File| file.has_key() || file.talos.as_ref().is_some_and(|talos| talos.has_secret);
+                for file in files(view.facts).filter(secret).filter(|file| file.kubeconfig.is_none()) {
+                    tally.look();
+                    let open = file.open_to() & 0o066 & !group;
+                    if open != 0 {
+                        let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
+                        let whom = if open & 0o006 != 0 { "anyone" } else { "its group" };
+                        let what = if file.has_key() { "a private key" } else { "tokens" };
+                        let message = format!("{} holds {what} and is accessible by {whom}", file.path);
+                        tally.breach(
+                            Breach::new(&file.path, message)
+                                .found(found)
+                                .wanted("0600")
+                                .at(&file.path, None)
+                                .remedy(restrict(&file.path, "600")),
+                        );
+                    }
                 }
-            }
-        })
+            },
+        )
         .severity(Severity::Critical)
         .label("file")
         .label("CIS")
         .alias("PKI-F01")
         .alias("CIS 1.1.21")
         .page(
-            "Whoever reads the key of a CA is the cluster's administrator, and whoever reads another key is who the certificate says.",
-            "Looks at the mode of every file with a private key, of Talos's files with a token, too, and at the modes of the folders above it: what nobody can get to is not open. An access list shows in the group's bits. `talosctl gen config` writes machine configurations, with the keys of all CAs, for everybody to read.",
+            "Whoever reads the key of a CA is the cluster's administrator, and whoever reads another key is who \
+                the certificate says.",
+            "Looks at the mode of every file with a private key, of Talos's files with a token, too, and at the \
+                modes of the folders above it: what nobody can get to is not open. An access list shows in the \
+                group's bits. `talosctl gen config` writes machine configurations, with the keys of all CAs, \
+                for everybody to read.",
         )
         .basis("CIS Kubernetes Benchmark 1.1.21", CIS)
-        .remedy(restrict_all("*.key", "600")),
-        claim("pki.file.key-owner", "private keys belong to root, or to the component's own user", Of::Other, "keys", |view, tally| {
-            // A folder that was given alone is a copy, and belongs to whoever copied it.
-            for file in files(view.facts).filter(|file| file.has_key() && !view.facts.discovery.bare) {
-                let Some(stat) = file.stat.known() else { continue };
-                tally.look();
-                if !may_own(view.facts, stat.uid) {
-                    let message = format!("{} belongs to user {}", file.path, stat.uid);
-                    tally.breach(Breach::new(&file.path, message).found(stat.uid.to_string()).wanted("0").at(&file.path, None));
+        .remedy(Remedy::new("Set the mode of the key to 0600.")),
+        claim(
+            "pki.file.key-owner",
+            "Private keys are owned by root or the component's user",
+            Of::Other,
+            "keys",
+            |view, tally| {
+                // A folder that was given alone is a copy, and belongs to whoever copied it.
+                for file in files(view.facts).filter(|file| file.has_key() && !view.facts.discovery.bare) {
+                    let Some(stat) = file.stat.known() else { continue };
+                    tally.look();
+                    if !may_own(view.facts, stat.uid) {
+                        let message = format!("{} is owned by user {}", file.path, stat.uid);
+                        tally.breach(
+                            Breach::new(&file.path, message)
+                                .found(stat.uid.to_string())
+                                .wanted("0")
+                                .at(&file.path, None)
+                                .remedy(own(&file.path)),
+                        );
+                    }
                 }
-            }
-        })
+            },
+        )
         .label("file")
         .label("CIS")
         .alias("PKI-F01")
         .alias("CIS 1.1.19")
         .page(
             "The owner of a file can give it any mode, and read it.",
-            "Looks at the owner of every file with a private key. k0s, MicroK8s and Talos have users for their components, who may own keys there.",
+            "Looks at the owner of every file with a private key. k0s, MicroK8s and Talos have users for their \
+                components, who may own keys there.",
         )
         .basis("CIS Kubernetes Benchmark 1.1.19", CIS)
-        .remedy(Remedy::new("Give it to root.").command("find /etc/kubernetes/pki -name '*.key' -exec chown root:root {} +")),
-        claim("pki.file.certificate-mode", "nobody but their owner can change certificates", Of::Other, "certificates", |view, tally| {
-            for file in files(view.facts).filter(|file| !file.has_key() && file.kubeconfig.is_none()) {
-                tally.look();
-                if file.open_to() & 0o022 != 0 {
-                    let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
-                    let message = format!("{} can be changed by others than its owner", file.path);
-                    tally.breach(Breach::new(&file.path, message).found(found).wanted("0644").at(&file.path, None));
+        .remedy(Remedy::new("Change the owner to root.")),
+        claim(
+            "pki.file.certificate-mode",
+            "Certificates are writable only by their owner",
+            Of::Other,
+            "certificates",
+            |view, tally| {
+                for file in files(view.facts).filter(|file| !file.has_key() && file.kubeconfig.is_none()) {
+                    tally.look();
+                    if file.open_to() & 0o022 != 0 {
+                        let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
+                        let message = format!("{} is writable by other users than its owner", file.path);
+                        tally.breach(
+                            Breach::new(&file.path, message)
+                                .found(found)
+                                .wanted("0644")
+                                .at(&file.path, None)
+                                .remedy(restrict(&file.path, "644")),
+                        );
+                    }
                 }
-            }
-        })
+            },
+        )
         .label("file")
         .label("CIS")
         .alias("PKI-F02")
@@ -111,18 +150,32 @@ pub(super) fn checks() -> Vec<Check> {
             "Looks at the modes of files with certificates and public keys, and of the folders above them.",
         )
         .basis("CIS Kubernetes Benchmark 4.1.7", CIS)
-        .remedy(restrict_all("*.crt", "644")),
-        claim("pki.file.certificate-mode-cis", "certificates can be read by their owner alone", Of::Other, "certificates", |view, tally| {
-            for file in files(view.facts).filter(|file| file.contents.known().is_some_and(|held| !held.certificates.is_empty())) {
-                tally.look();
-                let open = file.stat.known().map_or(0, |stat| stat.mode & 0o177);
-                if !file.has_key() && open != 0 {
-                    let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
-                    let message = format!("{} is open to others than its owner", file.path);
-                    tally.breach(Breach::new(&file.path, message).found(found).wanted("0600").at(&file.path, None));
+        .remedy(Remedy::new("Set the mode of the certificate to 0644.")),
+        claim(
+            "pki.file.certificate-mode-cis",
+            "Certificates are readable only by their owner",
+            Of::Other,
+            "certificates",
+            |view, tally| {
+                for file in files(view.facts)
+                    .filter(|file| file.contents.known().is_some_and(|held| !held.certificates.is_empty()))
+                {
+                    tally.look();
+                    let open = file.stat.known().map_or(0, |stat| stat.mode & 0o177);
+                    if !file.has_key() && open != 0 {
+                        let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
+                        let message = format!("{} is accessible by other users than its owner", file.path);
+                        tally.breach(
+                            Breach::new(&file.path, message)
+                                .found(found)
+                                .wanted("0600")
+                                .at(&file.path, None)
+                                .remedy(restrict(&file.path, "600")),
+                        );
+                    }
                 }
-            }
-        })
+            },
+        )
         .severity(Severity::Low)
         .label("file")
         .label("CIS")
@@ -130,23 +183,40 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("CIS 1.1.20")
         .only(&[PkiProfile::Cis, PkiProfile::Strict])
         .page(
-            "A certificate is public, so that nothing is lost if others read it; the benchmark wants it all the same, and kubeadm writes 0644. It is judged with --pki-profile cis or strict alone.",
+            "A certificate is public, so that nothing is lost if others read it; the benchmark wants it all the \
+                same, and kubeadm writes 0644. It is judged with --pki-profile cis or strict alone.",
             "Looks at the modes of files with certificates.",
         )
         .basis("CIS Kubernetes Benchmark 1.1.20", CIS)
-        .remedy(restrict_all("*.crt", "600")),
-        claim("pki.file.kubeconfig-mode", "no kubeconfig with credentials is open to others than its owner", Of::Other, "kubeconfigs", |view, tally| {
-            for file in files(view.facts).filter(|file| file.kubeconfig.is_some()) {
-                let credentials = file.has_key()
-                    || file.kubeconfig.iter().flat_map(|config| &config.users).any(|user| user.has_token || user.has_login);
-                tally.look();
-                if credentials && file.open_to() & 0o077 != 0 {
-                    let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
-                    let message = format!("{} holds credentials and is open to others than its owner", file.path);
-                    tally.breach(Breach::new(&file.path, message).found(found).wanted("0600").at(&file.path, None));
+        .remedy(Remedy::new("Set the mode of the certificate to 0600.")),
+        claim(
+            "pki.file.kubeconfig-mode",
+            "Kubeconfigs with credentials are accessible only by their owner",
+            Of::Other,
+            "kubeconfigs",
+            |view, tally| {
+                for file in files(view.facts).filter(|file| file.kubeconfig.is_some()) {
+                    let credentials = file.has_key()
+                        || file
+                            .kubeconfig
+                            .iter()
+                            .flat_map(|config| &config.users)
+                            .any(|user| user.has_token || user.has_login);
+                    tally.look();
+                    if credentials && file.open_to() & 0o077 != 0 {
+                        let found = mode(file.stat.known().map_or(0, |stat| stat.mode));
+                        let message = format!("{} holds credentials and is open to others than its owner", file.path);
+                        tally.breach(
+                            Breach::new(&file.path, message)
+                                .found(found)
+                                .wanted("0600")
+                                .at(&file.path, None)
+                                .remedy(restrict(&file.path, "600")),
+                        );
+                    }
                 }
-            }
-        })
+            },
+        )
         .label("file")
         .label("CIS")
         .alias("PKI-F03")
@@ -159,16 +229,28 @@ pub(super) fn checks() -> Vec<Check> {
             "Looks at the modes of kubeconfigs that hold a key, a token or a password, and of the folders above them.",
         )
         .basis("CIS Kubernetes Benchmark 1.1.13 to 1.1.18", CIS)
-        .remedy(restrict("/etc/kubernetes/*.conf", "600")),
-        claim("pki.file.folder-mode", "nobody but their owner can add files to the PKI's folders", Of::Other, "folders", |view, tally| {
-            for (folder, stat) in folders(view.facts) {
-                tally.look();
-                if stat.mode & 0o022 != 0 {
-                    let message = format!("{folder} can be written by others than its owner");
-                    tally.breach(Breach::new(&folder, message).found(mode(stat.mode)).wanted("0755").at(&folder, None));
+        .remedy(Remedy::new("Set the mode of the kubeconfig to 0600.")),
+        claim(
+            "pki.file.folder-mode",
+            "PKI directories are writable only by their owner",
+            Of::Other,
+            "folders",
+            |view, tally| {
+                for (folder, stat) in folders(view.facts) {
+                    tally.look();
+                    if stat.mode & 0o022 != 0 {
+                        let message = format!("{folder} is writable by other users than its owner");
+                        tally.breach(
+                            Breach::new(&folder, message)
+                                .found(mode(stat.mode))
+                                .wanted("0755")
+                                .at(&folder, None)
+                                .remedy(restrict(&folder, "755")),
+                        );
+                    }
                 }
-            }
-        })
+            },
+        )
         .label("file")
         .label("CIS")
         .alias("PKI-F04")
@@ -177,16 +259,28 @@ pub(super) fn checks() -> Vec<Check> {
             "Looks at the modes of the PKI's folders.",
         )
         .basis("CIS Kubernetes Benchmark 1.1.19", CIS)
-        .remedy(restrict("/etc/kubernetes/pki", "755")),
-        claim("pki.file.folder-owner", "the PKI's folders belong to root, or to the component's own user", Of::Other, "folders", |view, tally| {
-            for (folder, stat) in folders(view.facts).into_iter().filter(|_| !view.facts.discovery.bare) {
-                tally.look();
-                if !may_own(view.facts, stat.uid) {
-                    let message = format!("{folder} belongs to user {}", stat.uid);
-                    tally.breach(Breach::new(&folder, message).found(stat.uid.to_string()).wanted("0").at(&folder, None));
+        .remedy(Remedy::new("Set the mode of the directory to 0755.")),
+        claim(
+            "pki.file.folder-owner",
+            "PKI directories are owned by root or the component's user",
+            Of::Other,
+            "folders",
+            |view, tally| {
+                for (folder, stat) in folders(view.facts).into_iter().filter(|_| !view.facts.discovery.bare) {
+                    tally.look();
+                    if !may_own(view.facts, stat.uid) {
+                        let message = format!("{folder} is owned by user {}", stat.uid);
+                        tally.breach(
+                            Breach::new(&folder, message)
+                                .found(stat.uid.to_string())
+                                .wanted("0")
+                                .at(&folder, None)
+                                .remedy(own(&folder)),
+                        );
+                    }
                 }
-            }
-        })
+            },
+        )
         .severity(Severity::Medium)
         .label("file")
         .label("CIS")
@@ -194,9 +288,10 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("CIS 1.1.19")
         .page(
             "The owner of a folder may replace what is in it.",
-            "Looks at the owners of the PKI's folders; those of distributions with users for their components are known.",
+            "Looks at the owners of the PKI's folders; those of distributions with users for their components \
+                are known.",
         )
         .basis("CIS Kubernetes Benchmark 1.1.19", CIS)
-        .remedy(Remedy::new("Give it to root.").command("chown -R root:root /etc/kubernetes/pki")),
+        .remedy(Remedy::new("Change the owner to root.")),
     ]
 }

@@ -1,15 +1,16 @@
 //! How the components of a node are started: their flags, from static pods, processes, units and argument files.
 //!
-//! A static pod's manifest counts before a process, since it says where on the node a container's files lie. A process that
-//! sees other mounts than the node's first one is somebody else's node in a sandbox, and is passed over.
+//! A static pod's manifest counts before a process, since it says where on the node a container's files lie. A
+//! process that sees other mounts than the node's first one is somebody else's node in a sandbox, and is passed over.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::manifest::{Manifest, Manifests, manifests};
 use super::role::Component;
 use crate::fact::Fact;
-use crate::host::{FileKind, Host, Process, Query};
+use crate::host::{Host, Process, Query};
 
 /// Folders of static pods, where neither the user nor the kubelet names one: kubeadm, RKE2, Bottlerocket.
 const MANIFESTS: [&str; 3] =
@@ -27,39 +28,63 @@ pub struct CommandLine {
     /// Which one.
     pub component: Component,
     /// Its flags in order, without the leading dashes.
-    flags: Vec<(String, String)>,
+    flags: Vec<Flag>,
     /// The file, or the process, that says so.
     pub place: String,
     /// When the process was started, seconds since the epoch, if it runs.
     pub started: Option<i64>,
-    /// Where on the node the folders of its container lie: longest first.
-    mounts: Vec<(String, String)>,
+    /// What is mounted into its container, the longest path first; none where it is not a static pod.
+    pub(super) mounts: Option<Vec<Mount>>,
     /// The configuration file that the flags from this one on stand in.
     configured: Option<(usize, String)>,
 }
 
+/// A flag of a command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Flag {
+    name: String,
+    value: String,
+    /// The line of its value, or 0.
+    line: u32,
+}
+
+/// A word of a command, and the line that it stands on, or 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Word {
+    pub(super) text: String,
+    pub(super) line: u32,
+}
+
+/// Something that is mounted into a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mount {
+    /// The path in the container.
+    pub(super) inside: String,
+    /// The path on the node, if it is one of a hostPath volume.
+    pub(super) host: Option<String>,
+}
+
 impl CommandLine {
-    fn new(component: Component, words: &[String], place: impl Into<String>) -> Self {
-        Self {
-            component,
-            flags: flags(words),
-            place: place.into(),
-            started: None,
-            mounts: Vec::new(),
-            configured: None,
-        }
+    pub(super) fn new(component: Component, words: &[Word], place: impl Into<String>) -> Self {
+        Self { component, flags: flags(words), place: place.into(), started: None, mounts: None, configured: None }
     }
 
     /// The last value of a flag, which is the one that counts.
     #[must_use]
     pub fn get(&self, flag: &str) -> Option<&str> {
-        self.flags.iter().rev().find(|(name, _)| name == flag).map(|(_, value)| value.as_str())
+        self.flags.iter().rev().find(|one| one.name == flag).map(|one| one.value.as_str())
+    }
+
+    /// The line of the value that counts, if its place has lines.
+    #[must_use]
+    pub fn line_of(&self, flag: &str) -> Option<u32> {
+        self.flags.iter().rev().find(|one| one.name == flag).map(|one| one.line).filter(|line| *line > 0)
     }
 
     /// Where the value of a flag that counts stands: with the others, or in the configuration file beside them.
     #[must_use]
     pub fn place_of(&self, flag: &str) -> &str {
-        let at = self.flags.iter().rposition(|(name, _)| name == flag);
+        let at = self.flags.iter().rposition(|one| one.name == flag);
         match &self.configured {
             Some((from, file)) if at.is_some_and(|at| at >= *from) => file,
             _ => &self.place,
@@ -68,7 +93,7 @@ impl CommandLine {
 
     /// Every value of a flag.
     pub fn all<'s>(&'s self, flag: &'s str) -> impl Iterator<Item = &'s str> {
-        self.flags.iter().filter(move |(name, _)| name == flag).map(|(_, value)| value.as_str())
+        self.flags.iter().filter(move |one| one.name == flag).map(|one| one.value.as_str())
     }
 
     /// The paths on the node that a flag names.
@@ -78,34 +103,55 @@ impl CommandLine {
 
     /// A path of the component's container, as it is on the node.
     pub(super) fn on_the_node(&self, path: &str) -> String {
-        let inside = |mount: &str| path == mount || path.strip_prefix(mount).is_some_and(|rest| rest.starts_with('/'));
-        match self.mounts.iter().find(|(mount, _)| inside(mount)) {
-            Some((mount, host)) => format!("{}{}", host.trim_end_matches('/'), &path[mount.len()..]),
-            None => path.to_owned(),
+        match self.mount_of(path) {
+            Some(Mount { inside, host: Some(host) }) => {
+                format!("{}{}", host.trim_end_matches('/'), &path[inside.len()..])
+            }
+            _ => path.to_owned(),
         }
+    }
+
+    /// Is a path of its container one that is mounted into it? All of it is, where there is no container.
+    #[must_use]
+    pub fn is_mounted(&self, path: &str) -> bool {
+        self.mounts.is_none() || self.mount_of(path).is_some()
+    }
+
+    fn mount_of(&self, path: &str) -> Option<&Mount> {
+        let inside = |mount: &&Mount| {
+            path == mount.inside || path.strip_prefix(&mount.inside).is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.mounts.as_ref()?.iter().find(inside)
     }
 }
 
 /// `--flag=value`, `--flag value`, `-flag value` and `--flag`.
-fn flags(words: &[String]) -> Vec<(String, String)> {
+fn flags(words: &[Word]) -> Vec<Flag> {
     let mut flags = Vec::new();
     let mut words = words.iter().peekable();
-    while let Some(word) = words.next() {
-        let Some(name) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else { continue };
-        if let Some((name, value)) = name.split_once('=') {
-            flags.push((name.to_owned(), value.trim_matches('"').to_owned()));
-        } else {
-            let value = words.next_if(|next| !next.starts_with('-')).cloned().unwrap_or_else(|| "true".to_owned());
-            flags.push((name.to_owned(), value));
-        }
+    while let Some(Word { text, line }) = words.next() {
+        let Some(name) = text.strip_prefix("--").or_else(|| text.strip_prefix('-')) else { continue };
+        let (name, value, line) = match name.split_once('=') {
+            Some((name, value)) => (name, value.trim_matches('"').to_owned(), *line),
+            None => match words.next_if(|next| !next.text.starts_with('-')) {
+                Some(next) => (name, next.text.clone(), next.line),
+                None => (name, "true".to_owned(), *line),
+            },
+        };
+        flags.push(Flag { name: name.to_owned(), value, line });
     }
     flags
 }
 
+/// Words that stand on no line.
+fn words<'w>(all: impl IntoIterator<Item = &'w str>) -> Vec<Word> {
+    all.into_iter().map(|text| Word { text: text.to_owned(), line: 0 }).collect()
+}
+
 /// The component that is started somewhere in a command, and the words behind its name.
-fn component(words: &[String]) -> Option<(Component, &[String])> {
+pub(super) fn component(words: &[Word]) -> Option<(Component, &[Word])> {
     words.iter().enumerate().find_map(|(index, word)| {
-        let program = word.rsplit('/').next().unwrap_or(word);
+        let program = word.text.rsplit('/').next().unwrap_or(&word.text);
         Some((Component::of_program(program)?, &words[index + 1..]))
     })
 }
@@ -119,6 +165,8 @@ pub(super) struct Started {
     pub(super) unread: Vec<String>,
     /// Of which component nobody says how it is started, since its manifest could not be read; with the reason.
     pub(super) untold: Vec<(Component, String)>,
+    /// The files that the kubelet reads for static pods.
+    pub(super) manifests: Vec<Manifest>,
 }
 
 /// Looks in every place that says how components are started.
@@ -133,13 +181,17 @@ pub(super) fn command_lines(host: &dyn Host) -> Started {
         Some(folder) => vec![folder],
         None => MANIFESTS.map(str::to_owned).into(),
     };
+    let mut pods = Manifests::default();
     for folder in folders {
-        manifests(host, &folder, &mut found, &mut unread, &mut untold);
+        manifests(host, &folder, &mut pods);
     }
+    found.extend(pods.commands);
+    unread.extend(pods.unread);
+    untold.extend(pods.untold);
     arguments(host, &mut found);
     units(host, &mut found);
     for process in &processes {
-        let words: Vec<String> = process.command.split('\0').map(str::to_owned).collect();
+        let words = words(process.command.split('\0'));
         let Some((component, rest)) = component(&words[..1]).map(|(component, _)| (component, &words[1..])) else {
             continue;
         };
@@ -167,7 +219,7 @@ pub(super) fn command_lines(host: &dyn Host) -> Started {
         }
     }
     untold.retain(|(component, _)| found.iter().all(|line| line.component != *component));
-    Started { commands: found, unread, untold }
+    Started { commands: found, unread, untold, manifests: pods.all }
 }
 
 fn processes(host: &dyn Host) -> Vec<Process> {
@@ -176,7 +228,7 @@ fn processes(host: &dyn Host) -> Vec<Process> {
 
 /// The kubelet's flags, and the members of its configuration that stand for flags.
 fn kubelet(host: &dyn Host, processes: &[Process], unread: &mut Vec<String>) -> Option<CommandLine> {
-    let mut words = Vec::new();
+    let mut all = Vec::new();
     let mut place = None;
     let mut started = None;
     let running = processes.iter().find(|process| {
@@ -184,14 +236,14 @@ fn kubelet(host: &dyn Host, processes: &[Process], unread: &mut Vec<String>) -> 
         !process.sandboxed && program.rsplit('/').next() == Some("kubelet")
     });
     if let Some(process) = running {
-        words.extend(process.command.split('\0').skip(1).map(str::to_owned));
+        all.extend(words(process.command.split('\0').skip(1)));
         place = Some(format!("process {}", process.pid));
         started = Some(process.started);
     } else if let Fact::Known(text) = host.text(KUBELET_FLAGS) {
-        words.extend(text.split(['"', ' ', '\n']).filter(|word| word.starts_with("--")).map(str::to_owned));
+        all.extend(words(text.split(['"', ' ', '\n']).filter(|word| word.starts_with("--"))));
         place = Some(KUBELET_FLAGS.to_owned());
     }
-    let mut line = CommandLine::new(Component::Kubelet, &words, place.clone().unwrap_or_default());
+    let mut line = CommandLine::new(Component::Kubelet, &all, place.clone().unwrap_or_default());
     line.started = started;
     let path = host
         .layout()
@@ -204,12 +256,10 @@ fn kubelet(host: &dyn Host, processes: &[Process], unread: &mut Vec<String>) -> 
                 line.place.clone_from(&path);
             }
             line.configured = Some((line.flags.len(), path));
-            for (flag, value) in members(&config, KUBELET_MEMBERS) {
-                // A flag counts before the file.
-                if line.get(&flag).is_none() {
-                    line.flags.push((flag, value));
-                }
-            }
+            // A flag counts before the file.
+            let told: Vec<_> = members(&config, KUBELET_MEMBERS);
+            let told = told.into_iter().filter(|flag| line.get(&flag.name).is_none()).collect::<Vec<_>>();
+            line.flags.extend(told);
             Some(line)
         }
         Fact::Absent(_) | Fact::NotGathered(_) => place.map(|_| line),
@@ -265,7 +315,7 @@ const ETCD_MEMBERS: &[(&str, &str)] = &[
 const CLIENT_MEMBERS: &[(&str, &str)] = &[("clientConnection.kubeconfig", "kubeconfig")];
 
 /// Members of a configuration as the flags that they stand for.
-fn members(config: &Value, table: &[(&str, &str)]) -> Vec<(String, String)> {
+fn members(config: &Value, table: &[(&str, &str)]) -> Vec<Flag> {
     let text = |value: &Value| match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Bool(flag) => Some(flag.to_string()),
@@ -277,7 +327,7 @@ fn members(config: &Value, table: &[(&str, &str)]) -> Vec<(String, String)> {
     };
     let row = |(member, flag): &(&str, &str)| {
         let value = member.split('.').try_fold(config, |value, key| value.get(key))?;
-        Some(((*flag).to_owned(), text(value)?))
+        Some(Flag { name: (*flag).to_owned(), value: text(value)?, line: 0 })
     };
     table.iter().filter_map(row).collect()
 }
@@ -294,7 +344,7 @@ fn client_config(host: &dyn Host, line: &mut CommandLine, unread: &mut Vec<Strin
         return None;
     }
     let (place, config) = config(host, line, "config", unread)?;
-    line.flags.retain(|(flag, _)| CLIENT_MEMBERS.iter().all(|(_, stands_for)| flag != stands_for));
+    line.flags.retain(|flag| CLIENT_MEMBERS.iter().all(|(_, stands_for)| flag.name != *stands_for));
     Some(CommandLine { flags: members(&config, CLIENT_MEMBERS), place, ..line.clone() })
 }
 
@@ -317,84 +367,6 @@ fn no_yaml(path: &str, why: &str) -> String {
     format!("{path} is no YAML: {}", why.lines().next().unwrap_or_default())
 }
 
-/// Static pods of a folder.
-fn manifests(
-    host: &dyn Host,
-    folder: &str,
-    found: &mut Vec<CommandLine>,
-    unread: &mut Vec<String>,
-    untold: &mut Vec<(Component, String)>,
-) {
-    let entries = match host.list(folder) {
-        Fact::Known(entries) => entries,
-        Fact::Unreadable(why) | Fact::Malformed(why) => return unread.push(why),
-        Fact::Absent(_) | Fact::NotGathered(_) => return,
-    };
-    for entry in entries {
-        let manifest = matches!(entry.kind, FileKind::File | FileKind::Link)
-            && [".yaml", ".yml", ".json", ".manifest"].iter().any(|end| entry.name.ends_with(end));
-        if !manifest {
-            continue;
-        }
-        let path = format!("{folder}/{}", entry.name);
-        let why = match host.text(&path).parse(|text| serde_saphyr::from_str::<Value>(&text)) {
-            Fact::Known(pod) => {
-                found.extend(pod_commands(&pod, &path));
-                continue;
-            }
-            Fact::Absent(_) | Fact::NotGathered(_) => continue,
-            Fact::Unreadable(why) => why,
-            Fact::Malformed(why) => no_yaml(&path, &why),
-        };
-        // What is in it is told by its name, which is kubeadm's or OpenShift's.
-        let name = entry.name.split('.').next().unwrap_or_default();
-        let component = Component::of_program(name.strip_suffix("-pod").unwrap_or(name));
-        untold.extend(component.map(|component| (component, why.clone())));
-        unread.push(why);
-    }
-}
-
-/// The components that a pod's containers are.
-fn pod_commands(pod: &Value, path: &str) -> Vec<CommandLine> {
-    let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
-    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    let spec = pod.get("spec").cloned().unwrap_or_default();
-    let volumes: BTreeMap<String, String> = list(spec.get("volumes"))
-        .iter()
-        .filter_map(|volume| Some((text(volume, "name")?, text(volume.get("hostPath")?, "path")?)))
-        .collect();
-    let mut lines = Vec::new();
-    for container in list(spec.get("containers")) {
-        let words: Vec<String> = list(container.get("command"))
-            .iter()
-            .chain(&list(container.get("args")))
-            .filter_map(Value::as_str)
-            // A shell's script is one word of several; a flag is one, whatever is in it.
-            .flat_map(|word| {
-                let script = !word.starts_with('-') && word.contains(char::is_whitespace) && word.contains("--");
-                let split = if script { word.split_whitespace().collect() } else { vec![word] };
-                split.into_iter().map(|word| word.trim_matches('"').to_owned()).collect::<Vec<_>>()
-            })
-            .collect();
-        let Some((component, rest)) = component(&words) else { continue };
-        let mut line = CommandLine::new(component, rest, path);
-        line.mounts = list(container.get("volumeMounts"))
-            .iter()
-            .filter_map(|mount| {
-                let host = volumes.get(&text(mount, "name")?)?;
-                let host = match text(mount, "subPath") {
-                    Some(sub) => format!("{}/{sub}", host.trim_end_matches('/')),
-                    None => host.clone(),
-                };
-                Some((text(mount, "mountPath")?.trim_end_matches('/').to_owned(), host))
-            })
-            .collect();
-        line.mounts.sort_by_key(|(mount, _)| std::cmp::Reverse(mount.len()));
-        lines.push(line);
-    }
-    lines
-}
-
 /// Files of arguments, one for each component.
 fn arguments(host: &dyn Host, found: &mut Vec<CommandLine>) {
     for (folder, data) in ARGUMENTS {
@@ -402,8 +374,7 @@ fn arguments(host: &dyn Host, found: &mut Vec<CommandLine>) {
             let path = format!("{folder}/{component}");
             if let Fact::Known(text) = host.text(&path) {
                 let text = text.replace("${SNAP_DATA}", data).replace("$SNAP_DATA", data);
-                let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-                found.push(CommandLine::new(component, &words, path));
+                found.push(CommandLine::new(component, &words(text.split_whitespace()), path));
             }
         }
     }
@@ -435,17 +406,17 @@ fn units(host: &dyn Host, found: &mut Vec<CommandLine>) {
             for (name, value) in &variables {
                 start = start.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value);
             }
-            let mut words: Vec<String> =
+            let mut all: Vec<String> =
                 start.split_whitespace().map(|word| word.trim_matches(['"', '\'']).to_owned()).collect();
             if component == Component::Etcd {
                 // etcd reads ETCD_TRUSTED_CA_FILE as it reads --trusted-ca-file.
-                words.extend(variables.iter().filter_map(|(name, value)| {
+                all.extend(variables.iter().filter_map(|(name, value)| {
                     let flag = name.strip_prefix("ETCD_")?.to_lowercase().replace('_', "-");
                     Some(format!("--{flag}={value}"))
                 }));
             }
-            let rest = words.get(1..).unwrap_or_default();
-            found.push(CommandLine::new(component, rest, path));
+            let rest = words(all.iter().skip(1).map(String::as_str));
+            found.push(CommandLine::new(component, &rest, path));
             break;
         }
     }
@@ -462,35 +433,13 @@ fn setting(line: &str) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
-    fn words(text: &str) -> Vec<String> {
-        text.split_whitespace().map(str::to_owned).collect()
-    }
-
     #[test]
     fn flags_are_read_in_every_form() {
-        let line = CommandLine::new(Component::Etcd, &words("--a=1 --b 2 -c=3 --d --e x --e=y"), "");
+        let line = CommandLine::new(Component::Etcd, &words("--a=1 --b 2 -c=3 --d --e x --e=y".split(' ')), "");
         assert_eq!(
             ["a", "b", "c", "d", "e"].map(|flag| line.get(flag).unwrap().to_owned()),
             ["1", "2", "3", "true", "y"]
         );
         assert_eq!(line.all("e").collect::<Vec<_>>(), ["x", "y"]);
-    }
-
-    #[test]
-    fn a_container_s_path_is_found_on_the_node() {
-        let pod = serde_json::json!({ "spec": {
-            "containers": [{
-                "command": ["/bin/sh", "-c", "exec /usr/local/bin/kube-apiserver --tls-cert-file=/pki/a/server.crt --client-ca-file=/etc/x.crt"],
-                "volumeMounts": [{ "name": "k", "mountPath": "/pki/" }, { "name": "a", "mountPath": "/pki/a" }],
-            }],
-            "volumes": [
-                { "name": "k", "hostPath": { "path": "/srv" } },
-                { "name": "a", "hostPath": { "path": "/srv/kube-apiserver/" } },
-            ],
-        }});
-        let lines = pod_commands(&pod, "/m.yaml");
-        assert_eq!(lines[0].component, Component::Apiserver);
-        assert_eq!(lines[0].paths("tls-cert-file"), ["/srv/kube-apiserver/server.crt"]);
-        assert_eq!(lines[0].paths("client-ca-file"), ["/etc/x.crt"]);
     }
 }

@@ -63,7 +63,7 @@ const fn row(component: Component, role: Role, file: &'static str, key: Option<&
 
 const TLS: (&str, Option<&str>) = ("tls-cert-file", Some("tls-private-key-file"));
 /// May be given often, and names a certificate and its key at once.
-const SNI: &str = "tls-sni-cert-key";
+pub(super) const SNI: &str = "tls-sni-cert-key";
 const CLIENT_CA: &str = "client-ca-file";
 const REQUESTHEADER: &str = "requestheader-client-ca-file";
 
@@ -116,6 +116,19 @@ pub(super) const FLAGS: &[FlagRow] = &[
     row(Etcd, Role::EtcdPeer, "peer-cert-file", Some("peer-key-file")),
     row(Kubelet, Role::KubeletClientCa, CLIENT_CA, None),
     row(Kubelet, Role::KubeletServing, TLS.0, TLS.1),
+];
+
+/// Flags that name another file without which a component does not start.
+pub(super) const FILES: [&str; 9] = [
+    "config",
+    "config-file",
+    "encryption-provider-config",
+    "audit-policy-file",
+    "authentication-config",
+    "authorization-config",
+    "admission-control-config-file",
+    "token-auth-file",
+    "oidc-ca-file",
 ];
 
 /// Flags that name a kubeconfig, and the role of the client certificate in it.

@@ -1,11 +1,14 @@
 //! Discovery: which file is for what, by role and not by path.
 //!
-//! Flags count first (static pods, processes, units, the kubelet's configuration), then the layouts of distributions and
-//! Talos's machine configurations, then a bounded walk through the folders of the PKI, which finds what has no role. Nothing is matched by common name.
+//! Flags count first (static pods, processes, units, the kubelet's configuration), then the layouts of distributions
+//! and Talos's machine configurations, then a bounded walk through the folders of the PKI, which finds what has no
+//! role. Nothing is matched by common name.
 
 mod command;
 mod flag;
 mod layout;
+mod manifest;
+mod pod;
 mod role;
 mod talos;
 mod walk;
@@ -16,6 +19,7 @@ use std::fmt;
 pub use command::CommandLine;
 pub use flag::{KUBELET_SERVING, SIGNERS, SIGNING, Sni};
 pub use layout::{LAYOUTS, Layout};
+pub use manifest::{Manifest, Refusal};
 pub use role::{Component, Kind, Role};
 pub use talos::member;
 pub(crate) use walk::may_hold_credentials;
@@ -80,6 +84,21 @@ pub struct KubeconfigUse {
     pub required: bool,
 }
 
+/// A file that a flag of a static pod names and that is not mounted into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmounted {
+    /// Whose flag it is.
+    pub component: Component,
+    /// The flag without dashes.
+    pub flag: &'static str,
+    /// The file.
+    pub path: String,
+    /// The manifest, and the line of the flag.
+    pub place: (String, Option<u32>),
+    /// Is there such a file on the node?
+    pub there: bool,
+}
+
 /// What was discovered.
 #[derive(Debug, Default)]
 pub struct Discovery {
@@ -93,6 +112,8 @@ pub struct Discovery {
     pub talos: Vec<(String, Talos<()>)>,
     /// The layouts that were recognised.
     pub layouts: Vec<&'static Layout>,
+    /// kubeadm's `certificatesDir`, where its layout was recognised.
+    pub certificates: Option<String>,
     /// Files in the PKI's folders that have no role.
     pub others: Vec<String>,
     /// Copies that somebody put aside.
@@ -103,6 +124,10 @@ pub struct Discovery {
     pub unread: Vec<String>,
     /// Components of which nobody says how they are started, since their manifest could not be read; with the reason.
     pub untold: Vec<(Component, String)>,
+    /// The files that the kubelet reads for static pods.
+    pub manifests: Vec<Manifest>,
+    /// Files that a flag of a static pod names and that are not mounted into it.
+    pub unmounted: Vec<Unmounted>,
     /// Links in the PKI's folders that lead nowhere, or in a circle.
     pub astray: Vec<String>,
     /// Is this a folder that was given alone, rather than a node?
@@ -121,7 +146,9 @@ impl Discovery {
         }
         let started = command::command_lines(host);
         (found.commands, found.unread, found.untold) = (started.commands, started.unread, started.untold);
+        found.manifests = started.manifests;
         found.flags();
+        found.mounts(host);
         let mut known = BTreeSet::new();
         for layout in LAYOUTS {
             let base = match &places.pki {
@@ -195,6 +222,40 @@ impl Discovery {
         }
     }
 
+    /// Finds what flags of static pods name and their containers do not have. What is not on the node either has no
+    /// role then: that it is missing is the same fault.
+    fn mounts(&mut self, host: &dyn Host) {
+        let absent = |path: &str| matches!(host.stat(path), Fact::Absent(_));
+        // Of a manifest that is refused that is the finding.
+        let refused =
+            |line: &CommandLine| self.manifests.iter().any(|one| one.file == line.place && one.refused.is_some());
+        for line in self.commands.iter().filter(|line| !refused(line)) {
+            let files = flag::FLAGS.iter().filter(|row| row.component == line.component && row.file != flag::SNI);
+            let files = files.flat_map(|row| [Some(row.file), row.key]).flatten();
+            let configs = flag::KUBECONFIGS.iter().filter(|(of, ..)| *of == line.component).map(|(_, flag, _)| *flag);
+            for flag in files.chain(configs).chain(flag::FILES) {
+                let paths = line.all(flag).filter(|path| !path.is_empty() && !line.is_mounted(path));
+                for path in paths {
+                    let place = (line.place_of(flag).to_owned(), line.line_of(flag));
+                    let same = |one: &Unmounted| (one.component, &*one.path) == (line.component, path);
+                    if !self.unmounted.iter().any(same) {
+                        let (component, path, there) = (line.component, path.to_owned(), !absent(path));
+                        self.unmounted.push(Unmounted { component, flag, path, place, there });
+                    }
+                }
+            }
+        }
+        let Self { uses, kubeconfigs, unmounted, .. } = self;
+        let lost = |of: Component, path: &str| {
+            unmounted.iter().any(|one| !one.there && one.component == of && one.path == path)
+        };
+        uses.retain(|one| !lost(one.holder, &one.file));
+        for one in uses.iter_mut() {
+            one.key = one.key.take().filter(|key| !lost(one.holder, key));
+        }
+        kubeconfigs.retain(|one| !lost(one.holder, &one.file));
+    }
+
     /// Does a flag that could name a file of this role and holder speak for itself?
     fn spoken_for(&self, role: Role, holder: Component) -> bool {
         let Some(line) = self.command(holder) else { return false };
@@ -222,6 +283,9 @@ impl Discovery {
         }
         if recognised {
             self.layouts.push(layout);
+            if matches!(layout.name, "kubeadm" | "Kubespray") {
+                self.certificates.get_or_insert_with(|| base.to_owned());
+            }
             for folder in layout.folders {
                 let folder = if layout.base == *folder { base } else { folder };
                 if host.list(folder).known().is_some() {
@@ -242,11 +306,12 @@ impl Discovery {
             if row.bootstrapped.zip(bootstraps).is_some_and(|(wanted, is)| wanted != is) {
                 continue;
             }
+            let pattern = below(base, &row.file());
             if self.spoken_for(row.role, holder) {
                 any |= row.required;
+                self.signing(host, name, row, base);
                 continue;
             }
-            let pattern = below(base, &row.file());
             for (file, key) in expand(host, &pattern, row.key().map(|key| below(base, &key)).as_deref()) {
                 let missing = absent(&file);
                 let optional = !row.required || file.contains('*');
@@ -278,6 +343,28 @@ impl Discovery {
         any
     }
 
+    /// Adds what no flag names of a CA whose certificate one does: the key by which kubeadm, or whoever made the PKI,
+    /// signs, and, where the flag names another file, the certificate that belongs to it.
+    fn signing(&mut self, host: &dyn Host, name: &'static str, row: &layout::Row, base: &str) {
+        let Some(key) = row.key().map(|key| below(base, &key)) else { return };
+        let file = below(base, &row.file());
+        let there = |path: &str| host.stat(path).known().is_some_and(|stat| stat.kind == FileKind::File);
+        if row.role.kind() != Kind::Bundle || file.contains('*') || !there(&key) {
+            return;
+        }
+        let mut named = self.uses.iter_mut().filter(|one| one.role == row.role && one.file == file).peekable();
+        if named.peek().is_some() {
+            return named.for_each(|one| {
+                one.key.get_or_insert_with(|| key.clone());
+            });
+        }
+        let known = self.uses.iter().any(|one| one.file == file && one.key.as_ref() == Some(&key));
+        if name == "kubeadm" && !known && there(&file) {
+            let (role, holder, from) = (row.role, Component::Kubeadm, From::Layout(name));
+            self.uses.push(Use { role, holder, file, key: Some(key), from, required: false });
+        }
+    }
+
     /// A folder, or a file, that was given alone.
     fn bare_folder(&mut self, host: &dyn Host, place: &str) {
         if host.stat(place).known().is_some_and(|stat| stat.kind == FileKind::File) {
@@ -305,8 +392,8 @@ impl Discovery {
         self.walk(host);
     }
 
-    /// Copies that stand beside a folder of the PKI, or a kubeconfig, under its name and more: `/etc/kubernetes/pki.bak`,
-    /// `admin.conf.old`, k3s's `server/tls-1700000000`.
+    /// Copies that stand beside a folder of the PKI, or a kubeconfig, under its name and more:
+    /// `/etc/kubernetes/pki.bak`, `admin.conf.old`, k3s's `server/tls-1700000000`.
     fn copies_beside(&mut self, host: &dyn Host) {
         let all: BTreeSet<_> =
             self.folders.iter().chain(self.kubeconfigs.iter().map(|one| &one.file)).cloned().collect();
@@ -381,7 +468,8 @@ fn is_kubeconfig(host: &dyn Host, file: &str) -> bool {
     said.known().is_some_and(|said| said.kubeconfig.is_some())
 }
 
-/// The roles whose files the flags of a component name: those of certificates, bundles and keys, and those of kubeconfigs.
+/// The roles whose files the flags of a component name: those of certificates, bundles and keys, and those of
+/// kubeconfigs.
 pub(super) fn roles_of_flags(component: Component) -> (impl Iterator<Item = Role>, impl Iterator<Item = Role>) {
     let files = flag::FLAGS.iter().filter(move |row| row.component == component).map(|row| row.role);
     let kubeconfigs = flag::KUBECONFIGS.iter().filter(move |(of, ..)| *of == component).map(|(.., role)| *role);
@@ -409,8 +497,8 @@ fn below(base: &str, name: &str) -> String {
     }
 }
 
-/// The files that a name with stars in it stands for, each with its key, in which the same stands for them; the name itself where it
-/// has none.
+/// The files that a name with stars in it stands for, each with its key, in which the same stands for them; the name
+/// itself where it has none.
 pub(super) fn expand(host: &dyn Host, file: &str, key: Option<&str>) -> Vec<(String, Option<String>)> {
     let Some((before, after)) = file.split_once('*') else {
         return vec![(file.to_owned(), key.map(str::to_owned))];

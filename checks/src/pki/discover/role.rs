@@ -22,6 +22,8 @@ pub enum Component {
     Proxy,
     /// Talos's own API.
     Apid,
+    /// kubeadm, which signs what it renews.
+    Kubeadm,
     /// Whoever uses kubectl.
     People,
 }
@@ -42,6 +44,7 @@ impl Component {
             Self::Kubelet => "kubelet",
             Self::Proxy => "kube-proxy",
             Self::Apid => "apid",
+            Self::Kubeadm => "kubeadm",
             Self::People => "kubectl",
         }
     }

@@ -6,6 +6,7 @@ use rcgen::{
 };
 use seaworthy_checks::KubernetesVersion;
 
+use super::files::APISERVER;
 use super::{Row, row};
 use crate::forge::{self, Authority};
 use crate::tree::{Base, PKI, Tree};
@@ -71,6 +72,39 @@ pub(super) fn rows() -> Vec<Row> {
         row("the API server's certificate is of nobody's CA", &["pki.chain.wrong-ca"], |tree| {
             let (unknown, _) = Authority::new(&forge::leaf("unknown-ca", None, None));
             tree.reissue_by("apiserver", &unknown, |params| params.not_after = forge::days(300));
+        }),
+        row("the API server verifies etcd by the cluster's CA", &["pki.chain.wrong-ca"], |tree| {
+            tree.replace(
+                APISERVER,
+                "--etcd-cafile=/etc/kubernetes/pki/etcd/ca.crt",
+                "--etcd-cafile=/etc/kubernetes/pki/ca.crt",
+            );
+        }),
+        row("the API server knows clients by etcd's CA", &["pki.ca.signing-trusted"], |tree| {
+            tree.replace(
+                APISERVER,
+                "--client-ca-file=/etc/kubernetes/pki/ca.crt",
+                "--client-ca-file=/etc/kubernetes/pki/etcd/ca.crt",
+            );
+        }),
+        row("the API server knows clients by the front proxy's CA", &["pki.ca.signing-trusted"], |tree| {
+            let flag = "--client-ca-file=/etc/kubernetes/pki/";
+            tree.replace(APISERVER, &format!("{flag}ca.crt"), &format!("{flag}front-proxy-ca.crt"));
+        }),
+        row("etcd knows clients by the cluster's CA, too", &["pki.ca.etcd-own"], |tree| {
+            add(tree, "etcd/ca", &tree.read(&format!("{PKI}/ca.crt")));
+        }),
+        row("a chain is reversed", &["pki.chain.order"], |tree| {
+            below(tree, |_| {}, |_| {});
+            let path = format!("{PKI}/front-proxy-client.crt");
+            let chain = tree.read(&path);
+            let at = chain.rfind("-----BEGIN").unwrap();
+            tree.write(&path, format!("{}{}", &chain[at..], &chain[..at]));
+        }),
+        row("a chain is reversed, and the root leads", &["pki.chain.order"], |tree| {
+            let path = format!("{PKI}/front-proxy-client.crt");
+            let (root, leaf) = (tree.read(&format!("{PKI}/front-proxy-ca.crt")), tree.read(&path));
+            tree.write(&path, format!("{root}{leaf}"));
         }),
         row("the front proxy's CA was rotated", &["pki.chain.ca-rotated"], |tree| {
             tree.new_ca("front-proxy-ca", |_| {});

@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, SanType};
 use seaworthy_checks::pki::discover::SIGNING;
 use seaworthy_provision::pki::Usage;
 
-use super::files::{APISERVER, MANAGER, flag, without};
+use super::files::{APISERVER, MANAGER, flag, mount, without};
 use super::{Row, row};
 use crate::forge::{self, Authority};
 use crate::tree::{PKI, Tree};
@@ -78,6 +78,7 @@ pub(crate) fn scheduler(tree: &Tree, kubeconfig: &str) {
     }
     flag(tree, SCHEDULER, "kubeconfig=/etc/kubernetes/gone.conf");
     flag(tree, SCHEDULER, "config=/etc/kubernetes/scheduler-config.yaml");
+    mount(tree, SCHEDULER, "/etc/kubernetes", "/etc/kubernetes");
     tree.write(
         "etc/kubernetes/scheduler-config.yaml",
         format!(

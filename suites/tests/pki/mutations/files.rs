@@ -48,6 +48,18 @@ pub(crate) fn by_file(tree: &Tree, change: impl FnOnce(String) -> String) {
         }
     });
     tree.write(ETCD, flags.collect::<Vec<_>>().join("\n") + "\n");
+    mount(tree, ETCD, "/etc/etcd", "/etc/etcd");
+}
+
+/// Mounts a path of the node into a static pod.
+pub(crate) fn mount(tree: &Tree, manifest: &str, host: &str, inside: &str) {
+    let name = format!("m{}", host.len());
+    tree.replace(
+        manifest,
+        "    volumeMounts:\n",
+        &format!("    volumeMounts:\n    - {{mountPath: {inside}, name: {name}}}\n"),
+    );
+    tree.replace(manifest, "  volumes:\n", &format!("  volumes:\n  - {{hostPath: {{path: {host}}}, name: {name}}}\n"));
 }
 
 /// A running component that started long before its files were written.
@@ -335,7 +347,7 @@ pub(super) fn rows() -> Vec<Row> {
             tree.replace(
                 APISERVER,
                 "- --advertise-address",
-                "- --token-auth-file=/etc/kubernetes/tokens.csv\n    - --advertise-address",
+                "- --token-auth-file=/etc/kubernetes/pki/tokens.csv\n    - --advertise-address",
             );
         }),
         row("any certificate may be the front proxy", &["pki.flag.requestheader-names"], |tree| {
