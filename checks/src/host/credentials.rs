@@ -10,8 +10,8 @@ use super::recording::lossless;
 use super::{Answer, Host, Query, Refusal, RefusalKind, Reply};
 use crate::pki::kubeconfig::{self, Kubeconfig};
 use crate::pki::talos::{self, Talos};
-use crate::pki::x509::BrokenKey;
 use crate::pki::x509::pem::{Content, Document, RemarkKind, is_pkcs12};
+use crate::pki::x509::{BrokenKey, KeyForm};
 
 /// What a file holds, without anything secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,15 @@ pub struct Block {
     pub line: u32,
     /// What it is.
     pub holds: Holds,
+    /// Its label, where that is not what belongs there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Are there header lines in it?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub headers: bool,
+    /// Does Go's `pem.Decode` pass over it, whatever is in it?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unseen: bool,
     /// Its label, where that says something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mislabelled: Option<WrongLabel>,
@@ -87,6 +96,9 @@ pub enum Holds {
         /// The SubjectPublicKeyInfo of its public half.
         #[serde(with = "lossless")]
         spki: Vec<u8>,
+        /// How it is written, if that was recorded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        form: Option<KeyForm>,
     },
     /// A private key that is encrypted.
     EncryptedKey,
@@ -95,6 +107,9 @@ pub enum Holds {
         /// Its SubjectPublicKeyInfo.
         #[serde(with = "lossless")]
         spki: Vec<u8>,
+        /// How it is written, if that was recorded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        form: Option<KeyForm>,
     },
     /// A certificate revocation list.
     RevocationList {
@@ -150,9 +165,9 @@ pub fn credentials(bytes: &[u8]) -> Credentials {
         return Credentials { form: Form::Talos, blocks: Vec::new(), kubeconfig: None, talos, oddities: Vec::new() };
     }
     let text = text.filter(|text| text.contains("clusters"));
-    let yaml = text.and_then(|text| serde_saphyr::from_str::<serde_json::Value>(text).ok());
+    let yaml = text.and_then(kubeconfig::yaml);
     if let Some(config) = yaml.as_ref().and_then(kubeconfig::parse) {
-        let kubeconfig = Some(config.map(|bytes| blocks(&Document::read(&bytes))));
+        let kubeconfig = Some(config.map(|bytes| data(&bytes)));
         return Credentials {
             form: Form::Kubeconfig,
             blocks: Vec::new(),
@@ -177,10 +192,28 @@ pub fn credentials(bytes: &[u8]) -> Credentials {
     Credentials { form, blocks: blocks(&document), kubeconfig: None, talos: None, oddities }
 }
 
+/// What a member of a kubeconfig holds; never nothing.
+fn data(bytes: &[u8]) -> Vec<Block> {
+    let blocks = blocks(&Document::read(bytes));
+    if !blocks.is_empty() {
+        return blocks;
+    }
+    let twice = bytes.trim_ascii_start().starts_with(b"LS0tLS1CRUdJTi");
+    let why = if twice { "is encoded in base64 twice" } else { "holds no PEM" };
+    vec![Block::malformed(0, why)]
+}
+
+impl Block {
+    /// Something that is no block, and should be one.
+    fn malformed(line: u32, why: &str) -> Self {
+        let holds = Holds::Malformed { why: why.to_owned() };
+        Self { line, holds, label: None, headers: false, unseen: true, mislabelled: None }
+    }
+}
+
 /// The blocks of PEM in a file of Talos, by the lines of that file.
 fn embedded(pem: &talos::Pem) -> Vec<Block> {
-    let malformed =
-        |why: &str| vec![Block { line: pem.line, holds: Holds::Malformed { why: why.to_owned() }, mislabelled: None }];
+    let malformed = |why: &str| vec![Block::malformed(pem.line, why)];
     let bytes = match &pem.text {
         Ok(bytes) => bytes,
         Err(why) => return malformed(why),
@@ -189,13 +222,22 @@ fn embedded(pem: &talos::Pem) -> Vec<Block> {
     for block in &mut blocks {
         block.line = if pem.spread { pem.line.saturating_add(block.line.saturating_sub(1)) } else { pem.line };
         // What Talos calls keys of Ed25519, and looks for (siderolabs/crypto).
-        block.mislabelled.take_if(|wrong| wrong.label == "ED25519 PRIVATE KEY" && wrong.belongs == "PRIVATE KEY");
+        let own = |wrong: &mut WrongLabel| wrong.label == "ED25519 PRIVATE KEY" && wrong.belongs == "PRIVATE KEY";
+        block.mislabelled.take_if(own);
+        // Talos reads it itself, and writes it anew for whoever needs it.
+        block.label = None;
     }
     if blocks.is_empty() { malformed("it is no PEM") } else { blocks }
 }
 
 fn line(line: usize) -> u32 {
     u32::try_from(line).unwrap_or(u32::MAX)
+}
+
+/// A label as it may be recorded: it says what is in the block, and nothing else.
+fn label(label: &str) -> String {
+    let plain = label.len() <= 40 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b' ');
+    if plain { label.to_owned() } else { "another label".to_owned() }
 }
 
 /// The blocks of a document, and what is so wrong that a block never came to be.
@@ -210,8 +252,10 @@ fn blocks(document: &Document) -> Vec<Block> {
             let mut holds = match &block.content {
                 Content::Certificate(certificate) => Holds::Certificate { der: certificate.der.to_vec() },
                 Content::BrokenCertificate(error) => malformed(error.to_string()),
-                Content::Key(key) if key.form.is_private() => Holds::PrivateKey { spki: key.public.spki.to_vec() },
-                Content::Key(key) => Holds::PublicKey { spki: key.public.spki.to_vec() },
+                Content::Key(key) if key.form.is_private() => {
+                    Holds::PrivateKey { spki: key.public.spki.to_vec(), form: Some(key.form) }
+                }
+                Content::Key(key) => Holds::PublicKey { spki: key.public.spki.to_vec(), form: Some(key.form) },
                 Content::BrokenKey(BrokenKey::Encrypted) => Holds::EncryptedKey,
                 Content::BrokenKey(error) => malformed(error.to_string()),
                 Content::RevocationList(list) => Holds::RevocationList { der: list.der.to_vec() },
@@ -219,32 +263,32 @@ fn blocks(document: &Document) -> Vec<Block> {
                 Content::CertificateRequest | Content::Parameters => Holds::Other,
                 Content::Unknown => Holds::Other,
             };
+            // Go reads over what stands behind these (x509.ParsePKCS8PrivateKey, ParseECPrivateKey).
+            let tolerant =
+                matches!(&holds, Holds::PrivateKey { form: Some(KeyForm::Pkcs8Private | KeyForm::Sec1Private), .. });
             let mut mislabelled = None;
             for remark in remarks_at(block.line) {
                 match remark {
                     RemarkKind::WrongLabel(belongs) => {
-                        let label = block.label.clone().unwrap_or_default();
+                        let label = block.label.as_deref().map(label).unwrap_or_default();
                         mislabelled = Some(WrongLabel { label, belongs: (*belongs).to_owned() });
                     }
                     RemarkKind::NotBase64 => holds = malformed("what is between BEGIN and END is no base64".to_owned()),
-                    RemarkKind::TrailingDer(bytes) => holds = malformed(format!("{bytes} bytes behind its end")),
+                    RemarkKind::TrailingDer(bytes) if !tolerant => {
+                        holds = malformed(format!("{bytes} bytes behind its end"));
+                    }
                     _ => {}
                 }
             }
-            if block.skipped_by_go && block.label.is_some() && !matches!(holds, Holds::Malformed { .. }) {
-                holds =
-                    malformed("Go passes over the block: its BEGIN or END does not stand alone on its line".to_owned());
-            }
-            Block { line: line(block.line), holds, mislabelled }
+            let usual =
+                mislabelled.is_none() && !matches!(holds, Holds::Other | Holds::EncryptedKey | Holds::Malformed { .. });
+            let label = block.label.as_deref().filter(|_| !usual).map(label);
+            let (headers, unseen) = (block.headers, block.skipped_by_go);
+            Block { line: line(block.line), holds, label, headers, unseen, mislabelled }
         })
         .collect();
-    let cut = document.remarks.iter().filter(|remark| remark.kind == RemarkKind::NoEnd).map(|remark| Block {
-        line: line(remark.line),
-        holds: Holds::Malformed {
-            why: "BEGIN and END do not belong together: it is cut off, or was put together badly".to_owned(),
-        },
-        mislabelled: None,
-    });
-    all.extend(cut);
+    let cut = document.remarks.iter().filter(|remark| remark.kind == RemarkKind::NoEnd);
+    let why = "BEGIN and END do not belong together: it is cut off, or was put together badly";
+    all.extend(cut.map(|remark| Block::malformed(line(remark.line), why)));
     all
 }

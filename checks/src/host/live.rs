@@ -158,7 +158,12 @@ impl LiveHost {
     fn of_tree(&self, query: &Query, why: &str) -> Option<Refusal> {
         let unknown = || Some(Refusal::new(RefusalKind::NotAsked, why));
         match query {
-            Query::System | Query::Processes | Query::Cri { .. } | Query::Get { .. } | Query::Probe { .. } => unknown(),
+            // A copy may hold a /proc of plain files.
+            Query::Processes => match self.resolve("/proc", OFlag::O_PATH | OFlag::O_NOFOLLOW) {
+                Ok(file) if !liveness::is_ours(&file) => None,
+                _ => unknown(),
+            },
+            Query::System | Query::Cri { .. } | Query::Get { .. } | Query::Probe { .. } => unknown(),
             Query::Read { path } | Query::List { path } | Query::Stat { path } | Query::Link { path }
                 if liveness::is_runtime(path) =>
             {

@@ -38,7 +38,7 @@ pub use query::{
 pub use recording::{BadRecording, FORMAT as RECORDING_FORMAT, read_recording, write_recording};
 pub use remote::Remote;
 pub use tls::{Clock, Reception, Served, Survey, Welcome, hello, suites};
-pub use transcript::{Meta, Recorder, Transcript};
+pub use transcript::{Meta, Recorder, Transcript, UNRECORDED};
 
 use std::sync::Arc;
 

@@ -58,11 +58,15 @@ impl Transcript {
     }
 }
 
+/// What a recording says of what nobody asked when it was made.
+pub const UNRECORDED: &str = "is not in the recording: nobody looked";
+
 impl Host for Transcript {
     fn ask(&self, query: &Query) -> Answer {
-        self.answers.get(query).cloned().unwrap_or_else(|| {
-            Err(Refusal::new(RefusalKind::NotAsked, format!("{query} is not in the recording: nobody looked")))
-        })
+        self.answers
+            .get(query)
+            .cloned()
+            .unwrap_or_else(|| Err(Refusal::new(RefusalKind::NotAsked, format!("{query} {UNRECORDED}"))))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::discover::{Component, Discovery, From, Kind, KubeconfigUse, Role};
 use super::gap::{Gap, untold};
 use super::kubeconfig::{Cluster, User};
+use super::reader::Reader;
 use super::settings::Settings;
 use super::store::{Contents, File, Held, Store};
 use super::x509::path::Signatures;
@@ -12,7 +13,7 @@ use super::x509::{Certificate, PublicKey};
 use super::{api, leak, live};
 use crate::conclusion::{Conclusion, Inconclusive};
 use crate::fact::Fact;
-use crate::host::{Host, Query, RefusalKind};
+use crate::host::{Host, Query, UNRECORDED};
 
 /// A certificate that somebody shows, and its key.
 #[derive(Debug, Clone)]
@@ -148,7 +149,8 @@ impl Facts {
     pub fn of_roles(host: &dyn Host) -> Self {
         let unseen = match host.ask(&Query::Processes) {
             _ if host.layout().remote => Some(Unseen::NoNode),
-            Err(refusal) if refusal.kind == RefusalKind::NotAsked => Some(Unseen::NotRecorded),
+            // Of a tree that is no running node nobody asks it either.
+            Err(refusal) if refusal.message.ends_with(UNRECORDED) => Some(Unseen::NotRecorded),
             _ => None,
         };
         let discovery = Discovery::of(host);
@@ -203,11 +205,16 @@ impl Facts {
             file.contents.known()
         };
         for one in &discovery.uses {
-            let contents = known(&one.file);
-            let key = one.key.as_ref().and_then(|key| known(key)).and_then(Contents::key).cloned();
-            let Some(contents) = contents.filter(|contents| !contents.certificates.is_empty()) else { continue };
-            let certificates = contents.certificates.clone();
             let (role, holder, file) = (one.role, one.holder, one.file.clone());
+            let contents = known(&one.file);
+            let key = one.key.as_ref().and_then(|key| known(key));
+            let key = key.and_then(|key| Reader::of_key(role).read(key, None).keys.into_iter().next());
+            // What its reader passes over is nobody's.
+            let (Some(reader), Some(contents)) = (Reader::of(role), contents) else { continue };
+            let certificates = reader.read(contents, None).certificates;
+            if certificates.is_empty() {
+                continue;
+            }
             match role.kind() {
                 Kind::Key | Kind::Revocations => {}
                 Kind::Bundle => {
@@ -251,10 +258,11 @@ impl Facts {
                 (None, None) => None,
             };
             let ca = cluster.as_ref().and_then(|one| held(one.ca.as_ref(), one.ca_file.as_ref()));
-            let ca = ca.map(|(file, contents)| (file, contents.certificates));
+            let ca = ca.map(|(file, contents)| (file, Reader::Pool.read(&contents, None).certificates));
             if let Some(user) = &user
                 && let Some((file, contents)) = held(user.certificate.as_ref(), user.certificate_file.as_ref())
-                && let Some(first) = contents.certificates.first()
+                && let chain = Reader::Pair.read(&contents, None).certificates
+                && let Some(first) = chain.first()
             {
                 let key = held(user.key.as_ref(), user.key_file.as_ref());
                 // kubelet.conf leads to the file that the kubelet rotates: one certificate, two ways to it.
@@ -268,9 +276,9 @@ impl Facts {
                         holder: of.holder,
                         file,
                         kubeconfig: Some(of.file.clone()),
-                        chain: contents.certificates,
+                        chain,
                         key_file: key.as_ref().map(|(file, _)| file.clone()),
-                        key: key.and_then(|(_, contents)| contents.key().cloned()),
+                        key: key.and_then(|(_, key)| Reader::PairKey.read(&key, None).keys.into_iter().next()),
                         from: of.from.clone(),
                         misplaced: false,
                     }),

@@ -4,6 +4,7 @@
 
 use super::discover::{Discovery, Kind, Role, roles_of_flags};
 use super::facts::{Facts, beside};
+use super::reader::Reader;
 use super::store::Contents;
 use crate::fact::Fact;
 
@@ -40,20 +41,21 @@ impl Facts {
     pub(super) fn find_gaps(&self) -> Vec<Gap> {
         let mut all = Vec::new();
         for one in &self.discovery.uses {
-            let (part, wrong): (_, Wrong) = match one.role {
-                Role::ServiceAccountPublicKeys => (Part::Key, no_key_at_all),
-                role if role.kind() == Kind::Key => (Part::Key, no_private_key),
-                role if role.kind() == Kind::Revocations => (Part::Revocations, no_list),
-                _ => (Part::Certificates, no_certificate),
+            let (part, wrong) = match (one.role.kind(), Reader::of(one.role)) {
+                (Kind::Key, Some(reader)) => (Part::Key, Wrong::Read(reader)),
+                (_, Some(reader)) => (Part::Certificates, Wrong::Read(reader)),
+                (_, None) => (Part::Revocations, Wrong::NoList),
             };
             all.extend(self.gap(&one.file, Some(one.role), part, one.required, wrong));
             // The key of a CA may be elsewhere.
             let needed = one.required && one.role.kind() != Kind::Bundle;
             let key = one.key.iter().filter(|key| **key != one.file);
-            all.extend(key.filter_map(|key| self.gap(key, Some(one.role), Part::Key, needed, no_private_key)));
+            all.extend(key.filter_map(|key| {
+                self.gap(key, Some(one.role), Part::Key, needed, Wrong::Read(Reader::of_key(one.role)))
+            }));
         }
         for one in &self.discovery.kubeconfigs {
-            all.extend(self.gap(&one.file, Some(one.role), Part::Kubeconfig, one.required, |_, _| None));
+            all.extend(self.gap(&one.file, Some(one.role), Part::Kubeconfig, one.required, Wrong::Nothing));
             let config = self.store.get(&one.file).filter(|file| file.contents.known().is_some());
             if config.is_some_and(|file| file.kubeconfig.is_none()) {
                 let why = format!("{} holds no kubeconfig", one.file);
@@ -67,7 +69,7 @@ impl Facts {
             }
         }
         for (file, _) in &self.discovery.talos {
-            all.extend(self.gap(file, None, Part::Certificates, true, malformed));
+            all.extend(self.gap(file, None, Part::Certificates, true, Wrong::Malformed));
         }
         if self.discovery.is_nameless() {
             let gaps = self
@@ -75,7 +77,9 @@ impl Facts {
                 .others
                 .iter()
                 .filter(|file| self.store.get(file).is_some_and(|file| file.kubeconfig.is_none()));
-            all.extend(gaps.filter_map(|file| self.gap(file, Some(Role::Given), Part::Certificates, true, malformed)));
+            all.extend(
+                gaps.filter_map(|file| self.gap(file, Some(Role::Given), Part::Certificates, true, Wrong::Malformed)),
+            );
         }
         for client in &self.clients {
             let role = Some(client.of.role);
@@ -85,12 +89,16 @@ impl Facts {
                 user.map(|one| (role, Part::Certificates, one.certificate.as_ref(), one.certificate_file.as_ref()));
             let key = user.map(|one| (role, Part::Key, one.key.as_ref(), one.key_file.as_ref()));
             for (role, part, embedded, named) in [trusted, shown, key].into_iter().flatten() {
-                let wrong: Wrong = if part == Part::Key { no_private_key } else { no_certificate };
+                let wrong = Wrong::Read(match part {
+                    Part::Key => Reader::PairKey,
+                    Part::Kubeconfig => Reader::Pool,
+                    _ => Reader::Pair,
+                });
                 // What counts is what is embedded (client-go); what a copy names by an absolute path is not beside it.
                 match (embedded, named) {
                     (Some(contents), _) => {
                         let file = client.of.file.clone();
-                        all.extend(wrong(&file, contents).map(|why| Gap { file, role, part, there: true, why }));
+                        all.extend(wrong.why(&file, contents).map(|why| Gap { file, role, part, there: true, why }));
                     }
                     (None, Some(name)) if !(self.discovery.bare && name.starts_with('/')) => {
                         all.extend(self.gap(&beside(&client.of.file, name), role, part, true, wrong));
@@ -104,7 +112,7 @@ impl Facts {
 
     fn gap(&self, file: &str, role: Option<Role>, part: Part, required: bool, wrong: Wrong) -> Option<Gap> {
         let (there, why) = match &self.store.get(file)?.contents {
-            Fact::Known(contents) => (true, wrong(file, contents)?),
+            Fact::Known(contents) => (true, wrong.why(file, contents)?),
             Fact::Absent(_) if required => (false, format!("{file} is not there")),
             Fact::Absent(_) | Fact::NotGathered(_) => return None,
             Fact::Unreadable(why) | Fact::Malformed(why) => (true, why.clone()),
@@ -135,33 +143,31 @@ pub(super) fn untold(discovery: &Discovery) -> Vec<Gap> {
     all
 }
 
-/// Why a file does not hold all that it must.
-type Wrong = fn(&str, &Contents) -> Option<String>;
-
-fn no_certificate(file: &str, contents: &Contents) -> Option<String> {
-    let none = || contents.certificates.is_empty().then(|| format!("{file} holds no certificate"));
-    malformed(file, contents).or_else(none)
+/// Why a file does not tell all that it must.
+#[derive(Clone, Copy)]
+enum Wrong {
+    /// Who reads it refuses it.
+    Read(Reader),
+    /// It has no revocation list.
+    NoList,
+    /// Something in it cannot be understood.
+    Malformed,
+    /// Nothing: that it is there is enough.
+    Nothing,
 }
 
-fn no_list(file: &str, contents: &Contents) -> Option<String> {
-    let none = || contents.revocations.is_empty().then(|| format!("{file} holds no revocation list"));
-    malformed(file, contents).or_else(none)
-}
-
-fn no_private_key(file: &str, contents: &Contents) -> Option<String> {
-    let none = || match (contents.keys.is_empty(), contents.encrypted.is_empty()) {
-        (false, _) => None,
-        (true, true) => Some(format!("{file} holds no private key")),
-        (true, false) => Some(format!("{file} is encrypted")),
-    };
-    malformed(file, contents).or_else(none)
-}
-
-fn no_key_at_all(file: &str, contents: &Contents) -> Option<String> {
-    malformed(file, contents).or_else(|| contents.is_empty().then(|| format!("{file} holds no key")))
-}
-
-fn malformed(file: &str, contents: &Contents) -> Option<String> {
-    let (line, why) = contents.malformed.first()?;
-    Some(if *line > 0 { format!("{file} line {line}: {why}") } else { format!("{file}: {why}") })
+impl Wrong {
+    fn why(self, file: &str, contents: &Contents) -> Option<String> {
+        let (line, why) = match self {
+            Self::Nothing => None,
+            Self::Read(reader) => reader.read(contents, None).refused,
+            Self::Malformed => contents.malformed.first().cloned(),
+            Self::NoList => contents
+                .malformed
+                .first()
+                .cloned()
+                .or_else(|| contents.revocations.is_empty().then(|| (0, "it holds no revocation list".to_owned()))),
+        }?;
+        Some(if line > 0 { format!("{file} line {line}: {why}") } else { format!("{file}: {why}") })
+    }
 }

@@ -1,4 +1,9 @@
 //! kubeconfigs: clusters, users and contexts, of credentials only that they are there.
+//!
+//! Read as client-go reads them (`clientcmd.LoadFromFile`, `ConfirmUsable`): what its decoder refuses is [`Kubeconfig::refused`], what its
+//! validation refuses in one cluster or user stands there as `faults`.
+
+mod fault;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,6 +22,9 @@ pub struct Kubeconfig<Bytes> {
     pub contexts: Vec<Context>,
     /// The context that counts unless another is asked for.
     pub current: Option<String>,
+    /// Why client-go refuses the whole file, if it does: a member of the wrong type, a name that stands there twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// By its outermost members, is a text a kubeconfig in YAML?
@@ -40,6 +48,9 @@ pub struct Cluster<Bytes> {
     pub insecure: bool,
     /// The name that the certificate is verified for, where it is not the URL's.
     pub server_name: Option<String>,
+    /// For what client-go does not use it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
 }
 
 /// A user of a kubeconfig.
@@ -61,6 +72,12 @@ pub struct User<Bytes> {
     pub has_login: bool,
     /// Does it get credentials elsewhere: from a program, a file of a token, a provider?
     pub elsewhere: bool,
+    /// The file of a token that counts, since there is none in the kubeconfig.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<String>,
+    /// For what client-go does not use it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
 }
 
 /// A context of a kubeconfig.
@@ -75,23 +92,22 @@ pub struct Context {
 }
 
 impl<Bytes> Kubeconfig<Bytes> {
-    /// The cluster that counts: that of the current context, else the only one.
+    /// The cluster that counts: that of the current context. Without one client-go looks for the name `""`.
     pub fn cluster(&self) -> Option<&Cluster<Bytes>> {
-        match &self.current {
-            Some(_) => {
-                self.clusters.iter().find(|cluster| Some(&cluster.name) == self.context().map(|one| &one.cluster))
-            }
-            None if self.clusters.len() == 1 => self.clusters.first(),
-            None => None,
-        }
+        let name = self.wanted(|context| &context.cluster)?;
+        self.clusters.iter().find(|cluster| cluster.name == name)
     }
 
     /// The user that counts.
     pub fn user(&self) -> Option<&User<Bytes>> {
-        match &self.current {
-            Some(_) => self.users.iter().find(|user| Some(&user.name) == self.context().map(|one| &one.user)),
-            None if self.users.len() == 1 => self.users.first(),
-            None => None,
+        let name = self.wanted(|context| &context.user)?;
+        self.users.iter().find(|user| user.name == name)
+    }
+
+    fn wanted(&self, of: impl Fn(&Context) -> &String) -> Option<&str> {
+        match (&self.current, self.context()) {
+            (None, _) => Some(""),
+            (Some(_), context) => context.map(|context| of(context).as_str()),
         }
     }
 
@@ -110,6 +126,7 @@ impl<Bytes> Kubeconfig<Bytes> {
             ca_file: one.ca_file,
             insecure: one.insecure,
             server_name: one.server_name,
+            faults: one.faults,
         });
         let clusters = clusters.collect();
         let users = self.users.into_iter().map(|one| User {
@@ -121,26 +138,88 @@ impl<Bytes> Kubeconfig<Bytes> {
             has_token: one.has_token,
             has_login: one.has_login,
             elsewhere: one.elsewhere,
+            token_file: one.token_file,
+            faults: one.faults,
         });
         let users = users.collect();
-        Kubeconfig { clusters, users, contexts: self.contexts, current: self.current }
+        Kubeconfig { clusters, users, contexts: self.contexts, current: self.current, refused: self.refused }
     }
+}
+
+/// Does client-go speak TLS to this server?
+pub(crate) fn is_tls(server: &str) -> bool {
+    let scheme = server.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+}
+
+/// Why client-go cannot dial this server, if so (`rest.DefaultServerURL`, Go's net/url).
+pub(crate) fn server_fault(server: &str) -> Option<&'static str> {
+    let is_scheme = |text: &str| {
+        let mut bytes = text.bytes();
+        bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
+            && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    };
+    let (scheme, rest) = match server.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => (true, rest),
+        _ => (false, server),
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let port = |text: &str| {
+        text.is_empty() || text.strip_prefix(':').is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    if host.is_empty() || !scheme && path.starts_with('/') && path.len() > 1 {
+        return Some("is neither a URL nor host:port");
+    }
+    if server.bytes().any(|byte| byte < b' ' || byte == 0x7f)
+        || host.contains([' ', '"', '<', '>', '\\', '^', '`', '{', '|', '}'])
+    {
+        return Some("has a character that no host name has");
+    }
+    if host.starts_with('[') {
+        return match host.rsplit_once(']') {
+            None => Some("has no ] behind its IPv6 address"),
+            Some((_, rest)) => (!port(rest)).then_some("has an invalid port"),
+        };
+    }
+    match host.split_once(':') {
+        Some((_, rest)) if rest.contains(':') => {
+            let address = |text: &str| text.parse::<std::net::Ipv6Addr>().is_ok();
+            let bare = address(host) || host.rsplit_once(':').is_some_and(|(host, _)| address(host));
+            Some(if bare {
+                "has an IPv6 address without brackets: write https://[ADDRESS]:PORT"
+            } else {
+                "has an invalid port"
+            })
+        }
+        Some((host, rest)) => {
+            (!port(&format!(":{rest}")) || host.is_empty() && rest.is_empty()).then_some("has an invalid port")
+        }
+        None => None,
+    }
+}
+
+/// The value of a text in YAML as client-go reads it: the first document, of which a key that stands there twice counts the last time.
+pub(crate) fn yaml(text: &str) -> Option<Value> {
+    let text = text.strip_prefix("---\n").unwrap_or(text);
+    let first = text.find("\n---\n").map_or(text, |end| &text[..end]);
+    let options = serde_saphyr::options! { duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins };
+    serde_saphyr::from_str_with_options(first, options).ok()
 }
 
 /// Reads a kubeconfig from its YAML; `None` if it is of another kind.
 pub(crate) fn parse(value: &Value) -> Option<Kubeconfig<Vec<u8>>> {
-    if value.get("kind")?.as_str()? != "Config" || value.get("clusters").is_none() {
+    // client-go takes what says no kind for a kubeconfig.
+    let kind = value.get("kind").filter(|kind| !kind.is_null());
+    let kind = kind.is_none_or(|kind| kind.as_str().is_some_and(|kind| matches!(kind, "" | "Config")));
+    if !kind || value.get("clusters").is_none() {
         return None;
     }
     let text = |value: &Value, key: &str| {
         value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
     };
-    // What is no base64 is kept as it is: it holds nothing that can be read, and is found to be so.
-    let bytes = |value: &Value, key: &str| {
-        use base64::Engine as _;
-        let text: String = text(value, key)?.split_whitespace().collect();
-        Some(base64::engine::general_purpose::STANDARD.decode(&text).unwrap_or_default())
-    };
+    let bytes = |value: &Value, key: &str| fault::bytes(value.get(key)?.as_str()?).filter(|bytes| !bytes.is_empty());
     let list = |key: &str| value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let named = |one: &Value, member: &str| {
         (text(one, "name").unwrap_or_default(), one.get(member).cloned().unwrap_or_default())
@@ -148,25 +227,29 @@ pub(crate) fn parse(value: &Value) -> Option<Kubeconfig<Vec<u8>>> {
     let clusters = list("clusters").iter().map(|one| {
         let (name, cluster) = named(one, "cluster");
         Cluster {
-            name,
             server: text(&cluster, "server").unwrap_or_default(),
             ca: bytes(&cluster, "certificate-authority-data"),
             ca_file: text(&cluster, "certificate-authority"),
             insecure: cluster.get("insecure-skip-tls-verify").and_then(Value::as_bool).unwrap_or(false),
             server_name: text(&cluster, "tls-server-name"),
+            faults: fault::of_cluster(&name, &cluster),
+            name,
         }
     });
     let users = list("users").iter().map(|one| {
         let (name, user) = named(one, "user");
+        let token = text(&user, "token");
         User {
-            name,
             certificate: bytes(&user, "client-certificate-data"),
             certificate_file: text(&user, "client-certificate"),
             key: bytes(&user, "client-key-data"),
             key_file: text(&user, "client-key"),
-            has_token: text(&user, "token").is_some(),
+            has_token: token.is_some(),
             has_login: text(&user, "password").is_some(),
             elsewhere: ["exec", "auth-provider", "tokenFile"].iter().any(|key| user.get(*key).is_some()),
+            token_file: if token.is_none() { text(&user, "tokenFile") } else { None },
+            faults: fault::of_user(&name, &user),
+            name,
         }
     });
     let contexts = list("contexts").iter().map(|one| {
@@ -182,5 +265,6 @@ pub(crate) fn parse(value: &Value) -> Option<Kubeconfig<Vec<u8>>> {
         users: users.collect(),
         contexts: contexts.collect(),
         current: text(value, "current-context"),
+        refused: fault::of_file(value),
     })
 }

@@ -14,6 +14,7 @@ pub mod kubeconfig;
 pub mod leak;
 pub mod live;
 pub mod plan;
+mod reader;
 pub mod settings;
 pub mod store;
 mod tally;
@@ -23,6 +24,7 @@ mod trust;
 pub mod x509;
 
 pub use check::checks;
+pub(crate) use check::renew_kubelet_client;
 pub use facts::{Bundle, Client, Credential, Facts, Issued};
 pub use gap::{Gap, Part};
 

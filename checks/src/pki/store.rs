@@ -28,9 +28,45 @@ pub struct HeldKey {
     pub public: PublicKey,
 }
 
+/// A block of PEM, or a file of DER: whoever reads the file takes some of them and passes over others.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The line in the file where it begins; 0 where there are no lines.
+    pub line: u32,
+    /// Its label; none for what is no block.
+    pub label: Option<String>,
+    /// Are there header lines in it?
+    pub headers: bool,
+    /// Does Go's `pem.Decode` pass over it, whatever is in it?
+    pub unseen: bool,
+    /// What is in it.
+    pub what: What,
+}
+
+/// What an [`Entry`] holds.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// A certificate.
+    Certificate(Arc<Certificate>),
+    /// A private key: its public half, and how it is written.
+    PrivateKey(PublicKey, Option<KeyForm>),
+    /// A public key, and how it is written.
+    PublicKey(PublicKey, Option<KeyForm>),
+    /// A private key that is encrypted.
+    Encrypted,
+    /// A revocation list.
+    Revocations,
+    /// Something else that a PKI may have: a request, parameters.
+    Other,
+    /// Something that cannot be understood, and why.
+    Malformed(String),
+}
+
 /// What a file, or an embedded text, holds.
 #[derive(Debug, Clone, Default)]
 pub struct Contents {
+    /// All of it in order.
+    pub entries: Vec<Entry>,
     /// Certificates in order.
     pub certificates: Vec<Held>,
     /// Private keys in order.
@@ -69,50 +105,63 @@ impl Contents {
         let mut contents = Self::default();
         for block in blocks {
             let line = block.line;
-            match &block.holds {
-                Holds::Certificate { der } => match pool.certificate(der) {
-                    Ok(certificate) => {
-                        contents.certificates.push(Held { line, certificate });
-                    }
-                    Err(why) => {
-                        contents.malformed.push((line, why));
-                        continue;
-                    }
-                },
-                Holds::PrivateKey { spki } | Holds::PublicKey { spki } => {
-                    match Key::parse(KeyForm::PkixPublic, spki).map(|key| key.public) {
-                        Ok(public) if matches!(block.holds, Holds::PrivateKey { .. }) => {
-                            contents.keys.push(HeldKey { line, public });
-                        }
-                        Ok(public) => {
-                            contents.public_keys.push(public);
-                        }
-                        Err(why) => {
-                            contents.malformed.push((line, why.to_string()));
-                            continue;
-                        }
-                    }
-                }
-                Holds::RevocationList { der } => match RevocationList::parse(der) {
-                    Ok(list) => contents.revocations.push((line, Arc::new(list))),
-                    Err(why) => {
-                        contents.malformed.push((line, why.to_string()));
-                        continue;
-                    }
-                },
-                Holds::EncryptedKey => {
-                    contents.encrypted.push(line);
-                    continue;
-                }
-                Holds::Malformed { why } => {
-                    contents.malformed.push((line, why.clone()));
-                    continue;
-                }
-                Holds::Other => continue,
+            let what = contents.add(block, pool);
+            if !matches!(what, What::Malformed(_) | What::Other | What::Encrypted) {
+                contents.mislabelled.extend(block.mislabelled.iter().map(|wrong| (line, wrong.clone())));
             }
-            contents.mislabelled.extend(block.mislabelled.iter().map(|wrong| (line, wrong.clone())));
+            // A label is recorded only where it says something else.
+            let label = block.label.clone().or_else(|| label_of(&what).map(str::to_owned));
+            let (headers, unseen) = (block.headers, block.unseen);
+            contents.entries.push(Entry { line, label, headers, unseen, what });
         }
         contents
+    }
+
+    /// Adds a block to the lists of what it is.
+    fn add(&mut self, block: &Block, pool: &mut Pool) -> What {
+        let line = block.line;
+        let read = match &block.holds {
+            Holds::Certificate { der } => pool.certificate(der).map(|certificate| {
+                self.certificates.push(Held { line, certificate: certificate.clone() });
+                What::Certificate(certificate)
+            }),
+            Holds::PrivateKey { spki, form } => {
+                Key::parse(KeyForm::PkixPublic, spki).map_err(|why| why.to_string()).map(|key| {
+                    self.keys.push(HeldKey { line, public: key.public.clone() });
+                    What::PrivateKey(key.public, *form)
+                })
+            }
+            Holds::PublicKey { spki, form } => {
+                Key::parse(KeyForm::PkixPublic, spki).map_err(|why| why.to_string()).map(|key| {
+                    self.public_keys.push(key.public.clone());
+                    What::PublicKey(key.public, *form)
+                })
+            }
+            Holds::RevocationList { der } => RevocationList::parse(der).map_err(|why| why.to_string()).map(|list| {
+                self.revocations.push((line, Arc::new(list)));
+                What::Revocations
+            }),
+            Holds::EncryptedKey => {
+                self.encrypted.push(line);
+                Ok(What::Encrypted)
+            }
+            Holds::Malformed { why } => Err(why.clone()),
+            Holds::Other => Ok(What::Other),
+        };
+        read.unwrap_or_else(|why| {
+            self.malformed.push((line, why.clone()));
+            What::Malformed(why)
+        })
+    }
+}
+
+/// The label that belongs to something.
+fn label_of(what: &What) -> Option<&'static str> {
+    match what {
+        What::Certificate(_) => Some("CERTIFICATE"),
+        What::PrivateKey(_, form) => Some(form.map_or("PRIVATE KEY", KeyForm::label)),
+        What::PublicKey(_, form) => Some(form.map_or("PUBLIC KEY", KeyForm::label)),
+        _ => None,
     }
 }
 

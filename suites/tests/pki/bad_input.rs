@@ -267,7 +267,7 @@ fn a_kubeconfig_alone_is_audited() {
     let clean = open(&tree.path("etc/kubernetes/admin.conf"));
     assert!(clean.breached.is_empty() && clean.held.contains("pki.key.pair"), "{clean:#?}");
     tree.mode("etc/kubernetes/admin.conf", 0o644);
-    tree.kubeconfig("scheduler", |config| config["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = true.into());
+    tree.kubeconfig("scheduler", crate::tree::unverified);
     let found = open(&tree.path("etc/kubernetes/scheduler.conf")).breached;
     assert_eq!(found.keys().collect::<Vec<_>>(), ["pki.kubeconfig.verifies"]);
     // By what is in it, whatever it is called; beside YAML that is none.

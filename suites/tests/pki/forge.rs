@@ -175,6 +175,15 @@ impl Authority {
     }
 }
 
+/// A key as SEC 1 writes it, in PEM: of ECDSA's private keys the API server reads only these for tokens.
+pub(crate) fn sec1(key: &KeyPair) -> String {
+    let outer = children(key.serialized_der());
+    let curve = children(&outer[1])[1].clone();
+    let inner = children(&children(&outer[2])[0]);
+    let public = inner.last().filter(|last| last[0] == 0xa1).cloned().unwrap_or_default();
+    pem("EC PRIVATE KEY", &wrap(0x30, &[inner[0].clone(), inner[1].clone(), wrap(0xa0, &curve), public].concat()))
+}
+
 /// A certificate with a change of what is signed, and its old signature.
 pub(crate) fn edit(text: &str, change: impl FnOnce(&mut Vec<Vec<u8>>)) -> String {
     let parts = children(&der(text));

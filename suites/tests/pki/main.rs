@@ -5,10 +5,13 @@
 
 mod bad_input;
 mod distributions;
+mod ed25519;
 mod forge;
 mod kubelet;
+mod kubelet_client;
 mod leaks;
 mod mutations;
+mod readers;
 mod remedies;
 mod talos;
 mod tree;

@@ -169,7 +169,7 @@ const ROWS: &[Row] = &[
         let pair = authority("kubernetes", &forge::key(), |params| params.not_after = forge::days(7300));
         f.everywhere("/cluster/ca", "/certs/k8s", &pair);
     }),
-    ("a CA of Kubernetes of Ed25519", Version::V1_13, &["pki.key.algorithm"], |f| {
+    ("a CA of Kubernetes of Ed25519, which no kubeadm has to load", Version::V1_13, &[], |f| {
         let pair = authority("kubernetes", &ed25519(), |_| {});
         f.everywhere("/cluster/ca", "/certs/k8s", &pair);
     }),
@@ -321,7 +321,7 @@ fn what_is_broken_has_its_place_and_the_rest_is_judged() {
     folder.set("/cluster/etcd/ca/crt", base64("hello"));
     let found = folder.audit();
     assert!(
-        found.breached["pki.file.parses"][0].contains("/controlplane.yaml#cluster.etcd.ca cannot be understood"),
+        found.breached["pki.file.parses"][0].contains("/controlplane.yaml#cluster.etcd.ca cannot be used"),
         "{found:#?}"
     );
     assert!(found.undetermined["pki.chain.wrong-ca"].contains("/controlplane.yaml#cluster.etcd.ca"), "{found:#?}");
@@ -330,7 +330,7 @@ fn what_is_broken_has_its_place_and_the_rest_is_judged() {
     folder.edit = |text| text.replace("token: d8cwfa", "token: \"d8cwfa");
     let found = folder.audit();
     let messages = &found.breached["pki.file.parses"];
-    assert!(messages[0].starts_with("/controlplane.yaml cannot be understood: it is no YAML"), "{messages:?}");
+    assert!(messages[0].starts_with("/controlplane.yaml cannot be used: it is no YAML"), "{messages:?}");
     assert!(!format!("{found:?}").contains("eyvpi0xwxyarbfid"), "{found:#?}");
     // A resource whose spec is quoted.
     folder.edit = |_| "metadata:\n    type: MachineConfigs.config.talos.dev\nspec: \"machine: {}\"\n".to_owned();

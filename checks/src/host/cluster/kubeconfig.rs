@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pki::kubeconfig::{Kubeconfig, parse};
+use crate::pki::kubeconfig::{Kubeconfig, parse, yaml};
 use crate::pki::x509::pem::{Content, Document};
 
 /// What is known of one context of a kubeconfig. Certificates are as they stand there, in PEM; of a key there is only the
@@ -71,7 +71,7 @@ impl Facts {
         context: Option<&str>,
         file: &mut dyn FnMut(&str) -> Result<Vec<u8>, String>,
     ) -> Result<Self, NoCluster> {
-        let value: serde_json::Value = serde_saphyr::from_str(text).map_err(|_| NoCluster::Yaml)?;
+        let value = yaml(text).ok_or(NoCluster::Yaml)?;
         let mut config: Kubeconfig<Vec<u8>> = parse(&value).ok_or(NoCluster::Kind)?;
         config.current = context.map(str::to_owned).or(config.current);
         let name = config.current.clone().unwrap_or_default();
@@ -81,7 +81,8 @@ impl Facts {
             _ => {}
         }
         let mut facts = Self { context: name, ..Self::default() };
-        let (cluster, user) = (config.cluster(), config.user());
+        let only = || config.clusters.first().filter(|_| config.clusters.len() == 1 && config.contexts.is_empty());
+        let (cluster, user) = (config.cluster().or_else(only), config.user());
         let faults = &mut facts.faults;
         let mut pem = |what: &str, data: Option<&Vec<u8>>, path: Option<&String>| {
             // Data counts before a file, as in client-go.

@@ -94,7 +94,7 @@ fn pem(host: &LiveHost, path: &str, of: impl Fn(User) -> Option<Vec<u8>>) -> Res
         return Err(failed(format!("{path}: no bytes were read")));
     };
     let text = std::str::from_utf8(&bytes).ok().filter(|text| text.contains("clusters"));
-    let value = text.and_then(|text| serde_saphyr::from_str(text).ok());
+    let value = text.and_then(kubeconfig::yaml);
     let Some(config) = value.as_ref().and_then(kubeconfig::parse) else { return Ok(bytes) };
     let user = config.user().cloned().and_then(of);
     user.ok_or_else(|| failed(format!("{path} embeds no client certificate for its current context")))

@@ -2,16 +2,14 @@
 //!
 //! Who signed what, and whether it fits together, is the PKI suite's.
 
-use x509_parser::certificate::X509Certificate;
-use x509_parser::pem::Pem;
-use x509_parser::prelude::FromDer as _;
-
 use crate::check::{Check, Judgement, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
 use crate::construct::file;
 use crate::fact::Fact;
 use crate::host::{FileKind, Host};
 use crate::node::View;
+use crate::pki::renew_kubelet_client;
+use crate::pki::x509::pem::{Content, Document};
 
 const PKI: [&str; 2] = ["/etc/kubernetes/pki", "/etc/kubernetes/pki/etcd"];
 const CLIENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
@@ -32,17 +30,17 @@ pub struct Validity {
 /// What is known of certificates.
 #[derive(Debug)]
 pub struct Facts {
-    /// The validity of each that is there.
-    validity: Fact<Vec<Validity>>,
+    /// Each file that is there: the validity of what it holds.
+    files: Fact<Vec<(String, Fact<Vec<Validity>>)>>,
 }
 
 impl Facts {
     pub(super) fn read(host: &dyn Host) -> Self {
-        Self { validity: read(host) }
+        Self { files: read(host) }
     }
 }
 
-fn read(host: &dyn Host) -> Fact<Vec<Validity>> {
+fn read(host: &dyn Host) -> Fact<Vec<(String, Fact<Vec<Validity>>)>> {
     let mut paths = Vec::new();
     for folder in PKI {
         match host.list(folder) {
@@ -56,41 +54,52 @@ fn read(host: &dyn Host) -> Fact<Vec<Validity>> {
             other => return other.map(|_| Vec::new()),
         }
     }
-    let mut found = Vec::new();
-    for path in paths.iter().map(String::as_str).chain([CLIENT]) {
-        match host.read(path).parse(|bytes| validity(path, &bytes)) {
-            Fact::Known(all) => found.extend(all),
-            Fact::Absent(_) => {}
-            other => return other,
-        }
-    }
-    Fact::Known(found)
+    paths.push(CLIENT.to_owned());
+    let files = paths.into_iter().map(|path| {
+        let held = host.read(&path).parse(|bytes| validity(&path, &bytes));
+        (path, held)
+    });
+    Fact::Known(files.filter(|(_, held)| !matches!(held, Fact::Absent(_))).collect())
 }
 
-/// The validity of every certificate of a PEM file; blocks of another kind, such as keys, are passed over.
+/// The validity of every certificate of a PEM file, of those that Go sees; blocks of another kind, such as keys, are passed over.
 fn validity(path: &str, bytes: &[u8]) -> Result<Vec<Validity>, String> {
     let mut all = Vec::new();
-    for block in Pem::iter_from_buffer(bytes) {
-        let block = block.map_err(|error| format!("{path} is no PEM: {error}"))?;
-        if block.label == "CERTIFICATE" {
-            let (_, certificate) = X509Certificate::from_der(&block.contents)
-                .map_err(|error| format!("{path} holds no certificate: {error}"))?;
-            let span = certificate.validity();
-            let (from, until) = (span.not_before.timestamp(), span.not_after.timestamp());
-            all.push(Validity { path: path.to_owned(), from, until });
+    let document = Document::read(bytes);
+    let seen = document.blocks.iter().filter(|block| !block.skipped_by_go);
+    for block in seen.filter(|block| block.label.as_deref() == Some("CERTIFICATE")) {
+        match &block.content {
+            Content::Certificate(one) => {
+                let (from, until) = (one.not_before.as_second(), one.not_after.as_second());
+                all.push(Validity { path: path.to_owned(), from, until });
+            }
+            Content::BrokenCertificate(why) => return Err(format!("{path} line {}: {why}", block.line)),
+            _ => return Err(format!("{path} line {}: the block is not a certificate", block.line)),
         }
     }
     if all.is_empty() { Err(format!("{path} holds no certificate")) } else { Ok(all) }
 }
 
 fn judge(view: &View<'_>, breach: impl Fn(&Validity, i64) -> Option<Breach>) -> Judgement {
-    let all = view.facts.certificate.validity.need("certificates")?;
-    if all.is_empty() {
+    let files = view.facts.certificate.files.need("certificates")?;
+    if files.is_empty() {
         return Ok(Conclusion::not_applicable("the node has no certificates: it has not joined a cluster"));
     }
     let now = view.profile.now.as_second();
-    let breaches = all.iter().filter_map(|one| Some(breach(one, now)?.at(&one.path, None))).collect();
-    Ok(Conclusion::from_breaches(breaches).because("certificates", all.len().to_string()))
+    let known = || files.iter().filter_map(|(_, held)| held.known()).flatten();
+    let breaches: Vec<_> = known().filter_map(|one| Some(breach(one, now)?.at(&one.path, None))).collect();
+    // A file that cannot be read leaves the others judged.
+    if breaches.is_empty()
+        && let Some((path, held)) = files.iter().find(|(_, held)| held.known().is_none())
+    {
+        held.need(path)?;
+    }
+    Ok(Conclusion::from_breaches(breaches).because("certificates", known().count().to_string()))
+}
+
+/// With the way to renew it, where that is not kubeadm's.
+fn with_remedy(breach: Breach, one: &Validity, expired: bool) -> Breach {
+    if one.path == CLIENT { breach.remedy(renew_kubelet_client(None, expired)) } else { breach }
 }
 
 fn date(seconds: i64) -> String {
@@ -118,7 +127,7 @@ pub(super) fn checks() -> Vec<Check> {
             judge(view, |one, now| {
                 if now > one.until {
                     let breach = Breach::new(&one.path, format!("{} has expired", one.path));
-                    Some(breach.found(date(one.until)).wanted("a later end"))
+                    Some(with_remedy(breach.found(date(one.until)).wanted("a later end"), one, true))
                 } else if now < one.from {
                     let breach = Breach::new(&one.path, format!("{} is not valid yet: is the clock right?", one.path));
                     Some(breach.found(date(one.from)).wanted("an earlier begin"))
@@ -141,7 +150,7 @@ pub(super) fn checks() -> Vec<Check> {
                 let left = one.until - now;
                 (0..30 * DAY).contains(&left).then(|| {
                     let breach = Breach::new(&one.path, format!("{} expires in {} days", one.path, left / DAY));
-                    breach.found(date(one.until)).wanted("more than 30 days")
+                    with_remedy(breach.found(date(one.until)).wanted("more than 30 days"), one, false)
                 })
             })
         })
@@ -155,12 +164,24 @@ pub(super) fn checks() -> Vec<Check> {
         .bad([file("/etc/kubernetes/pki/apiserver.crt", SOON), file(CLIENT, EXAMPLE)])
         .example_profile(|profile| at(profile, 2026)),
         Check::new("node.certificate.parses", "every certificate of the node can be read", |view| {
-            Ok(match &view.facts.certificate.validity {
-                Fact::Known(all) if all.is_empty() => Conclusion::not_applicable("the node has no certificates"),
-                Fact::Known(all) => Conclusion::holds().because("certificates", all.len().to_string()),
-                Fact::Malformed(why) => Conclusion::breach(Breach::new("certificate", why)),
-                Fact::Absent(why) | Fact::Unreadable(why) | Fact::NotGathered(why) => Conclusion::undetermined(why),
-            })
+            let files = view.facts.certificate.files.need("certificates")?;
+            if files.is_empty() {
+                return Ok(Conclusion::not_applicable("the node has no certificates"));
+            }
+            let broken = files.iter().filter_map(|(path, held)| match held {
+                Fact::Malformed(why) if path == CLIENT => {
+                    Some(Breach::new(path, why).at(path, None).remedy(renew_kubelet_client(None, true)))
+                }
+                Fact::Malformed(why) => Some(Breach::new(path, why).at(path, None)),
+                _ => None,
+            });
+            let broken: Vec<_> = broken.collect();
+            if broken.is_empty()
+                && let Some((path, held)) = files.iter().find(|(_, held)| held.known().is_none())
+            {
+                held.need(path)?;
+            }
+            Ok(Conclusion::from_breaches(broken).because("files", files.len().to_string()))
         })
         .label("certificate")
         .alias("failed to load certificate")

@@ -1,19 +1,22 @@
 //! The structure of certificates: what Go refuses to parse, what others refuse, and what the next version will.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::pki::reader::Reader;
 use crate::pki::store::Held;
 use crate::pki::x509::lint::{KeyLint, Lint, NameFault, lint, lint_key};
-use crate::pki::x509::{Certificate, GoVersion, Refusal};
+use crate::pki::x509::{Certificate, Defect, Fingerprint, Flaw, GoVersion, Hash, Part, Refusal};
 use crate::profile::KubernetesVersion;
 
 const PARSER: &str = "Go: crypto/x509, ParseCertificate";
 const PARSER_URL: &str = "https://pkg.go.dev/crypto/x509#ParseCertificate";
 const GODEBUG: &str = "https://go.dev/doc/godebug";
 
+/// The first version of Go that does not verify signatures with SHA-1.
+const SHA_1: GoVersion = GoVersion::new(18);
 /// The versions of Go that refuse RSA keys of fewer than 1024 bits (GODEBUG rsa1024min).
-const RSA_1024: Refusal = Refusal::Since(GoVersion::new(24));
+pub(super) const RSA_1024: Refusal = Refusal::Since(GoVersion::new(24));
 
 fn breach(file: &str, held: &Held, message: &str) -> Breach {
     let message = format!("{file}: {} {message}", held.certificate.subject);
@@ -37,13 +40,69 @@ fn each(
     .label("certificate")
 }
 
-/// A claim that no certificate has one of these lints.
+/// A claim that no certificate has one of these lints. What Go refuses to parse is told by a claim of [`refused`].
 fn no(id: &str, title: &str, is: fn(&Lint) -> bool) -> Check {
-    each(id, title, move |one, view| lint(one, go(view).0).iter().find(|lint| is(lint)).map(Lint::to_string))
+    each(id, title, move |one, view| {
+        let now = go(view).0;
+        // One that Go refuses has to be made anew whatever else is wrong with how it is written.
+        let refused = one.refused_by(now).next().is_some();
+        lint(one, now).iter().find(|lint| is(lint) && !(refused && lint.is_of_encoding())).map(Lint::to_string)
+    })
+}
+
+/// A claim that Go, as this version of Kubernetes is built with it, refuses to parse no certificate for one of these defects.
+fn refused(id: &str, title: &str, is: fn(&Defect) -> bool) -> Check {
+    claim(id, title, Of::Certificates, "certificates", move |view, tally| {
+        let (now, _) = go(view);
+        let over = passed_over(view, now);
+        for (file, held) in view.facts.certificates() {
+            tally.look();
+            let one = &held.certificate;
+            let defect = one.refused_by(now).find(|defect| is(defect)).filter(|_| !over.contains(&one.fingerprint));
+            if let Some(defect) = defect {
+                let kubernetes = view.profile.kubernetes;
+                tally.breach(breach(
+                    file,
+                    held,
+                    &format!("cannot be parsed by {now} of Kubernetes {kubernetes}: {defect}"),
+                ));
+            }
+        }
+    })
+    .label("certificate")
+    .severity(Severity::Critical)
+}
+
+/// Certificates that Go cannot parse, and whose readers all pass over them and take others beside them: that is pki.file.passed-over.
+fn passed_over(view: &View<'_>, go: GoVersion) -> BTreeSet<Fingerprint> {
+    let (mut over, mut needed) = (BTreeSet::new(), BTreeSet::new());
+    let mut sort = |pool: bool, all: &[Held]| {
+        let broken = |held: &&Held| held.certificate.refused_by(go).next().is_some();
+        let into = if pool && all.iter().any(|held| !broken(&held)) { &mut over } else { &mut needed };
+        into.extend(all.iter().filter(broken).map(|held| held.certificate.fingerprint));
+    };
+    for bundle in &view.facts.bundles {
+        sort(Reader::of(bundle.role) == Some(Reader::Pool), &bundle.certificates);
+    }
+    view.facts.clients.iter().filter_map(|client| client.ca.as_ref()).for_each(|(_, all)| sort(true, all));
+    view.facts.credentials.iter().for_each(|one| sort(false, &one.chain));
+    over.difference(&needed).copied().collect()
+}
+
+const fn is_negative_serial(defect: &Defect) -> bool {
+    matches!(defect.flaw, Flaw::NegativeSerial)
+}
+
+const fn is_duplicate_extension(defect: &Defect) -> bool {
+    matches!((&defect.flaw, &defect.part), (Flaw::DuplicateExtension, Part::Extension(_)))
+}
+
+const fn is_algorithms_differ(defect: &Defect) -> bool {
+    matches!(defect.flaw, Flaw::AlgorithmsDiffer)
 }
 
 /// The Go of the profile's version, and of the next one.
-fn go(view: &View<'_>) -> (GoVersion, GoVersion) {
+pub(super) fn go(view: &View<'_>) -> (GoVersion, GoVersion) {
     let KubernetesVersion(minor) = view.profile.kubernetes;
     (GoVersion::of_kubernetes(view.profile.kubernetes), GoVersion::of_kubernetes(KubernetesVersion(minor + 1)))
 }
@@ -61,13 +120,9 @@ fn reissue_ca() -> Remedy {
 
 fn parsing() -> Vec<Check> {
     vec![
-        each("pki.certificate.accepted", "Kubernetes of this version can parse every certificate", |one, view| {
-            let (now, _) = go(view);
-            let refused = |lint: &Lint| matches!(lint, Lint::Malformed(defect) if defect.refused_by(now));
-            let lint = lint(one, now).into_iter().find(refused)?;
-            Some(format!("{lint}, which the Go of Kubernetes {} refuses", view.profile.kubernetes))
+        refused("pki.certificate.accepted", "Kubernetes of this version can parse every certificate", |defect| {
+            !is_negative_serial(defect) && !is_duplicate_extension(defect) && !is_algorithms_differ(defect)
         })
-        .severity(Severity::Critical)
         .alias("PKI-X01")
         .alias("x509: malformed")
         .page("A component that cannot parse a certificate refuses it, and does not start if it is its own.", "Reads each certificate leniently and asks of each defect which versions of Go refuse it. Defects that are common have claims of their own.")
@@ -102,26 +157,28 @@ fn parsing() -> Vec<Check> {
         .basis("Go, Backwards Compatibility, and GODEBUG", GODEBUG)
         .remedy(reissue()),
         no("pki.certificate.version", "certificates are of X.509 version 3", |lint| matches!(lint, Lint::OldVersion(_)))
+        .severity(Severity::Medium)
         .alias("PKI-X02")
         .alias("certigo: X.509 v1")
-        .page("Before version 3 a certificate names no host and does not say whether it is a CA.", "Looks at the version.")
+        .page(
+            "Before version 3 a certificate names no host and does not say whether it is a CA. Go takes one for a client or a CA, and for no server.",
+            "Looks at the version. A server's certificate without names is judged by pki.san.present.",
+        )
         .basis("RFC 5280 section 4.1.2.1: version", RFC5280)
         .remedy(reissue()),
-        no("pki.certificate.serial-negative", "no serial number is negative", |lint| *lint == Lint::NegativeSerial)
-        .severity(Severity::Critical)
+        refused("pki.certificate.serial-negative", "no serial number is negative", is_negative_serial)
         .alias("PKI-X03")
         .alias("x509: negative serial number")
         .page("Kubernetes since 1.32 does not parse it, so that not even --insecure-skip-tls-verify helps. Tools that write random bytes without a leading zero make one half of the time.", "Looks at the sign of each serial number.")
         .basis("Go, Backwards Compatibility, and GODEBUG: x509negativeserial", GODEBUG)
         .remedy(reissue()),
-        no("pki.certificate.duplicate-extension", "no certificate has an extension twice", |lint| matches!(lint, Lint::DuplicateExtension(_)))
-            .severity(Severity::Critical)
+        refused("pki.certificate.duplicate-extension", "no certificate has an extension twice", is_duplicate_extension)
             .alias("PKI-X06")
             .alias("x509: certificate contains duplicate extensions")
             .page("Go since 1.19 refuses to parse it, Kubernetes since 1.25.", "Compares the identifiers of the extensions.")
             .basis(PARSER, PARSER_URL)
             .remedy(reissue()),
-        no("pki.certificate.algorithms-differ", "the signature algorithm is the same inside and outside", |lint| *lint == Lint::AlgorithmsDiffer)
+        refused("pki.certificate.algorithms-differ", "the signature algorithm is the same inside and outside", is_algorithms_differ)
             .alias("PKI-X07")
             .alias("x509: inner and outer signature algorithm identifiers don't match")
             .page("It is refused by Go and by everybody who keeps to the RFC.", "Compares the algorithm in what is signed with the one beside the signature.")
@@ -163,7 +220,12 @@ fn parsing() -> Vec<Check> {
 
 fn content() -> Vec<Check> {
     vec![
-        no("pki.certificate.serial-zero", "serial numbers are positive", |lint| *lint == Lint::ZeroSerial)
+        each("pki.certificate.serial-zero", "serial numbers are positive", |one, view| {
+            let (now, next) = go(view);
+            // What this version or the next one refuses is another finding.
+            let plain = |lint: &&Lint| **lint == Lint::NegativeSerial && !lint.refused_by(now) && !lint.refused_by(next);
+            lint(one, now).iter().find(|lint| **lint == Lint::ZeroSerial || plain(lint)).map(Lint::to_string)
+        })
             .severity(Severity::Info)
             .alias("PKI-X04")
             .page("client-go of old gave every CA the number 0; Go accepts it. Strict clients do not.", "Looks at the serial number.")
@@ -195,7 +257,13 @@ fn content() -> Vec<Check> {
         .page("NSS and Java take the second for a forgery of the first. Guides that say -set_serial 01 make such.", "Compares issuers and serial numbers of all certificates with a role.")
         .basis("RFC 5280 section 4.1.2.2: serial number", RFC5280)
         .remedy(reissue()),
-        no("pki.certificate.weak-signature", "no certificate is signed with SHA-1 or MD5", |lint| matches!(lint, Lint::WeakHash(_)))
+        each("pki.certificate.weak-signature", "no certificate is signed with SHA-1 or MD5", |one, view| {
+            let (now, _) = go(view);
+            let refused = |hash: &Hash| *hash == Hash::Md5 || now >= SHA_1;
+            let lints = lint(one, now);
+            let lint = lints.iter().find(|lint| matches!(lint, Lint::WeakHash(hash) if refused(hash)))?;
+            Some(format!("{lint}, which {now} of Kubernetes {} does not verify", view.profile.kubernetes))
+        })
         .severity(Severity::Critical)
         .alias("PKI-X08")
         .alias("x509: cannot verify signature: insecure algorithm SHA1-RSA")

@@ -6,8 +6,10 @@ use crate::fact::Fact;
 use crate::host::{FileKind, Form, Oddity};
 use crate::pki::discover::{Component, Kind, Role, member};
 use crate::pki::facts::beside;
-use crate::pki::store::File;
+use crate::pki::reader::{Reader, Reading};
+use crate::pki::store::{Contents, File};
 use crate::pki::talos;
+use crate::pki::x509::GoVersion;
 
 const CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 
@@ -15,15 +17,11 @@ const CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 fn needed(facts: &Facts) -> Vec<(&str, String, Need)> {
     let mut all = Vec::new();
     for one in &facts.discovery.uses {
-        let need = match one.role {
-            Role::ServiceAccountKey => Need::Key,
-            Role::ServiceAccountPublicKeys => Need::AnyKey,
-            role if role.kind() == Kind::Revocations => Need::Revocations,
-            _ => Need::Certificate,
-        };
+        let need = Reader::of(one.role).map_or(Need::Revocations, Need::Read);
         all.push((one.file.as_str(), format!("{} ({})", one.role, one.from), need));
         if let Some(key) = &one.key {
-            all.push((key.as_str(), format!("the key of {} ({})", one.role, one.from), Need::Key));
+            let need = Need::Read(Reader::of_key(one.role));
+            all.push((key.as_str(), format!("the key of {} ({})", one.role, one.from), need));
         }
     }
     all.extend(facts.discovery.given().map(|file| (file, "it was given to be judged".to_owned(), Need::Anything)));
@@ -35,12 +33,12 @@ fn needed(facts: &Facts) -> Vec<(&str, String, Need)> {
         };
         let place = format!("named in {}", client.of.file);
         if let Some(file) = client.cluster.as_ref().and_then(|cluster| cluster.ca_file.as_ref()) {
-            all.extend(beside(file).map(|one| (one.path.as_str(), place.clone(), Need::Certificate)));
+            all.extend(beside(file).map(|one| (one.path.as_str(), place.clone(), Need::Read(Reader::Pool))));
         }
         let user = client.user.as_ref();
         for (file, need) in [
-            (user.and_then(|user| user.certificate_file.as_ref()), Need::Certificate),
-            (user.and_then(|user| user.key_file.as_ref()), Need::Key),
+            (user.and_then(|user| user.certificate_file.as_ref()), Need::Read(Reader::Pair)),
+            (user.and_then(|user| user.key_file.as_ref()), Need::Read(Reader::PairKey)),
         ] {
             let file = file.and_then(|file| beside(file));
             all.extend(file.map(|one| (one.path.as_str(), place.clone(), need)));
@@ -60,13 +58,27 @@ fn needed(facts: &Facts) -> Vec<(&str, String, Need)> {
 /// What a file must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Need {
-    Certificate,
-    Key,
-    AnyKey,
+    /// What this reader takes.
+    Read(Reader),
     Revocations,
     Kubeconfig,
     Talos,
     Anything,
+}
+
+/// What the program that needs a file makes of it, where that is known.
+fn reading(contents: &Contents, need: Need, go: Option<GoVersion>) -> Option<Reading> {
+    match need {
+        Need::Read(reader) => Some(reader.read(contents, go)),
+        _ => None,
+    }
+}
+
+/// Is a file refused because its key is encrypted? That is another claim.
+fn is_encrypted(contents: &Contents, need: Need) -> bool {
+    let key = matches!(need, Need::Read(reader) if reader.is_of_keys());
+    let refused = || reading(contents, need, None).is_some_and(|reading| reading.refused.is_some());
+    !contents.encrypted.is_empty() && (need == Need::Anything || key && refused())
 }
 
 fn presence() -> Vec<Check> {
@@ -121,38 +133,47 @@ fn presence() -> Vec<Check> {
         .basis("PKI certificates and requirements", CERTIFICATES)
         .remedy(Remedy::new("Run as root, or remove what does not belong there.")),
         claim("pki.file.parses", "every file of the PKI holds what it must", Of::Other, "files", |view, tally| {
+            let go = Some(GoVersion::of_kubernetes(view.profile.kubernetes));
+            // A file that is refused by two is one finding.
+            let mut refused = std::collections::BTreeSet::new();
             for (path, what, need) in needed(view.facts) {
                 let Some(file) = view.facts.store.get(path) else { continue };
                 let Some(contents) = file.contents.known() else { continue };
                 tally.look();
-                let breach = |message: String| Breach::new(path, message);
-                if let Some((line, why)) = contents.malformed.first() {
-                    tally.breach(breach(format!("{path} cannot be understood: {why}")).at(path, (*line > 0).then_some(*line)));
+                if is_encrypted(contents, need) || !refused.insert(path.to_owned()) {
                     continue;
                 }
+                let breach = |message: String| Breach::new(path, message);
+                let der = file.form == Form::Der && need != Need::Revocations;
+                let why = match need {
+                    _ if der => Some((0, "it is DER, and Kubernetes reads PEM".to_owned())),
+                    // Certificates among these keys are judged by nothing else.
+                    Need::Read(reader @ Reader::TokenKeys) => reader.read(contents, go).refused,
+                    Need::Read(reader) => reader.read(contents, None).refused,
+                    _ => contents.malformed.first().cloned(),
+                };
                 let there = match need {
-                    Need::Certificate => !contents.certificates.is_empty(),
-                    Need::Key => !contents.keys.is_empty() || !contents.encrypted.is_empty(),
-                    Need::AnyKey => !contents.keys.is_empty() || !contents.public_keys.is_empty() || !contents.certificates.is_empty(),
+                    Need::Read(_) => true,
                     Need::Revocations => !contents.revocations.is_empty(),
                     Need::Kubeconfig => file.kubeconfig.is_some(),
                     Need::Talos => file.talos.is_some(),
                     Need::Anything => file.kubeconfig.is_some() || !contents.is_empty(),
                 };
-                if !there {
-                    let wanted = match need {
-                        Need::Certificate => "a certificate in PEM",
-                        Need::Key => "a private key in PEM",
-                        Need::AnyKey => "a key in PEM",
-                        Need::Revocations => "a revocation list",
-                        Need::Kubeconfig => "a kubeconfig",
-                        Need::Talos => "a machine configuration",
-                        Need::Anything => "a certificate, a key, a revocation list or a kubeconfig",
-                    };
+                let wanted = match need {
+                    Need::Read(reader) => reader.wanted(),
+                    Need::Revocations => "a revocation list",
+                    Need::Kubeconfig => "a kubeconfig",
+                    Need::Talos => "a machine configuration",
+                    Need::Anything => "a certificate, a key, a revocation list or a kubeconfig",
+                };
+                if let Some((line, why)) = why {
+                    let found = if der { "DER" } else { why.as_str() };
+                    let message = format!("{path} cannot be used: {why}; it is {what}");
+                    tally.breach(breach(message).found(found).wanted(wanted).at(path, (line > 0).then_some(line)));
+                } else if !there {
                     tally.breach(breach(format!("{path} does not hold {wanted}: {what}")).wanted(wanted).at(path, None));
-                } else if file.form == Form::Der && need != Need::Revocations {
-                    let message = format!("{path} is DER: Kubernetes reads PEM");
-                    tally.breach(breach(message).found("DER").wanted("PEM").at(path, None));
+                } else {
+                    refused.remove(path);
                 }
             }
         })
@@ -163,7 +184,8 @@ fn presence() -> Vec<Check> {
         .alias("data does not contain any valid RSA or ECDSA certificates")
         .page(
             "A component that cannot parse its certificate or key does not start, and etcd refuses everybody while it cannot parse its revocation list.",
-            "Splits PEM as Go does, and parses certificates, keys and revocation lists; of what is malformed in a certificate every other part is judged all the same.",
+            "Reads each file as the program does that needs it: blocks with another label or with header lines are passed over where that program passes over them, and keys are taken in the forms that it takes. \
+             Of what is malformed in a certificate every other part is judged all the same.",
         )
         .basis("PKI certificates and requirements", CERTIFICATES)
         .remedy(
@@ -385,11 +407,62 @@ fn contents() -> Vec<Check> {
         )
         .basis("RFC 7468: textual encodings of PKIX structures", "https://www.rfc-editor.org/rfc/rfc7468")
         .remedy(Remedy::new("Write the blocks alone.").command("openssl x509 -in FILE -out FILE.clean")),
+        claim("pki.file.passed-over", "no certificate or key is passed over by the program that reads the file", Of::Other, "files", |view, tally| {
+            let go = Some(GoVersion::of_kubernetes(view.profile.kubernetes));
+            let all = needed(view.facts);
+            let contents = |path: &str| view.facts.store.contents(path);
+            // What one of its readers refuses is another finding.
+            let refused = all.iter().filter(|(path, _, need)| {
+                let reading = contents(path).and_then(|contents| reading(contents, *need, go));
+                reading.is_some_and(|reading| reading.refused.is_some())
+            });
+            let refused: std::collections::BTreeSet<_> = refused.map(|(path, ..)| (*path).to_owned()).collect();
+            let mut tell = |path: &str, what: &str, contents: &Contents, need| {
+                tally.look();
+                let Some(reading) = reading(contents, need, go).filter(|reading| reading.refused.is_none()) else { return };
+                for (line, why) in reading.passed_over {
+                    let message = format!("{path} has a block that nobody reads: {why}; the file is {what}");
+                    tally.breach(Breach::new(path, message).found(why).at(path, (line > 0).then_some(line)));
+                }
+            };
+            for (path, what, need) in all.iter().filter(|(path, ..)| !refused.contains(*path)) {
+                if let Some(contents) = contents(path) {
+                    tell(path, what, contents, *need);
+                }
+            }
+            for client in &view.facts.clients {
+                let embedded = [
+                    (client.cluster.as_ref().and_then(|one| one.ca.as_ref()), "certificate-authority-data", Reader::Pool),
+                    (client.user.as_ref().and_then(|one| one.certificate.as_ref()), "client-certificate-data", Reader::Pair),
+                    (client.user.as_ref().and_then(|one| one.key.as_ref()), "client-key-data", Reader::PairKey),
+                ];
+                for (contents, member, reader) in embedded {
+                    if let Some(contents) = contents {
+                        tell(&client.of.file, &format!("read for {member}"), contents, Need::Read(reader));
+                    }
+                }
+            }
+        })
+        .label("file")
+        .alias("PKI-F08")
+        .alias("TRUSTED CERTIFICATE")
+        .page(
+            "Go passes over a PEM block whose BEGIN or END is damaged, and most readers over one with another label or with header lines. A CA that is passed over is not trusted, and nothing says so.",
+            "Reads each file block by block as the program does that needs it, and lists the certificates and keys that it does not take although the file is for such.",
+        )
+        .basis("Go: encoding/pem, crypto/x509", "https://pkg.go.dev/crypto/x509#CertPool.AppendCertsFromPEM")
+        .remedy(Remedy::new("Write each block again, with the label CERTIFICATE and without header lines.").command("openssl x509 -in FILE -out FILE.clean")),
         claim("pki.file.label", "every PEM block is what its label says", Of::Other, "files", |view, tally| {
-            for (path, ..) in needed(view.facts) {
+            for (path, _, need) in needed(view.facts) {
                 let Some(contents) = view.facts.store.contents(path) else { continue };
                 tally.look();
-                for (line, wrong) in &contents.mislabelled {
+                // What is refused or passed over for it is another finding.
+                let over: Vec<_> = match reading(contents, need, None) {
+                    Some(reading) if reading.refused.is_some() => continue,
+                    Some(reading) => reading.passed_over.iter().map(|(line, _)| *line).collect(),
+                    None => Vec::new(),
+                };
+                for (line, wrong) in contents.mislabelled.iter().filter(|(line, _)| !over.contains(line)) {
                     let message = format!("{path} has a block labelled {}, which is a {}", wrong.label, wrong.belongs);
                     tally.breach(Breach::new(path, message).found(&wrong.label).wanted(&wrong.belongs).at(path, Some(*line)));
                 }
@@ -449,15 +522,16 @@ fn contents() -> Vec<Check> {
         .basis("PKI certificates and requirements", CERTIFICATES)
         .remedy(Remedy::new("Remove the second one.")),
         claim("pki.file.encrypted", "no private key is encrypted", Of::Other, "files", |view, tally| {
-            for (path, what, _) in needed(view.facts) {
+            for (path, what, need) in needed(view.facts) {
                 let Some(contents) = view.facts.store.contents(path) else { continue };
                 tally.look();
-                if let Some(line) = contents.encrypted.first() {
+                if let Some(line) = contents.encrypted.first().filter(|_| is_encrypted(contents, need)) {
                     let message = format!("{path} is an encrypted key, which no component can read: {what}");
                     tally.breach(Breach::new(path, message).at(path, Some(*line)));
                 }
             }
         })
+        .severity(Severity::Critical)
         .label("file")
         .alias("PKI-F08")
         .alias("tls: failed to find PEM block with type ending in \"PRIVATE KEY\" in key input")

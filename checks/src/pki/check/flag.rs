@@ -54,6 +54,9 @@ const TABLES: [Table; 3] = [
     },
 ];
 
+/// What only a cluster with extension API servers needs.
+const AGGREGATION: [&str; 3] = ["requestheader-client-ca-file", "proxy-client-cert-file", "proxy-client-key-file"];
+
 const CONTROLLER_MANAGER: &str =
     "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-controller-manager/";
 const PATHS: &str = "PKI certificates and requirements: certificate paths";
@@ -120,7 +123,8 @@ pub(super) fn checks() -> Vec<Check> {
                 let needed = |flag: &&&str| !(otherwise && SIGNING.contains(*flag));
                 for flag in table.flags.iter().filter(needed).filter(|flag| !told(line, flag)) {
                     let message = format!("{} does not set --{flag}", line.component);
-                    tally.breach(on(line, message).wanted(format!("--{flag}=FILE")));
+                    let found = on(line, message).wanted(format!("--{flag}=FILE"));
+                    tally.breach(if AGGREGATION.contains(flag) { found.severity(Severity::Low) } else { found });
                 }
             });
             let check = table.aliases.iter().fold(check, |check, alias| check.alias(*alias));
@@ -208,7 +212,7 @@ pub(super) fn checks() -> Vec<Check> {
             "pki.flag.apiserver-etcd",
             "kube-apiserver and etcd authenticate each other",
             Component::Apiserver,
-            |line, _, tally| {
+            |line, view, tally| {
                 let servers: Vec<_> = line.get("etcd-servers").unwrap_or_default().split(',').collect();
                 for flag in ["etcd-cafile", "etcd-certfile", "etcd-keyfile"] {
                     if !told(line, flag) && servers.iter().any(|server| server.starts_with("https://")) {
@@ -218,7 +222,12 @@ pub(super) fn checks() -> Vec<Check> {
                     }
                 }
                 let local = |server: &str| ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| server.contains(host));
-                for server in servers.into_iter().filter(|server| server.starts_with("http://") && !local(server)) {
+                // Where etcd is known to serve TLS, pki.flag.etcd-plain tells.
+                let etcd =
+                    view.facts.discovery.command(Component::Etcd).and_then(|line| line.get("listen-client-urls"));
+                let known = etcd.is_some_and(|urls| urls.contains("https://"));
+                let plain = |server: &&str| !known && server.starts_with("http://") && !local(server);
+                for server in servers.into_iter().filter(plain) {
                     tally.breach(on(line, format!("kube-apiserver uses plain HTTP to etcd: {server}")).found(server));
                 }
             },

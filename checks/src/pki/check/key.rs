@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::certificate::{RSA_1024, go};
 use super::*;
 use crate::pki::discover::Role;
+use crate::pki::facts::Bundle;
 use crate::pki::x509::lint::{KeyLint, Weakness, lint_key, shared_factors};
 use crate::pki::x509::{KeyKind, PublicKey};
 use crate::profile::PkiProfile;
@@ -17,21 +19,15 @@ struct Seen<'f> {
     file: &'f str,
     line: Option<u32>,
     what: String,
-    /// Is it of Talos's own API, rather than of Kubernetes?
-    talos: bool,
 }
 
 /// Every public key with a role, each once.
 fn keys(facts: &Facts) -> Vec<Seen<'_>> {
     let mut all = Vec::new();
-    let trusted = facts.bundles.iter().filter(|one| one.role == Role::TalosCa).flat_map(|one| &one.certificates);
-    let shown = facts.of_role(Role::TalosClient).flat_map(|one| &one.chain);
-    let talos: Vec<_> = trusted.chain(shown).map(|held| held.certificate.fingerprint).collect();
     for (file, held) in facts.certificates() {
         let what = format!("the key of {}", held.certificate.subject);
         let line = Some(held.line).filter(|line| *line > 0);
-        let talos = talos.contains(&held.certificate.fingerprint);
-        all.push(Seen { key: &held.certificate.public_key, file, line, what, talos });
+        all.push(Seen { key: &held.certificate.public_key, file, line, what });
     }
     for one in &facts.discovery.uses {
         let Some(contents) = facts.store.contents(&one.file) else { continue };
@@ -42,7 +38,6 @@ fn keys(facts: &Facts) -> Vec<Seen<'_>> {
                 file: &one.file,
                 line: None,
                 what: "a key of service accounts".to_owned(),
-                talos: false,
             }));
         }
     }
@@ -58,14 +53,24 @@ fn breach(one: &Seen<'_>, message: &str) -> Breach {
 
 /// A claim that no key has one of these lints.
 fn no(id: &str, title: &str, is: fn(&KeyLint) -> bool) -> Check {
+    by_version(id, title, move |lint, _| is(lint).then(|| lint.to_string()))
+}
+
+/// A claim that no key has a lint of which this says something, for the Go of the profile's version.
+fn by_version(
+    id: &str,
+    title: &str,
+    judge: impl Fn(&KeyLint, &View<'_>) -> Option<String> + Send + Sync + 'static,
+) -> Check {
     claim(id, title, Of::Keys, "keys", move |view, tally| {
         for one in keys(view.facts) {
             tally.look();
-            let mut lints = lint_key(one.key);
-            // Talos's own API is Ed25519 throughout.
-            lints.retain(|lint| *lint != KeyLint::Kind || !one.talos);
-            for lint in lints.iter().filter(|lint| is(lint)) {
-                tally.breach(breach(&one, &lint.to_string()));
+            // A certificate whose key cannot be read is refused as a whole.
+            if matches!(one.key.kind, KeyKind::Unreadable(_)) {
+                continue;
+            }
+            for message in lint_key(one.key).iter().filter_map(|lint| judge(lint, view)) {
+                tally.breach(breach(&one, &message));
             }
         }
     })
@@ -128,29 +133,37 @@ fn pairs() -> Vec<Check> {
         .basis("PKI certificates and requirements: certificate paths", CERTIFICATES)
         .remedy(Remedy::new("Put the right key there, or have both made anew.").command("rm FILE.crt FILE.key && kubeadm init phase certs NAME")),
         claim("pki.key.shared", "no private key serves two purposes", Of::Keys, "keys", |view, tally| {
-            let mut owners: BTreeMap<_, Vec<(String, &str)>> = BTreeMap::new();
-            let mut own = |key: &PublicKey, what: String, file| {
-                let owners = owners.entry(key.sha256).or_default();
-                if !owners.iter().any(|(known, _)| *known == what) {
-                    owners.push((what, file));
-                }
-            };
+            /// What a key is for, the file of its certificate, and its own file.
+            type Owner<'f> = (String, &'f str, Option<&'f str>);
+            let mut all: Vec<(&PublicKey, Owner<'_>)> = Vec::new();
             for one in &view.facts.credentials {
-                own(&one.leaf().public_key, format!("{} ({})", one.role, one.file), one.file.as_str());
+                let what = format!("{} ({})", one.role, one.file);
+                all.push((&one.leaf().public_key, (what, one.file.as_str(), one.key_file.as_deref())));
             }
             for bundle in &view.facts.bundles {
                 for held in bundle.certificates.iter().filter(|held| held.certificate.is_ca()) {
                     // One CA may be trusted for several things; that it is one CA is for others to judge.
-                    own(&held.certificate.public_key, format!("the CA {}", held.certificate.subject), bundle.file.as_str());
+                    let what = format!("the CA {}", held.certificate.subject);
+                    all.push((&held.certificate.public_key, (what, bundle.file.as_str(), None)));
+                }
+            }
+            let mut owners: BTreeMap<_, Vec<Owner<'_>>> = BTreeMap::new();
+            for (key, owner) in all {
+                let owners = owners.entry(key.sha256).or_default();
+                if !owners.iter().any(|(known, ..)| *known == owner.0) {
+                    owners.push(owner);
                 }
             }
             for owners in owners.values() {
                 tally.look();
                 // One certificate that is used for two things (minikube, RKE1, k3s) is one key with one certificate.
-                let files: BTreeSet<_> = owners.iter().map(|(_, file)| *file).collect();
-                if let ([(first, _), (second, file), ..], 2..) = (&owners[..], files.len()) {
+                let files: BTreeSet<_> = owners.iter().map(|(_, file, _)| *file).collect();
+                if let ([(first, _, key), (second, file, other), ..], 2..) = (&owners[..], files.len()) {
                     let message = format!("{second} has the same private key as {first}");
-                    tally.breach(Breach::new(*file, message).at(*file, None));
+                    let found = Breach::new(*file, message).at(*file, None);
+                    // Two flags that name one file of a key were meant to.
+                    let meant = key.is_some() && key == other;
+                    tally.breach(if meant { found.severity(Severity::Low) } else { found });
                 }
             }
         })
@@ -158,7 +171,7 @@ fn pairs() -> Vec<Check> {
         .alias("PKI-F07")
         .page(
             "Whoever gets hold of the weaker place has the stronger one, too; of a CA's key anybody with it is anyone.",
-            "Compares the public keys of all certificates with a role. One certificate in one file that serves several roles is no breach.",
+            "Compares the public keys of all certificates with a role. One certificate in one file that serves several roles is no breach; one key file that two flags name is low.",
         )
         .basis("PKI certificates and requirements", CERTIFICATES)
         .remedy(again()),
@@ -241,14 +254,21 @@ fn pairs() -> Vec<Check> {
 
 fn strength() -> Vec<Check> {
     vec![
-        no("pki.key.rsa-refused", "no RSA key is too short for Go", |lint| matches!(lint, KeyLint::RsaSize(..1024)))
+        by_version("pki.key.rsa-refused", "no RSA key is too short for Go", |lint, view| {
+            let (now, _) = go(view);
+            let refused = matches!(lint, KeyLint::RsaSize(..1024)) && RSA_1024.by(now);
+            refused.then(|| format!("{lint}, and {now} of Kubernetes {} refuses fewer than 1024", view.profile.kubernetes))
+        })
         .severity(Severity::Critical)
         .alias("PKI-X10")
         .alias("crypto/rsa: 512-bit keys are insecure")
         .page("Go 1.24 and later neither sign nor verify with such keys, and others break them.", "Looks at the modulus of every RSA key with a role.")
         .basis("Go 1.24 release notes: crypto/rsa", "https://go.dev/doc/go1.24")
         .remedy(again()),
-        no("pki.key.rsa-short", "no RSA key is shorter than 2048 bits", |lint| matches!(lint, KeyLint::RsaSize(1024..2048)))
+        by_version("pki.key.rsa-short", "no RSA key is shorter than 2048 bits", |lint, view| {
+            let KeyLint::RsaSize(bits @ ..2048) = lint else { return None };
+            (*bits >= 1024 || !RSA_1024.by(go(view).0)).then(|| lint.to_string())
+        })
         .alias("PKI-X10")
         .alias("EE_KEY_TOO_SMALL")
         .page("OpenSSL and the crypto policies of distributions refuse shorter ones.", "Looks at the modulus of every RSA key with a role, those of service accounts included.")
@@ -280,11 +300,35 @@ fn strength() -> Vec<Check> {
         .page("Go knows P-224 to P-521, and TLS of these P-256 to P-521 alone.", "Looks at the curve of every elliptic key with a role.")
         .basis("RFC 8446 section 4.2.3: signature algorithms", "https://www.rfc-editor.org/rfc/rfc8446#section-4.2.3")
         .remedy(again()),
-        no("pki.key.algorithm", "keys are of RSA or ECDSA", |lint| *lint == KeyLint::Kind)
-        .severity(Severity::Medium)
+        claim("pki.key.algorithm", "kubeadm can sign with the key of every CA", Of::Pairs, "CAs with a key", |view, tally| {
+            let talos = view.facts.discovery.layouts.iter().any(|layout| layout.name == "Talos");
+            let mut seen = BTreeSet::new();
+            let bundles = || view.facts.bundles.iter().filter(|bundle| !talos && bundle.role != Role::TalosCa);
+            // The key may be named by no flag, and kubeadm needs it all the same.
+            for file in view.facts.store.iter().filter(|file| !view.facts.discovery.backups.contains(&file.path)) {
+                for held in file.contents.known().iter().flat_map(|contents| &contents.keys) {
+                    let (path, kind) = (&file.path, &held.public.kind);
+                    let of = |bundle: &&Bundle| {
+                        let mut all = bundle.certificates.iter().map(|held| &held.certificate);
+                        all.any(|one| one.is_ca() && one.public_key.sha256 == held.public.sha256)
+                    };
+                    let Some(bundle) = bundles().find(of).filter(|_| seen.insert(held.public.sha256)) else { continue };
+                    tally.look();
+                    if !matches!(kind, KeyKind::Rsa(_) | KeyKind::Ec(_)) {
+                        let message = format!("{path}, the key of {}, is of {kind}: kubeadm takes RSA and ECDSA for CAs", bundle.role);
+                        tally.breach(Breach::new(path, message).found(kind.to_string()).wanted("RSA or ECDSA").at(path, None));
+                    }
+                }
+            }
+        })
+        .label("key")
         .alias("PKI-X13")
         .alias("neither in RSA nor ECDSA format")
-        .page("kubeadm loads keys of RSA and ECDSA alone, and refuses a CA of Ed25519; service accounts are signed with no other either.", "Looks at the algorithm of every key with a role, but those of Talos's own API.")
+        .page(
+            "kubeadm loads the keys of CAs in RSA and ECDSA alone: with another, such as Ed25519, it can neither renew a certificate nor upgrade the cluster. Leaf certificates may have such keys. \
+             The keys of service accounts are judged by pki.file.parses, since the components themselves refuse others.",
+            "Looks at the algorithm of every CA's key that is on the node, but those of Talos.",
+        )
         .basis("client-go: util/keyutil", "https://pkg.go.dev/k8s.io/client-go/util/keyutil")
         .remedy(again()),
         no("pki.key.small-factor", "no RSA key can be divided by a small prime", |lint| matches!(lint, KeyLint::Weak(Weakness::SmallFactor(_))))

@@ -8,9 +8,11 @@ use crate::fact::Fact;
 use crate::host::Form;
 use crate::pki::discover::{Component, Role};
 use crate::pki::facts::{Bundle, Client, Credential};
+use crate::pki::kubeconfig::{Kubeconfig, is_tls, server_fault};
 use crate::pki::live::Server;
+use crate::pki::reader::Reader;
 use crate::pki::settings::Place;
-use crate::pki::store::Held;
+use crate::pki::store::{Contents, Held};
 use crate::pki::trust;
 use crate::pki::x509::Certificate;
 
@@ -30,7 +32,12 @@ fn each(
     claim(id, title, of, "kubeconfigs", move |view, tally| {
         for client in &view.facts.clients {
             tally.look();
-            judge(client, view, tally);
+            // Of one that client-go refuses nothing else is asked.
+            let judged = view.facts.discovery.kubeconfigs.iter().any(|one| one.file == client.of.file);
+            let config = view.facts.store.get(&client.of.file).and_then(|file| file.kubeconfig.as_ref());
+            if !judged || config.and_then(refusal).is_none() {
+                judge(client, view, tally);
+            }
         }
     })
     .label("kubeconfig")
@@ -75,6 +82,56 @@ fn names_no_ca(client: &Client, view: &View<'_>) -> Option<String> {
     })
 }
 
+/// Why client-go refuses a kubeconfig, if so: its decoder, `ConfirmUsable`, `rest.DefaultServerURL` and `rest.TLSConfigFor`, in
+/// that order. What is wrong with a file that it names is said of that file.
+fn refusal(config: &Kubeconfig<Contents>) -> Option<String> {
+    let current = config.current.as_deref();
+    let context = config.context();
+    let Some(cluster) = config.cluster() else {
+        let why = match (current, context) {
+            (None, _) => "has no current-context".to_owned(),
+            (Some(name), None) => format!("has the current-context {name:?}, and no context of that name"),
+            (Some(_), Some(context)) => {
+                format!("has a current context with the cluster {:?}, and no cluster of that name", context.cluster)
+            }
+        };
+        return Some(config.refused.clone().map_or(why, |why| format!("is refused: {why}")));
+    };
+    if let Some(why) = &config.refused {
+        return Some(format!("is refused: {why}"));
+    }
+    let user = config.user();
+    if let Some(why) = cluster.faults.iter().chain(user.into_iter().flat_map(|user| &user.faults)).next() {
+        return Some(format!("is refused: {why}"));
+    }
+    if cluster.server.is_empty() {
+        return Some(format!("has no server in the cluster {:?}", cluster.name));
+    }
+    if let Some(why) = server_fault(&cluster.server) {
+        return Some(format!("has the server {:?}, which {why}", cluster.server));
+    }
+    if !is_tls(&cluster.server) {
+        return None;
+    }
+    // client-go shows a certificate only with its key.
+    let certificate = user.filter(|user| user.key.is_some() || user.key_file.is_some());
+    let embedded = [
+        ("certificate-authority-data", cluster.ca.as_ref(), Reader::Pool),
+        ("client-certificate-data", certificate.and_then(|user| user.certificate.as_ref()), Reader::Pair),
+        (
+            "client-key-data",
+            certificate
+                .filter(|user| user.certificate.is_some() || user.certificate_file.is_some())
+                .and_then(|user| user.key.as_ref()),
+            Reader::PairKey,
+        ),
+    ];
+    embedded.into_iter().find_map(|(member, contents, reader)| {
+        let (_, why) = reader.read(contents?, None).refused?;
+        Some(format!("has {member} that cannot be used: {why}"))
+    })
+}
+
 fn chain(one: &Credential) -> Vec<Arc<Certificate>> {
     one.chain.iter().map(|held| held.certificate.clone()).collect()
 }
@@ -100,7 +157,7 @@ fn again() -> Remedy {
 /// The family's checks.
 pub(super) fn checks() -> Vec<Check> {
     vec![
-        claim("pki.kubeconfig.parses", "every kubeconfig can be read, and its current context leads somewhere", Of::Kubeconfigs, "kubeconfigs", |view, tally| {
+        claim("pki.kubeconfig.parses", "client-go takes every kubeconfig, and its current context leads to a server", Of::Kubeconfigs, "kubeconfigs", |view, tally| {
             for one in &view.facts.discovery.kubeconfigs {
                 let Some(file) = view.facts.store.get(&one.file) else { continue };
                 if !matches!(file.contents, Fact::Known(_)) {
@@ -111,17 +168,26 @@ pub(super) fn checks() -> Vec<Check> {
                 match &file.kubeconfig {
                     None if file.form != Form::Kubeconfig => tally.breach(breach("is no kubeconfig")),
                     None => {}
-                    Some(config) if config.cluster().is_none() || config.user().is_none() => {
-                        tally.breach(breach("has a current context that leads to no cluster or to no user"));
+                    Some(config) => {
+                        if let Some(why) = refusal(config) {
+                            tally.breach(breach(&why));
+                        }
                     }
-                    Some(_) => {}
                 }
             }
         })
         .severity(Severity::Critical)
         .label("kubeconfig")
         .alias("error loading config file")
-        .page("The component does not start, or runs as nobody.", "Parses the file as YAML and follows current-context to its cluster and user.")
+        .alias("invalid configuration: no configuration has been provided")
+        .alias("unable to load root certificates: unable to parse bytes as PEM block")
+        .alias("certificate-authority-data will override")
+        .alias("too many colons in address")
+        .page(
+            "The component that uses the kubeconfig does not start.",
+            "Reads the file as client-go does: types of members, names that occur twice, current-context, data beside a file, the server's URL, and what is embedded as base64. \
+             A current context whose user does not exist is used without credentials, which pki.kubeconfig.credential reports.",
+        )
         .basis(ACCOUNTS, CERTIFICATES)
         .remedy(again()),
         each("pki.kubeconfig.ca", "every kubeconfig trusts the CA of the API server that it leads to", Of::Certificates, |client, view, tally| {
@@ -194,7 +260,7 @@ pub(super) fn checks() -> Vec<Check> {
             let Some(cluster) = &client.cluster else { return };
             if cluster.insecure {
                 tally.breach(on(client, "insecure-skip-tls-verify is on: it believes whoever answers".to_owned()));
-            } else if cluster.server.starts_with("http://") {
+            } else if !cluster.server.is_empty() && !is_tls(&cluster.server) {
                 tally.breach(on(client, format!("it speaks to {} in the clear", cluster.server)).found(&cluster.server));
             }
         })
@@ -247,13 +313,23 @@ pub(super) fn checks() -> Vec<Check> {
         .page("The kubelet renews one certificate and shows another, until the other expires and the node is gone.", "Looks whether kubelet.conf embeds a certificate while kubelet-client-current.pem is there.")
         .basis("Troubleshooting kubeadm: kubelet client certificate rotation fails", "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/troubleshooting-kubeadm/")
         .remedy(Remedy::new("Let kubelet.conf name the file for client-certificate and client-key.").command("kubectl config set-credentials default-auth --client-certificate /var/lib/kubelet/pki/kubelet-client-current.pem --client-key /var/lib/kubelet/pki/kubelet-client-current.pem --kubeconfig /etc/kubernetes/kubelet.conf")),
-        each("pki.kubeconfig.credential", "every kubeconfig's user has a way to say who it is", Of::Kubeconfigs, |client, _, tally| {
-            let Some(user) = &client.user else { return };
+        each("pki.kubeconfig.credential", "every kubeconfig's user has a way to say who it is", Of::Kubeconfigs, |client, view, tally| {
+            let Some(user) = &client.user else {
+                let config = view.facts.store.get(&client.of.file).and_then(|file| file.kubeconfig.as_ref());
+                if let Some(context) = config.and_then(Kubeconfig::context).filter(|_| client.cluster.is_some()) {
+                    let message = format!(
+                        "its current context has the user {:?}, and there is no such user: the API server takes it for system:anonymous",
+                        context.user
+                    );
+                    tally.breach(on(client, message).found(&context.user).wanted("a user of the file"));
+                }
+                return;
+            };
             let certificate = user.certificate.is_some() || user.certificate_file.is_some();
             let key = user.key.is_some() || user.key_file.is_some();
-            if certificate != key {
-                let lacks = if key { "certificate" } else { "key" };
-                tally.breach(on(client, format!("its user has no {lacks}")).wanted(lacks));
+            // A certificate without a key is refused as a whole.
+            if key && !certificate {
+                tally.breach(on(client, "its user has no certificate".to_owned()).wanted("certificate"));
             } else if !certificate && !user.has_token && !user.has_login && !user.elsewhere {
                 tally.breach(on(client, "its user has no credentials: the API server takes it for system:anonymous".to_owned()));
             }

@@ -10,6 +10,7 @@ mod key;
 mod kubeconfig;
 mod leak;
 mod manifest;
+mod plain;
 mod public;
 mod remedy;
 mod revocation;
@@ -27,6 +28,8 @@ use super::tally::Tally;
 use super::{Check, View, api, live};
 use crate::check::{Remedy, Severity};
 use crate::conclusion::Breach;
+
+pub(crate) use validity::renew_kubelet_client;
 
 const CERTIFICATES: &str = "https://kubernetes.io/docs/setup/best-practices/certificates/";
 const KUBEADM: &str = "https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-certs/";
@@ -50,6 +53,7 @@ pub fn checks() -> Vec<Check> {
         usage::checks,
         manifest::checks,
         flag::checks,
+        plain::checks,
         tls::checks,
         kubeconfig::checks,
         cluster::checks,

@@ -45,6 +45,25 @@ fn renew() -> Remedy {
         .command("seaworthy pki plan")
 }
 
+/// How the kubelet gets a new client certificate, which kubeadm does not renew.
+pub(crate) fn renew_kubelet_client(node: Option<&str>, expired: bool) -> Remedy {
+    let node = node.unwrap_or("NODE");
+    if !expired {
+        return Remedy::new(
+            "The kubelet renews this certificate itself while rotateCertificates is on and it reaches the API server. Restart the kubelet: containers keep running, and it requests a new certificate after 70 to 90 % of the old one's life. Its log says why it has not.",
+        )
+        .command("systemctl restart kubelet")
+        .command("journalctl -u kubelet | grep -i certificate");
+    }
+    Remedy::new(
+        "The kubelet can no longer renew this certificate, and kubeadm certs renew does not touch it. On a control-plane node write a new kubelet.conf; copy it here and restart the kubelet, which requests a new certificate with it. Then let kubelet.conf name kubelet-client-current.pem again. Joining the node anew does the same.",
+    )
+    .command(format!("kubeadm kubeconfig user --org system:nodes --client-name system:node:{node} > kubelet.conf"))
+    .command("mv /var/lib/kubelet/pki/kubelet-client-* /root/")
+    .command("install -m 600 kubelet.conf /etc/kubernetes/kubelet.conf")
+    .command("systemctl restart kubelet")
+}
+
 fn rotate() -> Remedy {
     Remedy::new("Rotate the CA: add the new one to every bundle first, then issue, then take the old one out.")
         .command("seaworthy pki plan")
@@ -93,7 +112,12 @@ fn each(
                 let shown =
                     |one: &&Credential| one.leaf().fingerprint == held.certificate.fingerprint && one.file == file;
                 let breach = breach(file, held, message).found(found);
+                let expired = left(&held.certificate, view.profile.now) < 0;
                 tally.breach(match view.facts.credentials.iter().find(shown) {
+                    // The kubelet renews it while it is valid.
+                    Some(one) if one.role == Role::KubeletClient && !expired => {
+                        breach.remedy(renew_kubelet_client(None, false))
+                    }
                     Some(one) => breach.remedy(remedy::renew(one, view)),
                     None => breach,
                 });

@@ -304,6 +304,8 @@ const ETCD_MEMBERS: &[(&str, &str)] = &[
     ("peer-transport-security.auto-tls", "peer-auto-tls"),
     ("data-dir", "data-dir"),
     ("listen-client-urls", "listen-client-urls"),
+    ("listen-client-http-urls", "listen-client-http-urls"),
+    ("listen-peer-urls", "listen-peer-urls"),
     ("advertise-client-urls", "advertise-client-urls"),
     ("initial-advertise-peer-urls", "initial-advertise-peer-urls"),
     ("cipher-suites", "cipher-suites"),

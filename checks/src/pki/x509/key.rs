@@ -4,6 +4,8 @@
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 
+use serde::{Deserialize, Serialize};
+
 use super::defect::{Defects, Part};
 use super::der::{Reader, minimal, tag};
 use super::number::RsaNumbers;
@@ -21,7 +23,8 @@ pub struct Key {
 }
 
 /// How keys are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum KeyForm {
     /// `RSA PRIVATE KEY`: PKCS#1.
     Pkcs1Private,
@@ -161,13 +164,11 @@ fn sec1(der: &[u8], curve: Option<&[u8]>) -> Result<PublicKey, BrokenKey> {
     inner.integer().ok_or(BrokenKey::Malformed)?;
     let secret = inner.content(tag::OCTET_STRING).ok_or(BrokenKey::Malformed)?;
     let named = inner.enter(tag::constructed(0)).and_then(|mut parameters| parameters.oid());
-    let written = inner.enter(tag::constructed(1)).and_then(|mut bits| bits.bits()).map(|(_, point)| point);
     let oid = curve.or(named).ok_or(BrokenKey::Malformed)?;
     let curve = Curve::of(oid);
     let group = Group::of(&curve).ok_or_else(|| BrokenKey::Unsupported(curve.to_string()))?;
-    // A point that is compressed is none to Go, which computes it whatever stands there.
-    let written = written.filter(|point| point.first() == Some(&4));
-    let point = group.public_half(secret, written).ok_or(BrokenKey::Inconsistent)?;
+    // Go computes the public half, whatever point is written there.
+    let point = group.public_half(secret, None).ok_or(BrokenKey::Inconsistent)?;
     let algorithm: [&[u8]; 2] = [&wrap(tag::OID, &[known::EC_PUBLIC_KEY]), &wrap(tag::OID, &[oid])];
     Ok(PublicKey::new(KeyKind::Ec(curve), &spki(&algorithm, &point), point.len()))
 }

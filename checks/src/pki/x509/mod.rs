@@ -19,6 +19,7 @@ mod constraint;
 mod defect;
 mod der;
 mod extension;
+mod go_pem;
 mod go_version;
 mod key;
 pub mod lint;

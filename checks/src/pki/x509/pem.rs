@@ -3,14 +3,15 @@
 //! A file is never refused whole. What can be read is a [`Block`], what is wrong is a typed [`Remark`] with its line. Private keys are
 //! decoded into memory that is wiped, and only their public half is kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine as _;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use super::certificate::{Certificate, NoCertificate};
 use super::der::tag;
+pub(crate) use super::go_pem::BASE64 as GO_BASE64;
+use super::go_pem::{BASE64, Seen, seen};
 use super::key::{BrokenKey, Key, Shape};
 use super::public_key::Fingerprint;
 use super::revocation::{NoRevocationList, RevocationList};
@@ -35,6 +36,8 @@ pub struct Block {
     pub content: Content,
     /// Whether Go's `pem.Decode`, and with it every component, passes over it without a word.
     pub skipped_by_go: bool,
+    /// Whether there are header lines in it, as Go sees it.
+    pub headers: bool,
 }
 
 /// What a block holds.
@@ -118,7 +121,12 @@ impl Document {
             document.remark(1, RemarkKind::DerInsteadOfPem);
             document.block(1, None, bytes, true);
         } else {
-            document.pem(bytes);
+            let mut go = seen(bytes).into_iter().map(|block| (block.line, block)).collect();
+            document.pem(bytes, &mut go);
+            for block in go.into_values() {
+                document.add(block);
+            }
+            document.blocks.sort_by_key(|block| block.line);
         }
         document.find_duplicates();
         document.remarks.sort_by_key(|remark| remark.line);
@@ -145,12 +153,11 @@ impl Document {
         self.remarks.push(Remark { line, kind });
     }
 
-    fn pem(&mut self, bytes: &[u8]) {
+    fn pem(&mut self, bytes: &[u8], go: &mut BTreeMap<usize, Seen>) {
         let mut text = bytes;
-        let mut damaged = false;
         if let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
             self.remark(1, RemarkKind::ByteOrderMark);
-            (text, damaged) = (rest, true);
+            text = rest;
         }
         if let Some(at) = find(text, b"\r\n") {
             let line = 1 + text[..at].iter().filter(|byte| **byte == b'\n').count();
@@ -170,14 +177,11 @@ impl Document {
                 match (&mut open, begin.is_some()) {
                     (Some(block), false) if block.label == name => {
                         block.lines.push(before);
-                        // END begins a line, and only white space may follow it.
-                        damaged = after.trim_ascii_start().starts_with(b"-----BEGIN ");
-                        block.fine &= before.is_empty() && after.trim_ascii().is_empty();
-                        if damaged {
+                        if after.trim_ascii_start().starts_with(b"-----BEGIN ") {
                             self.remark(number, RemarkKind::Glued);
                         }
                         if let Some(block) = open.take() {
-                            self.close(&block);
+                            self.close(&block, go.remove(&block.line));
                         }
                     }
                     (_, begins) => {
@@ -189,8 +193,7 @@ impl Document {
                             if !before.is_empty() && before.trim_ascii().is_empty() {
                                 self.remark(number, RemarkKind::Indented);
                             }
-                            let fine = !damaged && before.is_empty();
-                            open = Some(Open { line: number, label: name, lines: Vec::new(), fine });
+                            open = Some(Open { line: number, label: name, lines: Vec::new() });
                         } else {
                             self.remark(number, RemarkKind::NoEnd);
                         }
@@ -202,7 +205,6 @@ impl Document {
                 Some(block) => block.lines.push(line),
                 None => outside.line(number, line),
             }
-            damaged = false;
         }
         if let Some(unfinished) = open {
             self.remark(unfinished.line, RemarkKind::NoEnd);
@@ -223,36 +225,47 @@ impl Document {
         }
     }
 
-    fn close(&mut self, block: &Open<'_>) {
+    /// Adds a block as Go sees it.
+    fn add(&mut self, seen: Seen) {
+        let label = String::from_utf8_lossy(&seen.label).into_owned();
+        // Nobody looks at header lines where the key is there in the clear.
+        if seen.encrypted && Shape::of(&seen.der) == Shape::Unknown {
+            self.remark(seen.line, RemarkKind::EncryptedKey);
+            let content = Content::BrokenKey(BrokenKey::Encrypted);
+            let (line, headers) = (seen.line, seen.headers);
+            self.blocks.push(Block { line, label: Some(label), content, skipped_by_go: false, headers });
+        } else {
+            self.block(seen.line, Some(label), &seen.der, false);
+            if let Some(block) = self.blocks.last_mut() {
+                block.headers = seen.headers;
+            }
+        }
+    }
+
+    /// Adds a block that people see: Go may see it as well.
+    fn close(&mut self, block: &Open<'_>, seen: Option<Seen>) {
+        if let Some(seen) = seen {
+            return self.add(seen);
+        }
         let label = String::from_utf8_lossy(block.label).into_owned();
         // Neither grows, so that no copy of a private key stays behind unwiped.
         let length = block.lines.iter().map(|line| line.len()).sum();
         let room = |length| Zeroizing::new(vec![0_u8; length].into_boxed_slice());
         let (mut text, mut der) = (room(length), room(base64::decoded_len_estimate(length)));
-        let (mut filled, mut encrypted) = (0, false);
-        for line in &block.lines {
-            if line.contains(&b':') {
-                // OpenSSL's own encryption, of old, is named in headers.
-                encrypted |= find(line, b"ENCRYPTED").is_some();
-            } else {
-                for word in line.split(u8::is_ascii_whitespace) {
-                    text[filled..filled + word.len()].copy_from_slice(word);
-                    filled += word.len();
-                }
+        let mut filled = 0;
+        for line in block.lines.iter().filter(|line| !line.contains(&b':')) {
+            for word in line.split(u8::is_ascii_whitespace) {
+                text[filled..filled + word.len()].copy_from_slice(word);
+                filled += word.len();
             }
         }
-        let (content, skipped_by_go) = match BASE64.decode_slice(&text[..filled], &mut der) {
-            Ok(_) if encrypted => {
-                self.remark(block.line, RemarkKind::EncryptedKey);
-                (Content::BrokenKey(BrokenKey::Encrypted), !block.fine)
-            }
-            Ok(length) => return self.block(block.line, Some(label), &der[..length], !block.fine),
-            Err(_) => {
-                self.remark(block.line, RemarkKind::NotBase64);
-                (Content::Unknown, true)
-            }
-        };
-        self.blocks.push(Block { line: block.line, label: Some(label), content, skipped_by_go });
+        if let Ok(length) = BASE64.decode_slice(&text[..filled], &mut der) {
+            self.block(block.line, Some(label), &der[..length], true);
+        } else {
+            self.remark(block.line, RemarkKind::NotBase64);
+            let (line, content) = (block.line, Content::Unknown);
+            self.blocks.push(Block { line, label: Some(label), content, skipped_by_go: true, headers: false });
+        }
     }
 
     fn block(&mut self, line: usize, label: Option<String>, der: &[u8], skipped_by_go: bool) {
@@ -310,7 +323,7 @@ impl Document {
             }
             Shape::Unknown => Content::Unknown,
         };
-        self.blocks.push(Block { line, label, content, skipped_by_go });
+        self.blocks.push(Block { line, label, content, skipped_by_go, headers: false });
     }
 
     fn find_duplicates(&mut self) {
@@ -352,14 +365,6 @@ pub fn is_pkcs12(bytes: &[u8]) -> bool {
 /// What keys of OpenSSH begin with (OpenSSH, PROTOCOL.key).
 const OPENSSH: &[u8] = b"openssh-key-v1\0";
 
-/// As Go decodes: padded, and not particular about the bits that are left over.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
-);
-
 /// Lines outside of blocks that are not blank.
 #[derive(Default)]
 struct Outside {
@@ -384,10 +389,9 @@ struct Open<'a> {
     line: usize,
     label: &'a [u8],
     lines: Vec<&'a [u8]>,
-    fine: bool,
 }
 
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+pub(super) fn find(text: &[u8], what: &[u8]) -> Option<usize> {
     // Most lines have no such byte, which is told at once.
     text.contains(what.first()?).then(|| text.windows(what.len()).position(|window| window == what)).flatten()
 }

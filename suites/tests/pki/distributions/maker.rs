@@ -87,13 +87,13 @@ impl Maker {
         let key = forge::key();
         let pem = ca.sign(&params, &key);
         self.file(files.0, &pem);
-        self.file(files.1, &key.serialize_pem());
+        self.file(files.1, &forge::sec1(&key));
         pem
     }
 
     pub(super) fn service_accounts(&self, private: &str, public: Option<&str>) {
         let key = forge::key();
-        self.file(private, &key.serialize_pem());
+        self.file(private, &forge::sec1(&key));
         if let Some(public) = public {
             self.file(public, &forge::pem("PUBLIC KEY", &key.subject_public_key_info()));
         }

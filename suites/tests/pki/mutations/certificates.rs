@@ -76,14 +76,42 @@ pub(super) fn rows() -> Vec<Row> {
         row("a negative serial number", &["pki.certificate.serial-negative"], |tree| {
             der(tree, |members| members[1] = wrap(0x02, &[0x80, 1, 2, 3]));
         }),
-        row(
-            "a negative serial number before 1.32",
-            &["pki.certificate.next-version", "pki.certificate.serial-negative"],
-            |tree| {
-                der(tree, |members| members[1] = wrap(0x02, &[0x80, 1, 2, 3]));
-            },
-        )
+        row("a negative serial number before 1.32", &["pki.certificate.next-version"], |tree| {
+            der(tree, |members| members[1] = wrap(0x02, &[0x80, 1, 2, 3]));
+        })
         .by(|profile| profile.kubernetes = KubernetesVersion(31)),
+        row("a negative serial number before 1.31", &["pki.certificate.serial-zero"], |tree| {
+            der(tree, |members| members[1] = wrap(0x02, &[0x80, 1, 2, 3]));
+        })
+        .by(|profile| profile.kubernetes = KubernetesVersion(30)),
+        row("a time with a fraction of a second", &["pki.certificate.accepted"], |tree| {
+            der(tree, |members| {
+                let times = forge::children(&members[4]);
+                let long = wrap(0x18, &[b"20", &times[1][2..times[1].len() - 1], b".5Z"].concat());
+                members[4] = wrap(0x30, &[times[0].clone(), long].concat());
+            });
+        }),
+        row("a name in a SAN that is not ASCII", &["pki.certificate.accepted"], |tree| {
+            tree.reissue("apiserver-kubelet-client", |params| {
+                let names = wrap(0x30, &wrap(0x82, b"caf\xe9.test"));
+                params.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 17], names));
+            });
+        }),
+        row("a path length that no number holds", &["pki.certificate.accepted"], |tree| {
+            tree.reissue("apiserver-kubelet-client", |params| {
+                params.custom_extensions.clear();
+                let value = wrap(0x30, &wrap(0x02, &[0x7f; 12]));
+                params.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 19], value));
+            });
+        }),
+        row("a subject with a reserved character", &["pki.certificate.name", "pki.certificate.subject"], |tree| {
+            der(tree, |members| {
+                let unit = [wrap(0x06, &[0x55, 4, 11]), wrap(0x1e, &[0xff, 0xfe])].concat();
+                let names = forge::children(&members[5]).concat();
+                members[5] = wrap(0x30, &[wrap(0x31, &wrap(0x30, &unit)), names].concat());
+            });
+        })
+        .by(|profile| profile.kubernetes = KubernetesVersion(33)),
         row("an extension twice", &["pki.certificate.duplicate-extension"], |tree| {
             tree.reissue("apiserver-kubelet-client", |params| {
                 for _ in 0..2 {
@@ -121,7 +149,7 @@ pub(super) fn rows() -> Vec<Row> {
                 params.custom_extensions.push(constraints);
             });
         }),
-        row("a subject that is no text", &["pki.certificate.name"], |tree| {
+        row("a subject that is no text", &["pki.certificate.accepted"], |tree| {
             der(tree, |members| {
                 let organization = wrap(0x31, &wrap(0x30, &[wrap(0x06, &[0x55, 4, 11]), wrap(0x02, &[7])].concat()));
                 let names = forge::children(&members[5]).concat();

@@ -238,7 +238,7 @@ pub(super) fn rows() -> Vec<Row> {
         .by(|profile| profile.kubernetes = KubernetesVersion(32)),
         row(
             "a CA with a key of 512 bits, before 1.33",
-            &["pki.certificate.next-version", "pki.key.rsa-refused"],
+            &["pki.certificate.next-version", "pki.key.rsa-short"],
             |tree| {
                 let mut params = forge::leaf("front-proxy-ca", None, None);
                 params.not_after = forge::days(3000);

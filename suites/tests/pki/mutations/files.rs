@@ -62,6 +62,22 @@ pub(crate) fn mount(tree: &Tree, manifest: &str, host: &str, inside: &str) {
     tree.replace(manifest, "  volumes:\n", &format!("  volumes:\n  - {{hostPath: {{path: {host}}}, name: {name}}}\n"));
 }
 
+/// Gives the only block of a file of the PKI another label.
+fn relabel(tree: &Tree, name: &str, label: &str) {
+    let text = tree.read(&format!("{PKI}/{name}"));
+    let (_, rest) = text.split_once("-----BEGIN ").unwrap();
+    let (old, _) = rest.split_once("-----").unwrap();
+    let old = old.to_owned();
+    let text = text.replace(&format!("BEGIN {old}"), &format!("BEGIN {label}"));
+    tree.write(&format!("{PKI}/{name}"), text.replace(&format!("END {old}"), &format!("END {label}")));
+}
+
+/// Gives the first block of a file of the PKI a header line.
+fn header(tree: &Tree, name: &str) {
+    let text = tree.read(&format!("{PKI}/{name}"));
+    tree.write(&format!("{PKI}/{name}"), text.replacen("-----\n", "-----\nfriendlyName: kubernetes\n\n", 1));
+}
+
 /// A running component that started long before its files were written.
 fn running(tree: &Tree, component: &str, flag: &str) {
     tree.write("proc/stat", "cpu 0\nbtime 1000000000\n");
@@ -265,7 +281,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("a key on P-224", &["pki.key.curve"], |tree| {
             append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/p-224.pub"))
         }),
-        row("a key of Ed25519", &["pki.key.algorithm"], |tree| {
+        row("a key of Ed25519 among those of service accounts", &["pki.file.passed-over"], |tree| {
             append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/ed25519.pub"))
         }),
         row("the API server is told no CA of clients", &["pki.flag.apiserver"], |tree| {
@@ -317,9 +333,102 @@ pub(super) fn rows() -> Vec<Row> {
         row("the API server does not verify etcd", &["pki.flag.apiserver-etcd"], |tree| {
             without(tree, APISERVER, "etcd-cafile")
         }),
-        row("one of several etcds is spoken to in the clear", &["pki.flag.apiserver-etcd"], |tree| {
+        row("one of several etcds is spoken to in the clear", &["pki.flag.etcd-plain"], |tree| {
             let servers = "https://127.0.0.1:2379";
             tree.replace(APISERVER, servers, &format!("{servers},http://10.0.0.12:2379"));
+        }),
+        row("an etcd elsewhere is spoken to in the clear", &["pki.flag.apiserver-etcd"], |tree| {
+            tree.remove(ETCD);
+            tree.replace(APISERVER, "=https://127.0.0.1:2379", "=https://127.0.0.1:2379,http://10.0.0.12:2379");
+        }),
+        row("etcd listens for clients in the clear", &["pki.flag.etcd-plain"], |tree| {
+            tree.replace(ETCD, "--listen-client-urls=", "--listen-client-urls=http://10.0.0.11:2378,");
+        }),
+        row("etcd listens for peers in the clear", &["pki.flag.etcd-plain"], |tree| {
+            flag(tree, ETCD, "listen-peer-urls=HTTP://10.0.0.11:2380");
+        }),
+        row("etcd's configuration file has it listen in the clear", &["pki.flag.etcd-plain"], |tree| {
+            by_file(tree, |config| config + "listen-peer-urls: http://10.0.0.11:2380\n")
+        }),
+        row("etcd tells its metrics in the clear", &[], |tree| {
+            flag(tree, ETCD, "listen-metrics-urls=http://0.0.0.0:2381");
+        }),
+        row("the API server speaks to an etcd with TLS in the clear", &["pki.flag.etcd-plain"], |tree| {
+            tree.replace(APISERVER, "=https://127.0.0.1:2379", "=http://127.0.0.1:2379");
+        }),
+        row("a CA has the label of OpenSSL's own form", &["pki.file.parses"], |tree| {
+            relabel(tree, "front-proxy-ca.crt", "TRUSTED CERTIFICATE");
+        }),
+        row("a serving certificate has another label", &["pki.file.parses"], |tree| {
+            relabel(tree, "apiserver.crt", "X509 CERTIFICATE");
+        }),
+        row("a CA of etcd has another label, which etcd does not look at", &["pki.file.label"], |tree| {
+            relabel(tree, "etcd/ca.crt", "TRUSTED CERTIFICATE");
+        }),
+        row("a CA has header lines", &["pki.file.parses"], |tree| {
+            header(tree, "front-proxy-ca.crt");
+        }),
+        row("a serving certificate has header lines, which TLS reads over", &[], |tree| {
+            header(tree, "apiserver.crt");
+        }),
+        row("the second CA of a bundle has another label", &["pki.file.passed-over"], |tree| {
+            let (other, _) = Authority::new(&{
+                let mut params = forge::leaf("front-proxy-ca", None, None);
+                params.not_after = forge::days(3000);
+                params
+            });
+            append(
+                tree,
+                "etc/kubernetes/pki/front-proxy-ca.crt",
+                &other.pem.replace("CERTIFICATE", "TRUSTED CERTIFICATE"),
+            );
+        }),
+        row("the second CA of a bundle is cut off", &["pki.file.passed-over"], |tree| {
+            let text = tree.read("etc/kubernetes/pki/front-proxy-ca.crt");
+            append(tree, "etc/kubernetes/pki/front-proxy-ca.crt", &text[..text.len() / 2]);
+        }),
+        row("a key has a label that Go does not look for", &["pki.file.parses"], |tree| {
+            relabel(tree, "apiserver.key", "PRIVATE KEY FILE");
+        }),
+        row("the key of service accounts has the label of another form", &["pki.file.parses"], |tree| {
+            relabel(tree, "sa.key", "RSA PRIVATE KEY");
+        }),
+        row(
+            "the key of the API server has the label of another form, which TLS does not look at",
+            &["pki.file.label"],
+            |tree| {
+                relabel(tree, "apiserver.key", "RSA PRIVATE KEY");
+            },
+        ),
+        row("tokens are to be signed with Ed25519", &["pki.file.parses"], |tree| {
+            let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+            tree.write("etc/kubernetes/pki/sa.key", key.serialize_pem());
+            tree.write(
+                "etc/kubernetes/pki/sa.pub",
+                forge::pem("PUBLIC KEY", &rcgen::PublicKeyData::subject_public_key_info(&key)),
+            );
+        }),
+        row("the keys of service accounts are in PKCS#1", &["pki.file.parses"], |tree| {
+            let der = forge::der(&tree.read("etc/kubernetes/pki/sa.pub"));
+            let bits = forge::children(&der)[1].clone();
+            // What the bit string holds behind its count of unused bits.
+            let inner = &bits[bits.len() - 270..];
+            tree.write("etc/kubernetes/pki/sa.pub", forge::pem("RSA PUBLIC KEY", inner));
+        })
+        .of(Base::Rsa),
+        row("a CA of Ed25519", &["pki.key.algorithm"], |tree| {
+            let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+            let params = forge::parameters(&tree.spec, &forge::planned(&tree.spec, "front-proxy-ca"));
+            tree.write("etc/kubernetes/pki/front-proxy-ca.crt", params.self_signed(&key).unwrap().pem());
+            tree.write("etc/kubernetes/pki/front-proxy-ca.key", key.serialize_pem());
+            tree.reissue("front-proxy-client", |_| {});
+        }),
+        row("a leaf of Ed25519", &[], |tree| {
+            let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+            let params = forge::parameters(&tree.spec, &forge::planned(&tree.spec, "front-proxy-client"));
+            let certificate = tree.authority("front-proxy-ca").sign(&params, &key);
+            tree.write("etc/kubernetes/pki/front-proxy-client.crt", certificate);
+            tree.write("etc/kubernetes/pki/front-proxy-client.key", key.serialize_pem());
         }),
         row("etcd asks clients for nothing", &["pki.flag.etcd-clients"], |tree| {
             tree.replace(ETCD, "--client-cert-auth=true", "--client-cert-auth=false")

@@ -40,6 +40,9 @@ pub(super) fn rows() -> Vec<Row> {
             });
         }),
         row("a kubeconfig believes anyone", &["pki.kubeconfig.verifies"], |tree| {
+            tree.kubeconfig("scheduler", crate::tree::unverified);
+        }),
+        row("a kubeconfig has a CA and believes anyone", &["pki.kubeconfig.parses"], |tree| {
             tree.kubeconfig("scheduler", |config| {
                 config["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = true.into()
             });
@@ -70,7 +73,62 @@ pub(super) fn rows() -> Vec<Row> {
                 config["users"][0]["user"] = json!({ "client-certificate-data": STANDARD.encode(certificate), "client-key-data": STANDARD.encode(key) });
             });
         }),
-        row("a user has no key", &["pki.kubeconfig.credential"], |tree| {
+        row("no context is the current one", &["pki.kubeconfig.parses"], |tree| {
+            tree.kubeconfig("scheduler", |config| drop(config.as_object_mut().unwrap().remove("current-context")));
+        }),
+        row("the current context has an unknown cluster", &["pki.kubeconfig.parses"], |tree| {
+            tree.kubeconfig("scheduler", |config| config["contexts"][0]["context"]["cluster"] = "gone".into());
+        }),
+        row("the current context has an unknown user", &["pki.kubeconfig.credential"], |tree| {
+            tree.kubeconfig("scheduler", |config| config["contexts"][0]["context"]["user"] = "gone".into());
+        }),
+        row("a kubeconfig's CA is no PEM", &["pki.kubeconfig.parses"], |tree| {
+            data(tree, |ca| STANDARD.encode(forge::der(&ca)));
+        }),
+        row("a kubeconfig's CA is in base64 twice", &["pki.kubeconfig.parses"], |tree| {
+            data(tree, |ca| STANDARD.encode(STANDARD.encode(ca)));
+        }),
+        row("a kubeconfig's CA is not in base64", &["pki.kubeconfig.parses"], |tree| data(tree, |ca| ca)),
+        row("a kubeconfig's CA has another label", &["pki.kubeconfig.parses"], |tree| {
+            data(tree, |ca| STANDARD.encode(ca.replace("CERTIFICATE", "TRUSTED CERTIFICATE")));
+        }),
+        row("a kubeconfig's CA stands behind garbage", &["pki.file.passed-over"], |tree| {
+            data(tree, |ca| STANDARD.encode(forge::pem("CERTIFICATE", b"garbage") + &ca));
+        }),
+        row("a kubeconfig has its CA twice, as data and as a file", &["pki.kubeconfig.parses"], |tree| {
+            tree.kubeconfig("scheduler", |config| {
+                config["clusters"][0]["cluster"]["certificate-authority"] = "/etc/kubernetes/pki/ca.crt".into();
+            });
+        }),
+        row("two clusters of a kubeconfig have one name", &["pki.kubeconfig.parses"], |tree| {
+            tree.kubeconfig("scheduler", |config| {
+                let first = config["clusters"][0].clone();
+                config["clusters"].as_array_mut().unwrap().push(first);
+            });
+        }),
+        row("a kubeconfig has no server", &["pki.kubeconfig.parses"], |tree| {
+            tree.kubeconfig("scheduler", |config| config["clusters"][0]["cluster"]["server"] = "".into());
+        }),
+        row("a kubeconfig dials an IPv6 address without brackets", &["pki.kubeconfig.parses"], |tree| {
+            tree.kubeconfig("scheduler", |config| {
+                config["clusters"][0]["cluster"]["server"] = "https://fd00::1:6443".into()
+            });
+        }),
+        row("a kubeconfig has a string in place of a flag", &["pki.kubeconfig.parses"], |tree| {
+            tree.kubeconfig("scheduler", |config| {
+                config["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = "true".into()
+            });
+        }),
+        row("a kubeconfig does not say its kind", &[], |tree| {
+            tree.kubeconfig("scheduler", |config| {
+                config.as_object_mut().unwrap().retain(|member, _| !matches!(member.as_str(), "kind" | "apiVersion"));
+            });
+        }),
+        row("a kubeconfig has a key twice and a second document", &[], |tree| {
+            let text = tree.read("etc/kubernetes/scheduler.conf");
+            tree.write("etc/kubernetes/scheduler.conf", format!("current-context: other\n{text}---\nkind: Pod\n"));
+        }),
+        row("a user has no key", &["pki.kubeconfig.parses"], |tree| {
             tree.kubeconfig("scheduler", |config| {
                 config["users"][0]["user"].as_object_mut().unwrap().remove("client-key-data");
             });
@@ -142,6 +200,14 @@ pub(super) fn rows() -> Vec<Row> {
             });
         }),
     ]
+}
+
+/// Writes the CA of the scheduler's kubeconfig otherwise.
+fn data(tree: &Tree, write: impl FnOnce(String) -> String) {
+    let ca = tree.read("etc/kubernetes/pki/ca.crt");
+    tree.kubeconfig("scheduler", |config| {
+        config["clusters"][0]["cluster"]["certificate-authority-data"] = write(ca).into();
+    });
 }
 
 /// Gives the API server another certificate for kubelets.

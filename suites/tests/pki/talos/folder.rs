@@ -93,7 +93,7 @@ impl Secrets {
             cluster: ca("kubernetes"),
             front_proxy: ca(""),
             etcd: ca("etcd"),
-            service_accounts: pem(&forge::key()),
+            service_accounts: forge::sec1(&forge::key()),
         }
     }
 }

@@ -77,6 +77,40 @@ pub enum Lint {
     },
 }
 
+impl Lint {
+    /// Whether it is about how something is written, for which Go may refuse to parse a certificate.
+    pub const fn is_of_encoding(&self) -> bool {
+        matches!(
+            self,
+            Self::Malformed(_)
+                | Self::Time(_)
+                | Self::PathLength(_)
+                | Self::Name(_)
+                | Self::AlternativeName(_)
+                | Self::DnsName { .. }
+                | Self::ControlCharacters(_)
+                | Self::OldEncoding { .. }
+        )
+    }
+
+    /// Whether this version of Go refuses to parse a certificate with it.
+    pub fn refused_by(&self, version: GoVersion) -> bool {
+        match self {
+            Self::Malformed(defect)
+            | Self::Time(defect)
+            | Self::PathLength(defect)
+            | Self::Name(defect)
+            | Self::AlternativeName(defect) => defect.refused_by(version),
+            Self::NegativeSerial => Defect { part: Part::Serial, flaw: Flaw::NegativeSerial }.refused_by(version),
+            Self::DuplicateExtension(oid) => {
+                Defect { part: Part::Extension(oid.clone()), flaw: Flaw::DuplicateExtension }.refused_by(version)
+            }
+            Self::AlgorithmsDiffer => true,
+            _ => false,
+        }
+    }
+}
+
 /// What is questionable in one certificate, as this Go reads it.
 pub fn lint(certificate: &Certificate, go: GoVersion) -> Vec<Lint> {
     let mut found: Vec<_> = certificate.defects.iter().filter_map(of_defect).collect();
@@ -185,7 +219,7 @@ impl fmt::Display for Lint {
             Self::OldVersion(version) => {
                 write!(out, "is of version {version}, which has no extensions: no names, no usages")
             }
-            Self::NegativeSerial => out.write_str("has a negative serial number, which Go refuses to parse since 1.23"),
+            Self::NegativeSerial => out.write_str("has a negative serial number"),
             Self::ZeroSerial => out.write_str("has the serial number 0"),
             Self::LongSerial(bytes) => write!(out, "has a serial number of {bytes} bytes"),
             Self::DuplicateExtension(oid) => write!(out, "has the extension {oid} twice"),
@@ -195,7 +229,7 @@ impl fmt::Display for Lint {
             Self::AlgorithmParameters(parameters) => {
                 write!(out, "has parameters beside its signature algorithm that do not belong there: {parameters:?}")
             }
-            Self::WeakHash(hash) => write!(out, "is signed with {hash:?}, which Go refuses since 1.18"),
+            Self::WeakHash(hash) => write!(out, "is signed with {hash:?}"),
             Self::WeakHashOfRoot(hash) => write!(out, "signs itself with {hash:?}"),
             Self::PathLengthWithoutCa => out.write_str("is no CA, and has a path length constraint"),
             Self::BasicConstraintsNotCritical => out.write_str("is a CA whose basic constraints are not critical"),
@@ -242,7 +276,6 @@ pub fn lint_key(key: &PublicKey) -> Vec<KeyLint> {
 impl fmt::Display for KeyLint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::RsaSize(bits @ ..1024) => write!(out, "has {bits} bits, and Go refuses fewer than 1024 since 1.24"),
             Self::RsaSize(bits @ ..2048) => write!(out, "has {bits} bits, fewer than 2048"),
             Self::RsaSize(bits @ ..3000) => write!(out, "has {bits} bits, fewer than 3000"),
             Self::RsaSize(bits) => write!(out, "has {bits} bits, and Go refuses more than 8192 in handshakes"),
