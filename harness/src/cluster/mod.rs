@@ -363,3 +363,17 @@ fn signal_all(name: Option<&str>, signal: Signal) -> Result<i32, Fault> {
     }
     Ok(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    #[test]
+    fn paths_are_quoted_for_the_shell() {
+        for (path, shown) in
+            [("/var/lib/a", "/var/lib/a"), ("/a b/c", "'/a b/c'"), ("/it's", "\"/it's\""), ("/$HOME", "'/$HOME'")]
+        {
+            assert_eq!(super::quoted(Path::new(path)), shown);
+        }
+    }
+}
