@@ -4,14 +4,17 @@ use std::path::PathBuf;
 
 use crate::assets::AssetsCommand;
 use crate::cluster::ClusterCommand;
+use crate::fault::Fault;
 use crate::pki::PkiCommand;
+use crate::reach::{ListenOptions, ReachOptions};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use seaworthy_checks::host::Layout;
+use seaworthy_checks::node::kubeadm_config::KubeadmConfig;
 use seaworthy_checks::pki::live::Target;
 use seaworthy_checks::{KubernetesVersion, Lifetimes, PkiProfile, Profile, Role, Runtime};
 use seaworthy_reports::{Format, Severity};
 
-/// Puts Kubernetes nodes on sea trials and says whether they are seaworthy.
+/// Validate Kubernetes nodes, PKIs and clusters.
 #[derive(Debug, Parser)]
 #[command(name = "seaworthy", version, arg_required_else_help = true, after_help = AFTER)]
 pub(crate) struct Cli {
@@ -20,43 +23,51 @@ pub(crate) struct Cli {
 }
 
 const AFTER: &str = "\
-Exit codes: 0 all that was selected was verified; 1 a claim failed at or above --fail-on; 2 usage, configuration or
-selection error; 3 nothing failed, but something could not be determined or seaworthy broke; 4 nothing was run;
-130, 143 interrupted, journal complete.";
+Exit codes:
+  0         every selected claim holds
+  1         a claim failed at or above --fail-on
+  2         usage, configuration or selection error
+  3         no claim failed, but one is undetermined, or seaworthy broke
+  4         nothing was run
+  130, 143  interrupted; the journal is complete";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the trials, and leave reports
+    /// Run checks and write reports
     Run(RunOptions),
-    /// Print what `run` would run
+    /// List the checks that `run` would run
     List(ListOptions),
-    /// Explain a check, or what a component runs with: what it verifies, why, how to fix it, how to waive it
+    /// Explain a check, or the effective configuration of a component
     Explain(ExplainOptions),
-    /// Record a node into a file, to be judged anywhere with `run --host FILE`
+    /// Record a node into a file; `run --host FILE` judges it anywhere
     Record(RecordOptions),
-    /// Render reports again from journals; several are merged
+    /// Render reports from journals; several journals are merged
     Report(ReportOptions),
     /// Compare two runs
     Diff(DiffOptions),
-    /// Find, fetch and verify the programs that clusters are made of
+    /// Listen on unused ports of a role, for `seaworthy reach` on other nodes
+    Listen(ListenOptions),
+    /// Test ports, MTU, clock and name of nodes that run `seaworthy listen`
+    Reach(ReachOptions),
+    /// Find, fetch and verify the programs of a cluster
     #[command(subcommand)]
     Assets(AssetsCommand),
-    /// Bring up, look at and take down clusters on this machine
+    /// Create, inspect and delete clusters on this machine
     #[command(subcommand)]
     Cluster(ClusterCommand),
-    /// Say of a PKI when what expires, who trusts whom, and what to renew next
+    /// Inspect a PKI: expiry, trust, rotation order
     #[command(subcommand)]
     Pki(PkiCommand),
     /// Print the JSON schema of report.json
     Schema,
     /// Print shell completions
     Completions {
-        /// The shell
+        /// Shell to complete for
         shell: clap_complete::Shell,
     },
-    /// Write the manual pages
+    /// Write manual pages
     Man {
-        /// Folder to write them to; without it the main page goes to standard output
+        /// Folder for all pages; without it the main page is printed
         folder: Option<PathBuf>,
     },
 }
@@ -64,16 +75,16 @@ pub(crate) enum Command {
 /// Which trials.
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
-    /// Suite to run: node, which is the default, or pki; several allowed
+    /// Run this suite: node (default) or pki; repeatable
     #[arg(long = "suite", value_name = "NAME")]
     pub(crate) suites: Vec<String>,
-    /// Only trials whose id, title or alias matches this regular expression; several allowed [env: FOCUS]
+    /// Run only checks whose id, title or alias matches; repeatable [env: FOCUS]
     #[arg(long, value_name = "REGEX")]
     pub(crate) focus: Vec<String>,
-    /// Not the trials whose id, title or alias matches this regular expression; several allowed [env: SKIP]
+    /// Skip checks whose id, title or alias matches; repeatable [env: SKIP]
     #[arg(long, value_name = "REGEX")]
     pub(crate) skip: Vec<String>,
-    /// Only trials with this label; several allowed
+    /// Run only checks with this label; repeatable
     #[arg(short, long = "label", value_name = "LABEL")]
     pub(crate) labels: Vec<String>,
 }
@@ -81,19 +92,21 @@ pub(crate) struct Selection {
 /// What the node is meant to become.
 #[derive(Debug, Args)]
 pub(crate) struct ProfileOptions {
-    /// The Kubernetes release of the cluster: 1.23 to 1.37; by default that of each node's kubelet, else of its kubeadm, else 1.37
+    /// Kubernetes release of the cluster: 1.23 to 1.37; by default that of the node
+    ///
+    /// By default it is the release of each node's kubelet, else of its kubeadm, else 1.37.
     #[arg(long, value_name = "1.N")]
     pub(crate) kubernetes_version: Option<KubernetesVersion>,
-    /// What the node is to do
+    /// Role of the node
     #[arg(long, value_enum, default_value_t = RoleName::ControlPlane)]
     pub(crate) role: RoleName,
-    /// The container runtime that it is to use; by default whatever it has
+    /// Container runtime of the node; by default the one that it has
     #[arg(long, value_enum)]
     pub(crate) runtime: Option<RuntimeName>,
-    /// The cluster's IP families
+    /// IP families of the cluster
     #[arg(long, value_enum, default_value_t = Families::V4)]
     pub(crate) ip_family: Families,
-    /// By whose measure a PKI is judged
+    /// Rules that a PKI is judged by
     #[arg(long, value_enum, default_value_t = PkiProfileName::Kubeadm)]
     pub(crate) pki_profile: PkiProfileName,
     #[command(flatten)]
@@ -103,19 +116,19 @@ pub(crate) struct ProfileOptions {
 /// How long certificates may live, and how much of it must be left.
 #[derive(Debug, Args)]
 pub(crate) struct LifetimeOptions {
-    /// A certificate that expires within so many days fails; of one that lives for less than 150 days a fifth must be left
+    /// Fail certificates that expire sooner; a fifth for those under 150 days
     #[arg(long, value_name = "DAYS", default_value_t = Lifetimes::default().warn)]
     pub(crate) expiry_warn: u16,
-    /// A CA that expires within so many days fails
+    /// Fail CAs that expire sooner
     #[arg(long, value_name = "DAYS", default_value_t = Lifetimes::default().ca_warn)]
     pub(crate) ca_expiry_warn: u16,
-    /// A certificate that only a restart of its component renews fails if it expires within so many days
+    /// Fail certificates that expire sooner and only a restart renews
     #[arg(long, value_name = "DAYS", default_value_t = Lifetimes::default().restart_warn)]
     pub(crate) restart_warn: u16,
-    /// A certificate that lives for more than so many days fails
+    /// Fail certificates that are valid for longer
     #[arg(long, value_name = "DAYS", default_value_t = Lifetimes::default().longest)]
     pub(crate) longest: u16,
-    /// A CA that lives for more than so many days fails
+    /// Fail CAs that are valid for longer
     #[arg(long, value_name = "DAYS", default_value_t = Lifetimes::default().ca_longest)]
     pub(crate) ca_longest: u16,
 }
@@ -178,13 +191,13 @@ pub(crate) enum Families {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PkiProfileName {
-    /// What kubeadm makes is right
+    /// Accept what kubeadm makes
     Kubeadm,
-    /// The CIS benchmark
+    /// CIS benchmark
     Cis,
     /// BSI TR-02102
     Bsi,
-    /// All of them
+    /// All rules together
     Strict,
 }
 
@@ -212,15 +225,18 @@ impl From<SeverityName> for Severity {
 /// Where things are that do not lie where kubeadm puts them.
 #[derive(Debug, Args)]
 pub(crate) struct LayoutOptions {
-    /// The kubelet's configuration file, where neither its flags nor kubeadm's layout lead to it
+    /// Configuration file of the kubelet, if its flags do not name it
     #[arg(long, env = "KUBELET_CONFIG", value_name = "PATH")]
     pub(crate) kubelet_config: Option<String>,
-    /// The folder of static pods
+    /// Folder of static pods
     #[arg(long, env = "CONFIG_DIR", value_name = "PATH")]
     pub(crate) config_dir: Option<String>,
-    /// The folder of the PKI, kubeadm's certificatesDir
+    /// Folder of the PKI: kubeadm's certificatesDir
     #[arg(long, value_name = "PATH")]
     pub(crate) pki_dir: Option<String>,
+    /// Look up the name of another node; repeatable
+    #[arg(long = "peer", value_name = "NAME")]
+    pub(crate) peers: Vec<String>,
 }
 
 impl LayoutOptions {
@@ -230,8 +246,31 @@ impl LayoutOptions {
             kubelet_config: given(&self.kubelet_config),
             manifests: given(&self.config_dir),
             pki: given(&self.pki_dir),
+            peers: self.peers.clone(),
             ..Layout::default()
         }
+    }
+}
+
+/// A kubeadm configuration that is compared with the node.
+#[derive(Debug, Args)]
+pub(crate) struct KubeadmOptions {
+    /// Compare this kubeadm configuration with the node
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeadm_config: Option<PathBuf>,
+    /// Ask the registry of that configuration, too
+    #[arg(long, requires = "kubeadm_config")]
+    pub(crate) ask_registry: bool,
+}
+
+impl KubeadmOptions {
+    /// Adds the file to what is known of the node. Tokens and keys in it are not kept.
+    pub(crate) fn add(&self, layout: Layout) -> Result<Layout, Fault> {
+        let Some(path) = &self.kubeadm_config else { return Ok(layout) };
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| Fault::usage(format!("{shown}: {error}")))?;
+        let config = KubeadmConfig::read(&shown, &text).map_err(Fault::usage)?;
+        Ok(Layout { kubeadm_config: Some(config), ask_registry: self.ask_registry, ..layout })
     }
 }
 
@@ -244,16 +283,16 @@ const NO_HOST: [(&str, clap::builder::ArgPredicate, Option<&str>); 2] = [
 /// What can be asked without a node, for the PKI suite.
 #[derive(Debug, Default, Args)]
 pub(crate) struct RemoteOptions {
-    /// The cluster whose API is asked, by a kubeconfig; its own node is not judged unless --host names it
+    /// Ask the API of this cluster; nodes are judged only with --host
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
-    /// The context of the kubeconfig; by default its current one
+    /// Context of the kubeconfig; by default the current one
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
     pub(crate) context: Option<String>,
-    /// A TLS server to ask, as HOST:PORT or HOST:PORT=ROLE; several allowed
+    /// Ask this TLS server; repeatable
     #[arg(long = "endpoint", value_name = "HOST:PORT[=ROLE]")]
     pub(crate) endpoints: Vec<Target>,
-    /// Show the node's own client certificates to the servers that they are for, to see whether they are let in; without it no key is used
+    /// Log in to servers with the node's own client certificates
     #[arg(long)]
     pub(crate) log_in: bool,
 }
@@ -271,24 +310,27 @@ pub(crate) struct RunOptions {
     pub(crate) selection: Selection,
     #[command(flatten)]
     pub(crate) profile: ProfileOptions,
-    /// The node: / for this machine, a folder that a node's root is mounted at, or a recording; for the PKI suite also a
-    /// folder that holds a PKI, a kubeconfig, or a machine configuration of Talos; several allowed
+    /// Judge this node: /, a mounted root, a recording; repeatable
+    ///
+    /// For the PKI suite also a folder with a PKI, a kubeconfig, or a machine configuration of Talos.
     #[arg(long = "host", visible_alias = "rootfs", value_name = "PATH", default_value = "/", default_value_ifs = NO_HOST)]
     pub(crate) hosts: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) layout: LayoutOptions,
     #[command(flatten)]
+    pub(crate) kubeadm: KubeadmOptions,
+    #[command(flatten)]
     pub(crate) remote: RemoteOptions,
-    /// Only look: leave out the kernel probes, which try features in namespaces of their own
+    /// Only look: skip kernel probes, which try features in namespaces
     #[arg(long)]
     pub(crate) passive: bool,
-    /// A failed claim below this severity is reported and does not fail the run
+    /// Fail the run from this severity on; report the rest as warnings
     #[arg(long, value_enum, default_value_t = SeverityName::High)]
     pub(crate) fail_on: SeverityName,
-    /// Claims that are known not to hold, with reason and expiry
+    /// Accept the failures that this file lists
     #[arg(long, value_name = "FILE")]
     pub(crate) waivers: Option<PathBuf>,
-    /// Folder for the journal and the reports
+    /// Write the journal and the reports to this folder
     #[arg(
         short = 'O',
         long,
@@ -298,16 +340,16 @@ pub(crate) struct RunOptions {
         default_value = "results"
     )]
     pub(crate) output: PathBuf,
-    /// Reports to write; all by default, several allowed
+    /// Write this report; all by default, repeatable
     #[arg(long = "format", value_name = "FORMAT")]
     pub(crate) formats: Vec<Format>,
-    /// How many trials run at once; by default as many as there are CPUs
+    /// Run so many checks at once; by default as many as there are CPUs
     #[arg(long, env = "PARALLELISM", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) parallelism: Option<u16>,
-    /// How often a trial may be attempted; above 1 a claim that holds on a retry is flaky
+    /// Try failed checks up to so many times; a later success is flaky
     #[arg(long, env = "FLAKE_ATTEMPTS", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=10))]
     pub(crate) flake_attempts: u8,
-    /// Print how long gathering, judging and reporting took, to standard error
+    /// Print how long each phase took
     #[arg(long)]
     pub(crate) timings: bool,
 }
@@ -322,75 +364,77 @@ pub(crate) enum Output {
 pub(crate) struct ListOptions {
     #[command(flatten)]
     pub(crate) selection: Selection,
-    /// The form of the list
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainOptions {
-    /// The check's id or one of its aliases
+    /// Id or alias of the check
     #[arg(required_unless_present_any = ["all", "effective"])]
     pub(crate) id: Option<String>,
-    /// Every check, in Markdown
+    /// Print every check, in Markdown
     #[arg(long, conflicts_with = "id")]
     pub(crate) all: bool,
-    /// What a component of a node really runs with: its merged configuration, each value with its source
+    /// Print the merged configuration of a component, with sources
     #[arg(long, value_name = "COMPONENT", value_parser = crate::effective::names(), conflicts_with_all = ["id", "all"])]
     pub(crate) effective: Option<String>,
-    /// The node of --effective: / for this machine, a folder that a node's root is mounted at, or a recording
+    /// Node of --effective: /, a mounted root, a recording
     #[arg(long, visible_alias = "rootfs", value_name = "PATH", default_value = "/", requires = "effective")]
     pub(crate) host: PathBuf,
     #[command(flatten)]
     pub(crate) layout: LayoutOptions,
-    /// A kubeconfig of the cluster, to ask the kubelet itself through the API server
+    /// Ask the kubelet through the API server of this kubeconfig
     #[arg(long, value_name = "FILE", requires = "effective")]
     pub(crate) kubeconfig: Option<PathBuf>,
-    /// The form of the answer to --effective
+    /// Output format of --effective
     #[arg(short, long, value_enum, default_value_t = Output::Text, requires = "effective")]
     pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RecordOptions {
-    /// The node: / for this machine, or a folder that a node's root is mounted at
+    /// Record this node: / or a mounted root
     #[arg(long = "host", visible_alias = "rootfs", value_name = "PATH", default_value = "/", default_value_ifs = NO_HOST)]
     pub(crate) host: Option<PathBuf>,
-    /// The recording to write
+    /// Write the recording to this file
     #[arg(short = 'O', long, value_name = "FILE", default_value = "node.tar.zst")]
     pub(crate) output: PathBuf,
     #[command(flatten)]
     pub(crate) layout: LayoutOptions,
     #[command(flatten)]
+    pub(crate) kubeadm: KubeadmOptions,
+    #[command(flatten)]
     pub(crate) remote: RemoteOptions,
-    /// Only look: leave out the kernel probes
+    /// Only look: skip kernel probes
     #[arg(long)]
     pub(crate) passive: bool,
-    /// Replace an older file of the same name
+    /// Replace an existing file
     #[arg(long)]
     pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportOptions {
-    /// Journals, or result folders that hold one
+    /// Journals, or folders that hold one
     #[arg(required = true, value_name = "JOURNAL")]
     pub(crate) journals: Vec<PathBuf>,
-    /// The form; one goes to standard output unless a folder is named
+    /// Render this format; one format is printed unless -O is given
     #[arg(long = "format", value_name = "FORMAT")]
     pub(crate) formats: Vec<Format>,
-    /// Folder for the reports
+    /// Write the reports to this folder
     #[arg(short = 'O', long, value_name = "FOLDER")]
     pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DiffOptions {
-    /// The earlier run: a journal or a result folder
+    /// Earlier run: a journal or a folder that holds one
     pub(crate) before: PathBuf,
-    /// The later run
+    /// Later run
     pub(crate) after: PathBuf,
-    /// The form of the answer
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
 }

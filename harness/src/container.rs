@@ -5,7 +5,7 @@
 //! honoured by `run` itself, in a container or not.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::fault::Fault;
 
@@ -39,12 +39,56 @@ pub(crate) fn arguments(given: Vec<OsString>, env: impl Fn(&str) -> Option<Strin
 
 /// Is a path mounted into our container? CONFIG_DIR and KUBELET_CONFIG may be here instead of on the node.
 pub(crate) fn has(path: &str) -> bool {
-    std::env::var_os("SEAWORTHY_ROOTFS").is_some() && Path::new(path).exists()
+    is_ours() && Path::new(path).exists()
+}
+
+/// Why reports in a folder are lost when our container ends; `None` if they are kept, or if this is no container of ours.
+pub(crate) fn loses(folder: &Path) -> Option<String> {
+    std::env::var_os("SEAWORTHY_ROOTFS")?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let folder = std::path::absolute(folder).ok()?;
+    let mount = mount_of(&folder, &mounts);
+    // What is not on a volume is on the container's own root, which goes with it.
+    (mount == Path::new("/")).then(|| unmounted(&folder))
+}
+
+/// What to do so that reports in a folder are kept.
+pub(crate) fn unmounted(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "no volume is mounted at {folder}, and the container takes its files with it; add -v \"$PWD/results\":{folder}"
+    )
+}
+
+/// Are we in a container of ours?
+pub(crate) fn is_ours() -> bool {
+    std::env::var_os("SEAWORTHY_ROOTFS").is_some()
+}
+
+/// The mount point that holds a path, by the text of /proc/self/mountinfo.
+fn mount_of(path: &Path, mounts: &str) -> PathBuf {
+    // Blanks, tabs, line feeds and backslashes are escaped there (proc_pid_mountinfo(5)).
+    let plain =
+        |field: &str| field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\");
+    let points = mounts.lines().filter_map(|line| Some(PathBuf::from(plain(line.split(' ').nth(4)?))));
+    points.filter(|point| path.starts_with(point)).max_by_key(|point| point.as_os_str().len()).unwrap_or("/".into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_on_the_mount_that_holds_it() {
+        let mounts = "21 1 0:20 / / rw - overlay o rw\n\
+                      22 21 0:21 / /var/result rw - ext4 /dev/sda1 rw\n\
+                      23 21 0:22 / /my\\040results rw - ext4 /dev/sda1 rw\n";
+        let of = |path: &str| mount_of(Path::new(path), mounts).display().to_string();
+        assert_eq!(of("/var/result"), "/var/result");
+        assert_eq!(of("/var/result/today"), "/var/result");
+        assert_eq!(of("/var/results"), "/");
+        assert_eq!(of("/my results"), "/my results");
+    }
 
     fn run(env: &[(&str, &str)], given: &[&str]) -> Result<Vec<String>, u8> {
         let find = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());

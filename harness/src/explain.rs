@@ -1,6 +1,5 @@
 //! `list`, `explain`, shell completions and manual pages: what can be said without a node.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use clap::CommandFactory as _;
@@ -9,6 +8,7 @@ use seaworthy_suites::{Trial, suites};
 
 use crate::cli::{Cli, ExplainOptions, ListOptions, Output};
 use crate::fault::Fault;
+use crate::text::{self, Page};
 use crate::{answer, select};
 
 pub(crate) fn list(options: &ListOptions) -> Result<i32, Fault> {
@@ -69,15 +69,8 @@ pub(crate) fn explain(options: &ExplainOptions) -> Result<i32, Fault> {
     }
 }
 
-/// A check's page, as Markdown or for a terminal.
+/// A check's page: Markdown, in which nothing is wrapped, or text for a terminal.
 fn page(info: &TrialInfo, markdown: bool) -> String {
-    let mut out = String::new();
-    // Writing to a string does not fail.
-    let _ = write_page(&mut out, info, markdown);
-    out
-}
-
-fn write_page(out: &mut String, info: &TrialInfo, markdown: bool) -> std::fmt::Result {
     let severity = match info.severity {
         Severity::Info => "info",
         Severity::Low => "low",
@@ -86,39 +79,44 @@ fn write_page(out: &mut String, info: &TrialInfo, markdown: bool) -> std::fmt::R
         Severity::Critical => "critical",
     };
     let (h1, h2, code) = if markdown { ("## ", "**", "`") } else { ("", "", "") };
-    let heading = |text: &str| format!("{h2}{text}{h2}");
-    writeln!(out, "{h1}{}\n\n{} (severity {severity})\n", info.id, info.title)?;
-    writeln!(out, "{}\n{}\n", heading("Why it matters"), info.why)?;
-    writeln!(out, "{}\n{}\n", heading("How it is checked"), info.how)?;
-    writeln!(out, "{}", heading("How to mend it"))?;
+    let page = if markdown { Page::endless() } else { Page::stdout() };
+    let heading = |text: &str| format!("{h2}{text}{h2}\n");
+    let verbatim = |indent: usize, lines: &str| text::verbatim(indent, &code_lines(lines, code));
+    let mut out = format!("{h1}{}\n\n", info.id);
+    out += &page.wrap("", 0, &format!("{} (severity {severity})", info.title));
+    out += &format!("\n{}{}\n", heading("Why it matters"), page.wrap("", 0, &info.why));
+    out += &format!("{}{}\n", heading("How it is checked"), page.wrap("", 0, &info.how));
+    out += &heading("How to fix it");
     for remedy in &info.remedy {
         let when = remedy.when.as_ref().map(|when| format!("{when}: ")).unwrap_or_default();
-        writeln!(out, "- {when}{}", remedy.text)?;
-        for command in &remedy.commands {
-            writeln!(out, "    {code}{command}{code}")?;
-        }
+        out += &page.wrap("- ", 2, &format!("{when}{}", remedy.text));
+        // The file first: a command such as update-grub applies it.
         if let Some(persist) = &remedy.persist {
-            writeln!(out, "    to keep it, in {}:", persist.path)?;
-            for line in persist.content.lines() {
-                writeln!(out, "        {code}{line}{code}")?;
-            }
+            out += &page.wrap("    ", 4, &format!("in {}:", persist.path));
+            out += &verbatim(8, &persist.content);
+        }
+        for command in &remedy.commands {
+            out += &verbatim(4, command);
         }
     }
-    writeln!(out, "\n{}", heading("Basis"))?;
+    out += &format!("\n{}", heading("Basis"));
     for basis in &info.basis {
         let url = basis.url.as_ref().map(|url| format!(" <{url}>")).unwrap_or_default();
-        writeln!(out, "- {}{url}", basis.document)?;
+        out += &page.wrap("- ", 2, &format!("{}{url}", basis.document));
     }
     let aliases: Vec<_> = info.aliases.iter().map(|alias| format!("{code}{alias}{code}")).collect();
-    writeln!(out, "\n{}: {}", heading("Also known as"), aliases.join(", "))?;
+    out += "\n";
+    out += &page.wrap("", 2, &format!("{h2}Also known as{h2}: {}", aliases.join(", ")));
     if !markdown {
-        writeln!(
-            out,
-            "\nTo waive it, in waivers.toml:\n    [[waiver]]\n    id = \"{}\"\n    reason = \"…\"\n    expires = \"…\"",
-            info.id
-        )?;
+        let waiver = format!("[[waiver]]\nid = \"{}\"\nreason = \"…\"\nexpires = \"…\"", info.id);
+        out += &format!("\nTo waive it, in waivers.toml:\n{}", verbatim(4, &waiver));
     }
-    Ok(())
+    out
+}
+
+/// Lines as code of Markdown, if `code` is not empty.
+fn code_lines(lines: &str, code: &str) -> String {
+    lines.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("{code}{line}{code}\n") }).collect()
 }
 
 pub(crate) fn completions(shell: clap_complete::Shell) -> Result<i32, Fault> {

@@ -1,7 +1,9 @@
 //! What stops the program before it has an answer: a message that names the thing and what to do, and an exit code.
 
-use anstream::eprintln;
+use anstream::eprint;
 use anstyle::{AnsiColor, Style};
+
+use crate::text::Page;
 
 /// An error that ends the program.
 #[derive(Debug)]
@@ -38,9 +40,10 @@ impl Fault {
 
     pub(crate) fn print(&self) {
         let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-        eprintln!("{red}error{red:#}: {}", self.message);
+        let page = Page::stderr();
+        eprint!("{}", page.wrap(&format!("{red}error{red:#}: "), 2, &self.message));
         if let Some(hint) = &self.hint {
-            eprintln!("  hint: {hint}");
+            eprint!("{}", page.wrap("  hint: ", 8, hint));
         }
     }
 }

@@ -12,12 +12,14 @@ mod explain;
 mod fault;
 mod pki;
 mod progress;
+mod reach;
 mod report;
 mod run;
 mod select;
 mod signals;
 mod sources;
 mod summary;
+mod text;
 mod waivers;
 
 use std::process::ExitCode;
@@ -54,6 +56,8 @@ fn begin() -> Result<i32, Fault> {
         Command::Record(options) => report::record(&options),
         Command::Report(options) => report::report(&options),
         Command::Diff(options) => report::diff(&options),
+        Command::Listen(options) => reach::listen(&options),
+        Command::Reach(options) => reach::reach(&options),
         Command::Assets(command) => assets::run(&command),
         Command::Cluster(command) => cluster::run(&command),
         Command::Pki(command) => pki::run(&command),

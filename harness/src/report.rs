@@ -19,7 +19,8 @@ pub(crate) fn record(options: &RecordOptions) -> Result<i32, Fault> {
             Fault::usage(format!("{} is there already", path.display())).hint("name another with -O, or add --force")
         );
     }
-    let sources = sources::open(options.host.as_slice(), options.layout.layout(), &options.remote)?;
+    let sources =
+        sources::open(options.host.as_slice(), options.kubeadm.add(options.layout.layout())?, &options.remote)?;
     let Some(source) = sources.first() else { return Err(Fault::usage("nothing to record was named")) };
     if !source.is_live() {
         return Err(Fault::usage(format!("{} is a recording already", source.name())));
@@ -60,9 +61,13 @@ pub(crate) fn report(options: &ReportOptions) -> Result<i32, Fault> {
         }
         (Some(folder), formats) => {
             let formats = if formats.is_empty() { &Format::ALL[..] } else { formats };
-            let written = write_all(&run, folder, formats).map_err(|error| Fault::usage(error.to_string()))?;
-            let lines: Vec<_> = written.iter().map(|path| format!("{}\n", path.display())).collect();
+            let written = write_all(&run, folder, formats);
+            let lines: Vec<_> = written.files.iter().map(|path| format!("{}\n", path.display())).collect();
             answer::print(&lines.concat());
+            if !written.missing.is_empty() {
+                let missing: Vec<_> = written.missing.iter().map(ToString::to_string).collect();
+                return Err(Fault::usage(format!("reports are missing: {}", missing.join("; "))));
+            }
         }
     }
     Ok(0)

@@ -11,15 +11,16 @@ use nix::sys::signal::Signal;
 use seaworthy_checks::Profile;
 use seaworthy_reports::{
     Event, Evidence, Format, Journal, JournalError, Outcome, Run, RunInfo, Severity, Subject, TrialInfo, Verdict, What,
-    write_all,
+    Written, write_all,
 };
 use seaworthy_suites::{Node, Source, Trial};
 
 use crate::cli::RunOptions;
 use crate::fault::Fault;
 use crate::progress::Progress;
+use crate::text::Page;
 use crate::waivers::{self, Waiver};
-use crate::{answer, select, signals, sources, summary};
+use crate::{answer, container, select, signals, sources, summary};
 
 /// Beyond its budget a trial is noted; beyond this many times its budget it is given up.
 const PATIENCE: u32 = 10;
@@ -41,7 +42,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
         let fault = Fault::usage("--kubeconfig and --endpoint are for the PKI suite");
         return Err(fault.hint("add --suite pki"));
     }
-    let sources = sources::open(&options.hosts, options.layout.layout(), &options.remote)?;
+    let sources = sources::open(&options.hosts, options.kubeadm.add(options.layout.layout())?, &options.remote)?;
     let names = subject_names(&sources, &options.hosts);
     let now = jiff::Timestamp::now();
     let profile = options.profile.profile(now);
@@ -79,16 +80,16 @@ pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
     let mut fleet = Vec::new();
     for (source, name) in sources.iter().zip(&names) {
         if signals::seen().is_none() {
-            fleet.push(gather(&deck, source, name, options, &mut timings)?);
+            fleet.push(gather(&deck, source, name, options, &mut timings));
         }
     }
     for (index, source) in sources.iter().enumerate().take(fleet.len()) {
-        sail(&deck, source, &mut fleet, index, options, &mut timings)?;
+        sail(&deck, source, &mut fleet, index, options, &mut timings);
     }
     progress.finish();
     let interrupted = signals::seen();
     if let Some(signal) = interrupted {
-        log.write(What::Interrupted { signal: signal.to_string() })?;
+        log.write(What::Interrupted { signal: signal.to_string() });
     }
     let code = match interrupted {
         Some(Signal::SIGTERM) => 143,
@@ -96,19 +97,14 @@ pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
         None => log.run()?.exit_code(),
     };
     // An interrupted run ended by itself too: what it did not run says why.
-    log.write(What::RunFinished { exit_code: code })?;
+    log.write(What::RunFinished { exit_code: code });
     let code = if interrupted.is_none() { log.run()?.exit_code() } else { code };
-    finish(options, &log.run()?, &timings)?;
-    Ok(code)
+    let whole = finish(options, &log, &timings)?;
+    // Everything held, and yet a report that was asked for is missing: that is our failure.
+    Ok(if code == 0 && !whole { 3 } else { code })
 }
 
-fn gather(
-    deck: &Deck<'_>,
-    source: &Source,
-    name: &str,
-    options: &RunOptions,
-    timings: &mut Timings,
-) -> Result<Arc<Node>, Fault> {
+fn gather(deck: &Deck<'_>, source: &Source, name: &str, options: &RunOptions, timings: &mut Timings) -> Arc<Node> {
     deck.progress.phase(format!("asking {name}"));
     let began = Instant::now();
     let mut suites: Vec<_> = deck.trials.iter().map(|trial| trial.info.suite.as_str()).collect();
@@ -125,8 +121,8 @@ fn gather(
     if suites.contains(&"pki") {
         subject.pictures.extend(crate::pki::picture(node.pki(), deck.profile.now));
     }
-    deck.log.write(What::SubjectGathered { subject, micros })?;
-    Ok(Arc::new(node))
+    deck.log.write(What::SubjectGathered { subject, micros });
+    Arc::new(node)
 }
 
 /// Judges one node of the fleet, with as many attempts as the user allows; each is of a node asked anew.
@@ -137,7 +133,7 @@ fn sail(
     index: usize,
     options: &RunOptions,
     timings: &mut Timings,
-) -> Result<(), Fault> {
+) {
     let mut wanted: BTreeSet<usize> = (0..deck.trials.len()).collect();
     let attempts = if source.is_live() { options.flake_attempts } else { 1 };
     for attempt in 1..=attempts {
@@ -146,13 +142,12 @@ fn sail(
         }
         if attempt > 1 {
             let name = fleet[index].name.clone();
-            fleet[index] = gather(deck, source, &name, options, timings)?;
+            fleet[index] = gather(deck, source, &name, options, timings);
         }
         let began = Instant::now();
-        wanted = judge(deck, &Ship { fleet: fleet.to_vec(), index }, &wanted, u32::from(attempt))?;
+        wanted = judge(deck, &Ship { fleet: fleet.to_vec(), index }, &wanted, u32::from(attempt));
         timings.judge += began.elapsed();
     }
-    Ok(())
 }
 
 /// One node among those that were asked.
@@ -175,63 +170,47 @@ impl Ship {
 }
 
 /// Runs trials in parallel; returns those that did not pass and may do so on a retry.
-fn judge(deck: &Deck<'_>, ship: &Ship, wanted: &BTreeSet<usize>, attempt: u32) -> Result<BTreeSet<usize>, Fault> {
+fn judge(deck: &Deck<'_>, ship: &Ship, wanted: &BTreeSet<usize>, attempt: u32) -> BTreeSet<usize> {
     let order: Vec<_> = wanted.iter().copied().collect();
     let next = AtomicUsize::new(0);
     let again = Mutex::new(BTreeSet::new());
-    let failure = Mutex::new(None);
     std::thread::scope(|scope| {
         for _ in 0..deck.workers.min(order.len().max(1)) {
             scope.spawn(|| {
                 let mut hand = None;
                 while signals::seen().is_none() {
                     let Some(&index) = order.get(next.fetch_add(1, Ordering::SeqCst)) else { break };
-                    match one(deck, ship, &deck.trials[index], attempt, &mut hand) {
-                        Ok(Outcome::Fail | Outcome::Errored | Outcome::Undetermined) => {
-                            lock(&again).insert(index);
-                        }
-                        Ok(_) => {}
-                        Err(fault) => {
-                            lock(&failure).get_or_insert(fault);
-                            break;
-                        }
+                    let outcome = one(deck, ship, &deck.trials[index], attempt, &mut hand);
+                    if matches!(outcome, Outcome::Fail | Outcome::Errored | Outcome::Undetermined) {
+                        lock(&again).insert(index);
                     }
                 }
             });
         }
     });
-    match lock(&failure).take() {
-        Some(fault) => Err(fault),
-        None => Ok(std::mem::take(&mut lock(&again))),
-    }
+    std::mem::take(&mut lock(&again))
 }
 
-fn one(
-    deck: &Deck<'_>,
-    ship: &Ship,
-    trial: &Arc<Trial>,
-    attempt: u32,
-    hand: &mut Option<Hand>,
-) -> Result<Outcome, Fault> {
+fn one(deck: &Deck<'_>, ship: &Ship, trial: &Arc<Trial>, attempt: u32, hand: &mut Option<Hand>) -> Outcome {
     let (id, subject) = (&trial.info.id, &ship.node().name);
     deck.progress.begin(id);
-    deck.log.write(What::TrialStarted { trial: id.clone(), subject: subject.clone(), attempt })?;
+    deck.log.write(What::TrialStarted { trial: id.clone(), subject: subject.clone(), attempt });
     let began = Instant::now();
     let verdict = within_budget(deck, ship, trial, hand);
     let spent = began.elapsed();
     if spent > trial.budget {
         deck.log
-            .write(What::Note { text: format!("{id} took {spent:.1?}, more than its budget of {:?}", trial.budget) })?;
+            .write(What::Note { text: format!("{id} took {spent:.1?}, more than its budget of {:?}", trial.budget) });
     }
     let (verdict, note) = waivers::apply(deck.waivers, id, subject, verdict);
     if let Some(text) = note {
-        deck.log.write(What::Note { text })?;
+        deck.log.write(What::Note { text });
     }
     let outcome = verdict.outcome;
     let micros = u64::try_from(spent.as_micros()).unwrap_or(u64::MAX);
-    deck.log.write(What::TrialFinished { trial: id.clone(), subject: subject.clone(), attempt, micros, verdict })?;
+    deck.log.write(What::TrialFinished { trial: id.clone(), subject: subject.clone(), attempt, micros, verdict });
     deck.progress.end(id);
-    Ok(outcome)
+    outcome
 }
 
 /// A thread that runs trials, one after the other; it is given up when one outlasts its patience.
@@ -280,35 +259,63 @@ fn within_budget(deck: &Deck<'_>, ship: &Ship, trial: &Arc<Trial>, hand: &mut Op
     }
 }
 
-/// The journal, and the events so far.
-struct Log(Mutex<(Journal, Vec<Event>)>);
+/// The events so far, and the journal while it can be written.
+struct Log(Mutex<Entries>);
+
+struct Entries {
+    events: Vec<Event>,
+    /// The journal, or why there is none any more.
+    journal: Result<Journal, JournalError>,
+}
 
 impl Log {
+    /// Begins the journal. A run whose journal cannot be begun does not begin, but in a container of ours: there the
+    /// folder is a volume that may not be mounted, and the summary is worth having without it.
     fn begin(folder: &Path, info: RunInfo) -> Result<Self, Fault> {
-        let journal = Journal::create(folder).map_err(unwritable)?;
-        let log = Self(Mutex::new((journal, Vec::new())));
-        log.write(What::RunStarted(info))?;
-        Ok(log)
+        let begun = Journal::create(folder).and_then(|mut journal| {
+            let event = journal.append(What::RunStarted(info.clone()))?;
+            Ok((journal, event))
+        });
+        let (journal, event) = match begun {
+            Ok((journal, event)) => (Ok(journal), event),
+            Err(error) if container::is_ours() => {
+                (Err(error), Event { at: jiff::Timestamp::now(), what: What::RunStarted(info) })
+            }
+            Err(error) => return Err(unwritable(&error)),
+        };
+        Ok(Self(Mutex::new(Entries { events: vec![event], journal })))
     }
 
-    fn write(&self, what: What) -> Result<(), Fault> {
-        let mut guard = lock(&self.0);
-        let event = guard.0.append(what).map_err(unwritable)?;
-        guard.1.push(event);
-        Ok(())
+    /// Notes what happened. A disk that fills up ends the journal with its last whole event, and not the run.
+    fn write(&self, what: What) {
+        let mut entries = lock(&self.0);
+        let appended = match &mut entries.journal {
+            Ok(journal) => journal.append(what.clone()),
+            Err(_) => Ok(Event { at: jiff::Timestamp::now(), what: what.clone() }),
+        };
+        let event = appended.unwrap_or_else(|error| {
+            eprintln!("warning: the journal ends here: {error}");
+            entries.journal = Err(error);
+            Event { at: jiff::Timestamp::now(), what }
+        });
+        entries.events.push(event);
+    }
+
+    /// Why the journal is not there or not whole.
+    fn broken(&self) -> Option<String> {
+        lock(&self.0).journal.as_ref().err().map(ToString::to_string)
     }
 
     fn run(&self) -> Result<Run, Fault> {
-        let mut run = Run::fold(&lock(&self.0).1).map_err(|error| Fault::ours(error.to_string()))?;
+        let mut run = Run::fold(&lock(&self.0).events).map_err(|error| Fault::ours(error.to_string()))?;
         // Asked while it still runs: what has its verdicts is complete as far as an exit code goes.
         run.complete |= run.results.iter().all(|result| result.attempts > 0);
         Ok(run)
     }
 }
 
-fn unwritable(error: JournalError) -> Fault {
-    Fault::usage(format!("the result folder cannot be written: {error}"))
-        .hint("name another with -O, or make room; nothing is run that cannot be journalled")
+fn unwritable(error: &JournalError) -> Fault {
+    Fault::usage(format!("the result folder cannot be written: {error}")).hint("name another with -O, or make room")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -321,10 +328,16 @@ struct Timings {
     judge: Duration,
 }
 
-fn finish(options: &RunOptions, run: &Run, timings: &Timings) -> Result<(), Fault> {
+/// Writes the reports and prints the summary, whatever becomes of the reports. Is everything written that was to be?
+fn finish(options: &RunOptions, log: &Log, timings: &Timings) -> Result<bool, Fault> {
     let began = Instant::now();
+    let run = &log.run()?;
     let formats = if options.formats.is_empty() { &Format::ALL[..] } else { &options.formats };
-    let written = write_all(run, &options.output, formats).map_err(|error| Fault::ours(error.to_string()))?;
+    let broken = log.broken();
+    // Where not even the journal could be begun there is no folder to write to.
+    let nowhere = broken.is_some() && container::is_ours() && !options.output.is_dir();
+    let written = if nowhere { Written::default() } else { write_all(run, &options.output, formats) };
+    let lost = if nowhere { Some(container::unmounted(&options.output)) } else { container::loses(&options.output) };
     if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
         let markdown = Format::Markdown.render(run).map_err(|error| Fault::ours(error.to_string()))?;
         let file = std::fs::OpenOptions::new().append(true).create(true).open(&path);
@@ -340,8 +353,9 @@ fn finish(options: &RunOptions, run: &Run, timings: &Timings) -> Result<(), Faul
             began.elapsed().as_secs_f64() * 1e3
         );
     }
-    answer::print(&summary::summary(run, &options.output, &written));
-    Ok(())
+    let files = summary::Files { folder: &options.output, written: &written, broken: broken.as_deref(), lost };
+    answer::print(&summary::summary(run, &files, Page::stdout()));
+    Ok(nowhere || (written.missing.is_empty() && broken.is_none()))
 }
 
 /// A name for each node, unique: its host name, and behind it the recording where two are alike.

@@ -1,6 +1,7 @@
 //! Selection: which trials `run` runs and `list` prints.
 
 use regex::Regex;
+use seaworthy_reports::TrialInfo;
 use seaworthy_suites::{Suite, Trial, suites};
 
 use crate::cli::Selection;
@@ -92,7 +93,11 @@ fn compile(flag: &str, patterns: &[String]) -> Result<Vec<Regex>, Fault> {
 }
 
 fn matches(pattern: &Regex, trial: &Trial) -> bool {
-    let info = &trial.info;
+    names(pattern, &trial.info)
+}
+
+/// Does a regular expression match a trial's id, title or one of its aliases?
+pub(crate) fn names(pattern: &Regex, info: &TrialInfo) -> bool {
     pattern.is_match(&info.id)
         || pattern.is_match(&info.title)
         || info.aliases.iter().any(|alias| pattern.is_match(alias))

@@ -1,11 +1,12 @@
-//! The summary, last: each failure once with its remedy, what could not be told by reason, where the reports are, what next.
+//! The summary, last: each failure once with its fix, what is undetermined by reason, where the reports are, what next.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
-use seaworthy_reports::{Outcome, Remedy, Run, Severity, TrialResult, because_of};
+use seaworthy_reports::{Finding, Outcome, Remedy, Run, Severity, TrialResult, Written, because_of};
+
+use crate::text::{Page, verbatim};
 
 const RED: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
 const YELLOW: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Yellow)));
@@ -13,22 +14,34 @@ const GREEN: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(Ansi
 const BLUE: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Blue)));
 const DIM: Style = Style::new().dimmed();
 
-/// The summary of a run, with colours that `anstream` takes out where nobody sees them.
-pub(crate) fn summary(run: &Run, folder: &Path, reports: &[PathBuf]) -> String {
-    let mut out = String::new();
-    // Writing to a string does not fail.
-    let _ = write(&mut out, run, folder, reports);
-    out
+/// Where the text begins, behind the word in front of it.
+const INDENT: usize = 13;
+
+/// The longest file that the summary shows whole; `explain` shows longer ones.
+const FILE_LINES: usize = 12;
+
+/// What became of the files of a run.
+pub(crate) struct Files<'a> {
+    /// Their folder.
+    pub(crate) folder: &'a Path,
+    /// The reports.
+    pub(crate) written: &'a Written,
+    /// Why the journal is not there or not whole.
+    pub(crate) broken: Option<&'a str>,
+    /// Why the folder will not be found afterwards.
+    pub(crate) lost: Option<String>,
 }
 
-fn write(out: &mut String, run: &Run, folder: &Path, reports: &[PathBuf]) -> std::fmt::Result {
+/// The summary of a run, with colors that `anstream` takes out where nobody sees them.
+pub(crate) fn summary(run: &Run, files: &Files<'_>, page: Page) -> String {
+    let mut out = String::new();
     for subject in &run.info.subjects {
         let facts: Vec<_> = subject.facts.iter().map(|fact| format!("{} {}", fact.label, fact.value)).collect();
-        writeln!(out, "{}  {DIM}{}{DIM:#}", subject.name, facts.join(" · "))?;
+        out += &page.wrap("", 2, &format!("{}  {DIM}{}{DIM:#}", subject.name, facts.join(" · ")));
     }
     let failures = run.failures();
     for result in &failures {
-        failure(out, run, result)?;
+        out += &failure(run, result, page);
     }
     for (outcome, word, style) in [(Outcome::Errored, "ERROR", RED), (Outcome::Undetermined, "undetermined", BLUE)] {
         let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -43,12 +56,25 @@ fn write(out: &mut String, run: &Run, folder: &Path, reports: &[PathBuf]) -> std
             } else {
                 ids.join(", ")
             };
-            writeln!(out, "\n{style}{word:>12}{style:#} {shown}\n             {reason}")?;
+            out += "\n";
+            out += &entry(page, word, style, &shown);
+            out += &item(page, "", &reason);
         }
     }
     for note in &run.notes {
-        writeln!(out, "\n        note {note}")?;
+        out += "\n";
+        out += &item(page, "note", note);
     }
+    out += "\n";
+    out += &verdict(run, &failures, page);
+    out += &reports(files, page);
+    if let Some(result) = failures.first() {
+        out += &format!("Next: seaworthy explain {}\n", result.trial);
+    }
+    out
+}
+
+fn verdict(run: &Run, failures: &[&TrialResult], page: Page) -> String {
     let gating = failures.iter().filter(|result| result.gating).count();
     let counts = [
         (run.count(Outcome::Pass) + run.count(Outcome::Flaky), "passed"),
@@ -68,19 +94,51 @@ fn write(out: &mut String, run: &Run, folder: &Path, reports: &[PathBuf]) -> std
         (None, 0) => (GREEN, "Seaworthy".to_owned()),
         (None, 1) => (RED, "Not seaworthy".to_owned()),
         (None, 4) => (YELLOW, "Nothing was run".to_owned()),
-        (None, _) => (BLUE, "Could not be told".to_owned()),
+        (None, _) => (BLUE, "Undetermined".to_owned()),
     };
-    writeln!(out, "\n{style}{verdict}{style:#}: {}", counts.join(", "))?;
-    let names: Vec<_> = reports.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()).collect();
-    writeln!(out, "Reports in {}: {}", folder.display(), names.join(", "))?;
-    match failures.first() {
-        Some(result) => writeln!(out, "Next: seaworthy explain {}", result.trial),
-        None => Ok(()),
-    }
+    page.wrap("", 2, &format!("{style}{verdict}{style:#}: {}", counts.join(", ")))
 }
 
-fn failure(out: &mut String, run: &Run, result: &TrialResult) -> std::fmt::Result {
-    let Some(trial) = run.trial(&result.trial) else { return Ok(()) };
+/// Which reports there are, and which are missing.
+fn reports(files: &Files<'_>, page: Page) -> String {
+    let mut out = String::new();
+    let names: Vec<_> =
+        files.written.files.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()).collect();
+    if !names.is_empty() {
+        out += &page.wrap("", 2, &format!("Reports in {}: {}", files.folder.display(), names.join(", ")));
+    }
+    if let Some(why) = files.broken.filter(|_| files.lost.is_none()) {
+        out += &page.wrap("", 2, &format!("{RED}Incomplete{RED:#}: {why}"));
+    }
+    for error in &files.written.missing {
+        out += &page.wrap("", 2, &format!("{RED}Missing{RED:#}: {error}"));
+    }
+    if let Some(why) = &files.lost {
+        out += &page.wrap("", 2, &format!("{RED}Reports are lost{RED:#}: {why}"));
+    }
+    out
+}
+
+/// The first line of an entry: a word in color, and what it is about.
+fn entry(page: Page, word: &str, style: Style, text: &str) -> String {
+    let indent = page.indent(INDENT);
+    let width = indent.saturating_sub(1).max(word.len());
+    page.wrap(&format!("{style}{word:>width$}{style:#} "), indent, text)
+}
+
+/// A further line of an entry, with a word in front of it or none.
+fn item(page: Page, word: &str, text: &str) -> String {
+    let indent = page.indent(INDENT);
+    page.wrap(&lead(indent, word), indent, text)
+}
+
+fn lead(indent: usize, word: &str) -> String {
+    let width = indent.saturating_sub(1);
+    if word.is_empty() { " ".repeat(indent) } else { format!("{word:>width$} ") }
+}
+
+fn failure(run: &Run, result: &TrialResult, page: Page) -> String {
+    let Some(trial) = run.trial(&result.trial) else { return String::new() };
     let severity = match run.severity(result) {
         Severity::Critical => "critical",
         Severity::High => "high",
@@ -90,59 +148,99 @@ fn failure(out: &mut String, run: &Run, result: &TrialResult) -> std::fmt::Resul
     };
     let (style, word) = if result.gating { (RED, "FAIL") } else { (YELLOW, "warning") };
     let subject = if run.info.subjects.len() > 1 { format!(" on {}", result.subject) } else { String::new() };
-    writeln!(out, "\n{style}{word:>12}{style:#} {} ({severity}){subject}", trial.id)?;
+    let mut out = "\n".to_owned() + &entry(page, word, style, &format!("{} ({severity}){subject}", trial.id));
     for finding in &result.verdict.findings {
-        let at = finding.at.as_ref().map(|at| match at.line {
-            Some(line) => format!("  [{}:{line}]", at.path),
-            None => format!("  [{}]", at.path),
-        });
-        writeln!(out, "             {}{DIM}{}{DIM:#}", finding.message, at.unwrap_or_default())?;
+        out += &item(page, "", &told(finding));
     }
-    // One remedy is a start; `explain` has all.
-    let system = run.info.subjects.iter().find(|subject| subject.name == result.subject);
-    let system = system.and_then(|subject| subject.facts.iter().find(|fact| fact.label == "system"));
-    if let Some(remedy) = fitting(&result.remedies(trial), system.map(|fact| fact.value.as_str())) {
-        match remedy.commands.first() {
-            Some(command) => writeln!(out, "        mend {command}")?,
-            None => writeln!(out, "        mend {}", remedy.text)?,
-        }
+    for (remedy, show_when) in run.fixes(result) {
+        out += &fix(remedy, show_when, page);
     }
-    Ok(())
+    out
 }
 
-/// Families of distributions as remedies name them, and how their members call themselves in /etc/os-release.
-const FAMILIES: [(&str, &[&str]); 2] = [
-    ("Debian/Ubuntu", &["Debian", "Ubuntu", "Mint", "Raspbian"]),
-    ("RHEL/Fedora", &["Red Hat", "Fedora", "CentOS", "Rocky", "AlmaLinux", "Oracle Linux", "Amazon Linux"]),
-];
+fn told(finding: &Finding) -> String {
+    let contrast = finding.contrast();
+    let contrast = if contrast.is_empty() { contrast } else { format!(" ({contrast})") };
+    let at = finding.at.as_ref().map(|at| format!("  [{at}]")).unwrap_or_default();
+    format!("{}{contrast}{DIM}{at}{DIM:#}", finding.message)
+}
 
-/// The first remedy that is for the node's distribution, or else the first of all.
-fn fitting<'r>(remedies: &[&'r Remedy], system: Option<&str>) -> Option<&'r Remedy> {
-    let is_for = |remedy: &&&Remedy| {
-        let family = FAMILIES.iter().find(|(name, _)| remedy.when.as_deref() == Some(name));
-        family.is_some_and(|(_, members)| system.is_some_and(|system| members.iter().any(|name| system.contains(name))))
-    };
-    remedies.iter().find(is_for).or(remedies.first()).copied()
+/// One remedy is a start, and `explain` has all: its commands, or what to do, and the file that makes it last.
+fn fix(remedy: &Remedy, show_when: bool, page: Page) -> String {
+    let indent = page.indent(INDENT);
+    let mut out = String::new();
+    let when = remedy.when.as_ref().filter(|_| show_when).map(|when| format!("{when}: ")).unwrap_or_default();
+    let mut word = "fix";
+    // A command without its file, or for some situation only, needs the sentence too.
+    if remedy.commands.is_empty() || remedy.persist.is_some() || !when.is_empty() {
+        out += &item(page, word, &format!("{when}{}", remedy.text));
+        word = "";
+    }
+    // The file first: a command such as update-grub applies it.
+    if let Some(persist) = &remedy.persist {
+        out += &item(page, word, &format!("in {}:", persist.path));
+        let lines: Vec<_> = persist.content.lines().collect();
+        out += &verbatim(indent + 2, &lines[..lines.len().min(FILE_LINES)].join("\n"));
+        if let Some(more @ 1..) = lines.len().checked_sub(FILE_LINES) {
+            out += &item(page, "", &format!("  … and {more} more lines: seaworthy explain shows them"));
+        }
+        word = "";
+    }
+    for command in &remedy.commands {
+        out += &(lead(indent, word) + command + "\n");
+        word = "";
+    }
+    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use seaworthy_reports::Persist;
+
+    fn remedy() -> Remedy {
+        Remedy {
+            when: Some("GRUB".to_owned()),
+            text: "Boot with the unified hierarchy.".to_owned(),
+            commands: vec!["update-grub".to_owned(), "reboot".to_owned()],
+            persist: Some(Persist {
+                path: "/etc/default/grub".to_owned(),
+                content: "GRUB_CMDLINE_LINUX=\"systemd.unified_cgroup_hierarchy=1\"\n".to_owned(),
+            }),
+        }
+    }
 
     #[test]
-    fn the_remedy_is_for_the_nodes_distribution() {
-        let remedy = |when: Option<&str>, text: &str| Remedy {
-            when: when.map(str::to_owned),
-            text: text.to_owned(),
-            commands: Vec::new(),
-            persist: None,
+    fn a_fix_shows_every_command_and_the_file_that_they_need() {
+        let shown = fix(&remedy(), true, Page::wide(100));
+        let expected = "         fix GRUB: Boot with the unified hierarchy.\n             in /etc/default/grub:\n               \
+                        GRUB_CMDLINE_LINUX=\"systemd.unified_cgroup_hierarchy=1\"\n             update-grub\n             reboot\n";
+        assert_eq!(shown, expected);
+        let plain = Remedy { when: None, persist: None, ..remedy() };
+        assert_eq!(fix(&plain, true, Page::wide(100)), "         fix update-grub\n             reboot\n");
+    }
+
+    #[test]
+    fn a_long_file_is_cut_and_says_so() {
+        let persist = Some(Persist { path: "/etc/x".to_owned(), content: "line\n".repeat(20) });
+        let shown = fix(&Remedy { persist, ..remedy() }, false, Page::wide(80));
+        assert!(shown.matches("  line\n").count() == FILE_LINES && shown.contains("and 8 more lines"), "{shown}");
+    }
+
+    #[test]
+    fn a_finding_has_its_four_parts() {
+        let finding = |message: &str| Finding {
+            subject: "kernel.panic".to_owned(),
+            message: message.to_owned(),
+            found: Some("1".to_owned()),
+            wanted: Some("10".to_owned()),
+            at: Some(seaworthy_reports::Location { path: "/etc/sysctl.conf".to_owned(), line: Some(3) }),
+            remedy: Vec::new(),
+            severity: None,
         };
-        let remedies = [remedy(Some("Debian/Ubuntu"), "apt"), remedy(Some("RHEL/Fedora"), "dnf"), remedy(None, "any")];
-        let chosen = |system| fitting(&remedies.iter().collect::<Vec<_>>(), system).unwrap().text.clone();
-        assert_eq!(chosen(Some("Ubuntu 24.04.1 LTS")), "apt");
-        assert_eq!(chosen(Some("Rocky Linux 9.4 (Blue Onyx)")), "dnf");
-        assert_eq!(chosen(Some("Flatcar Container Linux")), "apt");
-        assert_eq!(chosen(None), "apt");
-        assert!(fitting(&[], None).is_none());
+        let plain = |message: &str| anstream::adapter::strip_str(&told(&finding(message))).to_string();
+        assert_eq!(plain("kernel.panic differs"), "kernel.panic differs (found 1, expected 10)  [/etc/sysctl.conf:3]");
+        assert_eq!(plain("kernel.panic is 1, not 10"), "kernel.panic is 1, not 10  [/etc/sysctl.conf:3]");
+        assert_eq!(plain("kernel.panic is 1"), "kernel.panic is 1 (expected 10)  [/etc/sysctl.conf:3]");
     }
 }

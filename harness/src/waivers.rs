@@ -2,6 +2,7 @@
 //!
 //! A waiver that has expired, or that matches no selected trial, is an error: the file says what is accepted today.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use regex::Regex;
@@ -9,6 +10,7 @@ use seaworthy_reports::{Outcome, TrialInfo, Verdict};
 use serde::Deserialize;
 
 use crate::fault::Fault;
+use crate::select;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,7 +22,8 @@ struct File {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    /// The trial's id; `*` stands for any text.
+    /// What `--focus` takes: a trial's id, title or alias, or a regular expression that one of them matches. An id with
+    /// `*` for any text is taken as well.
     id: String,
     /// Why it is accepted.
     reason: String,
@@ -33,8 +36,8 @@ struct Entry {
 /// A waiver that is in force.
 #[derive(Debug)]
 pub(crate) struct Waiver {
-    pattern: Regex,
-    id: String,
+    /// The ids of the selected trials that it is for.
+    trials: BTreeSet<String>,
     reason: String,
     subject: Option<String>,
 }
@@ -71,27 +74,48 @@ pub(crate) fn read(
                 .map_err(|_| fault(format!("expires = \"{expires}\" is no date; write it as 2027-01-31")))?;
             if last < today {
                 return Err(fault(format!("the waiver of {} expired on {last}", entry.id))
-                    .hint("mend the node, or renew the waiver with a new date"));
+                    .hint("fix the node, or renew the waiver with a new date"));
             }
         }
-        let pattern = entry.id.split('*').map(regex::escape).collect::<Vec<_>>().join(".*");
-        let pattern = Regex::new(&format!("^{pattern}$")).map_err(|error| fault(error.to_string()))?;
-        if !trials.iter().any(|trial| pattern.is_match(&trial.id)) {
+        let named = named(&entry.id, trials).map_err(|error| fault(format!("id = \"{}\": {error}", entry.id)))?;
+        if named.is_empty() {
             return Err(fault(format!("the waiver of {} matches no selected trial", entry.id))
                 .hint("remove it, or correct its id; `seaworthy list` prints all ids"));
         }
         if let Some(subject) = entry.subject.as_deref().filter(|subject| !subjects.contains(subject)) {
             return Err(fault(format!("the waiver of {} is for {subject}, which is not on trial", entry.id)));
         }
-        waivers.push(Waiver { pattern, id: entry.id, reason: entry.reason, subject: entry.subject });
+        waivers.push(Waiver { trials: named, reason: entry.reason, subject: entry.subject });
     }
     Ok(waivers)
+}
+
+/// The trials that a name is for. The whole of an id, a title or an alias names its trials and no others, whatever it
+/// holds; an id with `*` is a glob; all else is the regular expression that `--focus` takes.
+fn named(name: &str, trials: &[&TrialInfo]) -> Result<BTreeSet<String>, String> {
+    let ids = |is: &dyn Fn(&TrialInfo) -> bool| {
+        trials.iter().filter(|trial| is(trial)).map(|trial| trial.id.clone()).collect::<BTreeSet<_>>()
+    };
+    let whole = ids(&|trial| {
+        trial.id == name || trial.title == name || trial.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
+    });
+    if !whole.is_empty() {
+        return Ok(whole);
+    }
+    let glob = name.split('*').map(regex::escape).collect::<Vec<_>>().join(".*");
+    let glob = Regex::new(&format!("^{glob}$")).map_err(|error| error.to_string())?;
+    let globbed = ids(&|trial| glob.is_match(&trial.id));
+    if !globbed.is_empty() {
+        return Ok(globbed);
+    }
+    let pattern = Regex::new(name).map_err(|error| format!("it is no regular expression: {error}"))?;
+    Ok(ids(&|trial| select::names(&pattern, trial)))
 }
 
 /// Applies waivers to a verdict. A waived claim that holds gives a note.
 pub(crate) fn apply(waivers: &[Waiver], trial: &str, subject: &str, mut verdict: Verdict) -> (Verdict, Option<String>) {
     let waiver = waivers.iter().find(|waiver| {
-        waiver.pattern.is_match(trial) && waiver.subject.as_deref().is_none_or(|wanted| wanted == subject)
+        waiver.trials.contains(trial) && waiver.subject.as_deref().is_none_or(|wanted| wanted == subject)
     });
     let mut note = None;
     if let Some(waiver) = waiver {
@@ -100,7 +124,7 @@ pub(crate) fn apply(waivers: &[Waiver], trial: &str, subject: &str, mut verdict:
                 verdict.outcome = Outcome::Waived;
                 verdict.reason = Some(waiver.reason.clone());
             }
-            Outcome::Pass if !waiver.id.contains('*') => {
+            Outcome::Pass if waiver.trials.len() == 1 => {
                 note = Some(format!("{trial} holds on {subject}: its waiver can go"));
             }
             _ => {}

@@ -12,10 +12,15 @@ struct Said {
 }
 
 fn seaworthy_in(folder: &Path, arguments: &[&str]) -> Said {
+    seaworthy_with(folder, &[], arguments)
+}
+
+fn seaworthy_with(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
-    for name in ["FOCUS", "SKIP", "REPORT_PATH", "GITHUB_STEP_SUMMARY", "SEAWORTHY_ROOTFS"] {
+    for name in ["FOCUS", "SKIP", "REPORT_PATH", "GITHUB_STEP_SUMMARY", "SEAWORTHY_ROOTFS", "COLUMNS"] {
         command.env_remove(name);
     }
+    command.envs(environment.iter().copied());
     let output = command.args(arguments).current_dir(folder).output().unwrap();
     Said {
         code: output.status.code(),
@@ -199,13 +204,13 @@ fn a_run_that_was_killed_still_yields_every_report() {
 #[test]
 fn what_is_said_without_a_node_is_said() {
     let explained = seaworthy(&["explain", "NumCPU"]);
-    for part in ["node.machine.cpus", "Why it matters", "How it is checked", "How to mend it", "Basis", "[[waiver]]"] {
+    for part in ["node.machine.cpus", "Why it matters", "How it is checked", "How to fix it", "Basis", "[[waiver]]"] {
         assert!(explained.out.contains(part), "{part}: {}", explained.out);
     }
     assert!(seaworthy(&["completions", "bash"]).out.contains("complete -F"));
     assert!(seaworthy(&["man"]).out.contains(".TH seaworthy"));
     assert!(seaworthy(&["schema"]).out.contains("\"$schema\""));
-    assert!(seaworthy(&["--help"]).out.contains("130, 143 interrupted"));
+    assert!(seaworthy(&["--help"]).out.contains("130, 143  interrupted"));
 }
 
 #[test]
@@ -222,4 +227,153 @@ fn a_full_result_folder_stops_the_run() {
     nix::mount::umount(dir.path()).unwrap();
     assert_eq!(said.code, Some(2), "{}", said.out);
     assert!(said.err.contains("No space left") && said.err.contains("-O"), "{}", said.err);
+}
+
+/// A small file system, until it is dropped; `None`, with the reason printed, where it cannot be mounted.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount(options: &str) -> Option<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            assert!(std::env::var_os("SEAWORTHY_REQUIRE").is_none());
+            println!("skipped: only root can mount a small file system");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        nix::mount::mount(Some("none"), dir.path(), Some("tmpfs"), nix::mount::MsFlags::empty(), Some(options))
+            .unwrap();
+        Some(Self(dir))
+    }
+
+    fn path(&self) -> &str {
+        self.0.path().to_str().unwrap()
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        nix::mount::umount(self.0.path()).ok();
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_while_reports_are_written_still_prints_the_findings() {
+    let focus = ["run", "--passive", "--focus", r"node\.machine\.(cpus|memory)$|node.kubelet.version$"];
+    let dir = tempfile::tempdir().unwrap();
+    seaworthy_in(dir.path(), &focus);
+    let pages = |name: &str| dir.path().join("results").join(name).metadata().unwrap().len().div_ceil(4096);
+    // Room for the journal and the first report, and a page that is too little for the second.
+    let room = pages("journal.jsonl") + pages("junit_01.xml") + 1;
+    let Some(small) = Small::mount(&format!("size={}k", room * 4)) else { return };
+    let said = seaworthy(&[&focus[..], &["-O", small.path()]].concat());
+    assert!(matches!(said.code, Some(1 | 3)), "{:?} {}{}", said.code, said.out, said.err);
+    assert!(said.out.contains("Missing: ") && said.out.contains("No space left"), "{}", said.out);
+    assert!(said.out.contains("junit_01.xml") && said.out.contains(" passed"), "{}", said.out);
+    let names: Vec<_> = std::fs::read_dir(small.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().all(|name| !name.to_string_lossy().ends_with(".part")), "{names:?}");
+    let report = seaworthy(&["report", small.path(), "--format", "json"]);
+    assert!(report.out.contains(r#""complete": true"#), "{}", report.err);
+}
+
+#[test]
+fn a_disk_that_fills_up_under_the_journal_leaves_whole_events_and_the_findings() {
+    let dir = tempfile::tempdir().unwrap();
+    seaworthy_in(dir.path(), &["run", "--passive"]);
+    let whole = dir.path().join("results/journal.jsonl").metadata().unwrap().len();
+    // Room for the run's start and most of the verdicts.
+    let Some(small) = Small::mount(&format!("size={}k", whole / 1024 - 40)) else { return };
+    let said = seaworthy(&["run", "--passive", "-O", small.path()]);
+    assert!(matches!(said.code, Some(1 | 3)), "{:?} {}{}", said.code, said.out, said.err);
+    assert!(said.err.contains("the journal ends here"), "{}", said.err);
+    assert!(said.out.contains("Incomplete: ") && said.out.contains(" passed"), "{}", said.out);
+    let journal = std::fs::read(Path::new(small.path()).join("journal.jsonl")).unwrap();
+    assert!(journal.ends_with(b"\n") && !journal.contains(&0), "{} bytes", journal.len());
+    assert!(journal.len() > 100 << 10, "{} bytes: it should have begun", journal.len());
+    let report = seaworthy(&["report", small.path(), "--format", "json"]);
+    assert!(report.out.contains(r#""complete": false"#), "{}", report.err);
+}
+
+#[test]
+fn a_container_without_a_volume_prints_the_summary_and_says_that_reports_are_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let sail = |report: &str| {
+        let environment = [
+            ("SEAWORTHY_ROOTFS", "/"),
+            ("REPORT_PATH", report),
+            ("TEST_ARGS", "--passive"),
+            ("FOCUS", "node.machine.cpus"),
+        ];
+        seaworthy_with(dir.path(), &environment, &[])
+    };
+    // What cannot be written at all, as in a container with a read-only root.
+    let said = sail("/proc/nowhere");
+    assert!(matches!(said.code, Some(0 | 1)), "{:?} {}{}", said.code, said.out, said.err);
+    assert!(said.out.contains("Reports are lost: ") && said.out.contains(":/proc/nowhere"), "{}", said.out);
+    assert!(said.out.contains("1 passed") || said.out.contains("1 failed"), "{}", said.out);
+    let Some(volume) = Small::mount("size=8m") else { return };
+    let said = sail(volume.path());
+    assert!(said.out.contains("Reports in ") && !said.out.contains("lost"), "{}", said.out);
+}
+
+#[test]
+fn waivers_take_every_name_that_focus_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = concat!(env!("CARGO_MANIFEST_DIR"), "/../checks/nodes/recorded/this-machine.tar.zst");
+    let run = |waiver: Option<&str>, focus: &str| {
+        let mut arguments = vec!["run", "--passive", "--host", node, "--fail-on", "info", "--focus", focus];
+        if let Some(waiver) = waiver {
+            let text = format!("[[waiver]]\nid = '{waiver}'\nreason = 'known'\n");
+            std::fs::write(dir.path().join("w.toml"), text).unwrap();
+            arguments.extend(["--waivers", "w.toml"]);
+        }
+        seaworthy_in(dir.path(), &arguments)
+    };
+    let focus = r"^node\.sysctl\.kernel\.panic$";
+    assert_eq!(run(None, focus).code, Some(1));
+    let list = seaworthy(&["list", "-o", "json", "--focus", focus]).out;
+    let listed: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let names = [
+        "node.sysctl.kernel.panic",
+        listed[0]["title"].as_str().unwrap(),
+        listed[0]["aliases"][0].as_str().unwrap(),
+        r"kernel\.panic$",
+        "node.sysctl.*",
+    ];
+    for name in names {
+        let said = run(Some(name), focus);
+        assert_eq!(said.code, Some(0), "{name}: {}{}", said.out, said.err);
+        assert!(said.out.contains("1 waived"), "{name}: {}", said.out);
+    }
+    let said = run(Some("("), focus);
+    assert!(said.code == Some(2) && said.err.contains("w.toml line 1"), "{}", said.err);
+}
+
+#[test]
+fn text_wraps_at_words_from_40_columns_up() {
+    let dir = tempfile::tempdir().unwrap();
+    for columns in ["40", "63", "80", "120"] {
+        let width: usize = columns.parse().unwrap();
+        let say = |arguments: &[&str]| seaworthy_with(dir.path(), &[("COLUMNS", columns)], arguments);
+        let said = say(&["run", "--passive", "--focus", r"node\.(machine|sysctl|kubelet|network)\."]);
+        let page = say(&["explain", "node.network.hostname-not-localhost"]);
+        let refusal = say(&["run", "--host", "/nonexistent/and/more", "--focus", "node.machine"]);
+        for (what, text) in [("run", &said.out), ("explain", &page.out), ("error", &refusal.err)] {
+            let mut command = false;
+            for line in text.lines() {
+                // Commands and the content of files are copied, so they stay whole; so do words that are longer.
+                command = line.trim_start().starts_with("fix ") || (command && line.starts_with(' '));
+                let longest = line.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0);
+                let fits = line.chars().count() <= width || longest + 13 >= width;
+                assert!(fits || command || line.starts_with("    "), "{what} at {columns}: {line}");
+            }
+        }
+        if width < 64 {
+            assert!(page.out.lines().count() > 20, "{}", page.out);
+        }
+    }
+    let whole = seaworthy_in(dir.path(), &["explain", "node.network.hostname-not-localhost"]).out;
+    assert!(whole.lines().any(|line| line.len() > 60), "what is not a terminal is not wrapped");
+    // Help is wrapped by the terminal's width, not by us.
+    let help = seaworthy_with(dir.path(), &[("COLUMNS", "60")], &["--help"]).out;
+    assert!(help.lines().all(|line| line.chars().count() <= 60), "{help}");
 }

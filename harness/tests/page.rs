@@ -24,6 +24,49 @@ fn dom(page: &Path, query: &str, more: &[&str]) -> Option<String> {
     Some(text)
 }
 
+/// A page with scripts around its own: one that runs first, and one that runs last.
+fn with_scripts(page: &Path, first: &str, last: &str) -> std::path::PathBuf {
+    let text = std::fs::read_to_string(page).unwrap();
+    let text = text.replacen("<head>", &format!("<head><script>{first}</script>"), 1);
+    let changed = page.with_file_name("scripted.html");
+    std::fs::write(&changed, text.replace("</body>", &format!("<script>{last}</script></body>"))).unwrap();
+    changed
+}
+
+#[test]
+fn every_block_of_commands_has_a_copy_button_that_works_without_a_clipboard_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Path::new(env!("CARGO_MANIFEST_DIR")).join("../checks/nodes/recorded/this-machine.tar.zst");
+    let mut run = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
+    run.args(["run", "--passive", "--focus", r"node\.sysctl\.kernel\.panic$", "--host"]).arg(&node);
+    run.arg("-O").arg(dir.path()).env_remove("FOCUS").env_remove("SKIP").output().unwrap();
+    let page = dir.path().join("report.html");
+    let blocks = std::fs::read_to_string(&page).unwrap().matches("<pre").count();
+    assert!(blocks >= 3, "commands, file and waiver: {blocks}");
+
+    let Some(shown) = dom(&page, "", &[]) else { return };
+    let button = "<div class=\"block\"><button class=\"copy\" type=\"button\" aria-label=\"Copy: ";
+    assert_eq!(shown.matches(button).count(), blocks, "each block has a button that can be focused and has a name");
+
+    let click = "for (const button of document.querySelectorAll('button.copy')) button.click()";
+    let kept = "document.documentElement.dataset.kept = (document.documentElement.dataset.kept || '') + text";
+    let clipboard = format!(
+        "Object.defineProperty(navigator, 'clipboard', {{ value: {{ writeText: async (text) => {{ {kept}; }} }} }});"
+    );
+    let none = format!(
+        "Object.defineProperty(navigator, 'clipboard', {{ value: undefined }}); \
+         document.execCommand = () => {{ const text = document.activeElement.value; {kept}; return true; }};"
+    );
+    for first in [clipboard, none] {
+        let shown = dom(&with_scripts(&page, &first, click), "", &[]).unwrap();
+        let kept = shown.split("data-kept=\"").nth(1).unwrap_or_else(|| panic!("nothing was copied: {first}"));
+        let kept = &kept[..kept.find('"').unwrap()];
+        assert!(kept.contains("sysctl -w kernel.panic=10") && kept.contains("[[waiver]]"), "{kept}");
+        assert!(!kept.contains("Copy"), "the button's own text is not copied: {kept}");
+        assert_eq!(shown.matches(">Copied</button>").count(), blocks);
+    }
+}
+
 /// The opening tag of a check.
 fn tag<'d>(dom: &'d str, id: &str) -> &'d str {
     let at = dom.find(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("{id} is not in the page"));

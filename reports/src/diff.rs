@@ -72,7 +72,7 @@ impl Difference {
         let outcome = |result: &Option<TrialResult>| result.as_ref().map(|result| result.verdict.outcome);
         let (old, new) = (outcome(&before), outcome(&after));
         let Some(shown) = after.as_ref().or(before.as_ref()) else { return };
-        let mut details: Vec<_> = shown.verdict.findings.iter().map(crate::render::line).collect();
+        let mut details: Vec<_> = shown.verdict.findings.iter().map(crate::model::Finding::line).collect();
         if old == new {
             details.extend(
                 shown.verdict.evidence.iter().map(|evidence| format!("{}: {}", evidence.label, evidence.value)),

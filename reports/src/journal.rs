@@ -64,7 +64,9 @@ impl Journal {
     pub fn create(folder: &Path) -> Result<Self, JournalError> {
         std::fs::create_dir_all(folder).map_err(|source| JournalError::Io { path: folder.to_owned(), source })?;
         let path = folder.join(FILE);
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
+        // For appending: whatever cuts the file off while it is written leaves no gap of zeros before the next event.
+        let file = OpenOptions::new().append(true).create(true).open(&path);
+        let file = file.and_then(|file| file.set_len(0).map(|()| file));
         let file = file.map_err(|source| JournalError::Io { path: path.clone(), source })?;
         Ok(Self { path, file })
     }
@@ -85,7 +87,12 @@ impl Journal {
         let mut line = serde_json::to_vec(&event).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
         // One write: a line is there whole or, after a kill in the middle of it, is the last and cut off.
-        self.file.write_all(&line).map_err(failed)?;
+        let length = self.file.metadata().map_err(failed)?.len();
+        if let Err(error) = self.file.write_all(&line) {
+            // The part that found room goes, so that the journal ends with a whole event.
+            let _ = self.file.set_len(length);
+            return Err(failed(error));
+        }
         Ok(event)
     }
 }
@@ -145,6 +152,24 @@ mod tests {
         assert_eq!(read_journal(&path).unwrap().len(), 2);
         std::fs::write(&path, b"").unwrap();
         assert!(matches!(read_journal(&path), Err(JournalError::Empty { .. })));
+    }
+
+    #[test]
+    fn a_journal_that_is_cut_off_while_it_is_written_has_no_gap_of_zeros() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(dir.path()).unwrap();
+        for text in ["one", "two"] {
+            journal.append(What::Note { text: text.into() }).unwrap();
+            std::fs::write(journal.path(), "").unwrap();
+        }
+        journal.append(What::Note { text: "three".into() }).unwrap();
+        assert!(!std::fs::read(journal.path()).unwrap().contains(&0));
+        assert_eq!(read_journal(journal.path()).unwrap().len(), 1);
+        // What a file system may leave of a file that was written as the power went.
+        let mut bytes = std::fs::read(journal.path()).unwrap();
+        bytes.extend([0; 512]);
+        std::fs::write(journal.path(), bytes).unwrap();
+        assert_eq!(read_journal(journal.path()).unwrap().len(), 1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The run model and every renderer: outcomes, events, the journal, and the reports that are folds over it.
 
 mod diff;
+mod fix;
 mod journal;
 mod model;
 mod render;
@@ -12,7 +13,7 @@ pub use model::{
     Basis, Cause, Event, Evidence, Finding, Location, Outcome, Persist, Picture, Remedy, RunInfo, Severity, Subject,
     TrialInfo, Verdict, What,
 };
-pub use render::{Format, MARKDOWN_LIMIT, RenderError, write_all};
+pub use render::{Format, MARKDOWN_LIMIT, RenderError, Written, write_all};
 pub use run::{BadRun, FORMAT as RUN_FORMAT, Run, TrialResult, because_of};
 
 /// The JSON schema of [`Run`], which is report.json, as text.

@@ -3,6 +3,8 @@
 //! A run is a sequence of [`Event`]s. Nothing else is stored: every report is a fold over them
 //! (see [`crate::Run`]), so a run that was killed still yields all of its reports.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +56,15 @@ pub struct Location {
     pub line: Option<u32>,
 }
 
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}", self.path),
+            None => f.write_str(&self.path),
+        }
+    }
+}
+
 /// One way in which a claim does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
@@ -76,6 +87,36 @@ pub struct Finding {
     /// How much this one matters, where that is not the trial's severity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
+}
+
+impl Finding {
+    /// What was found and what was expected, as far as the message does not say so: `found 0, expected 1`.
+    #[must_use]
+    pub fn contrast(&self) -> String {
+        let said = |value: &str| {
+            let edge = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+            self.message.match_indices(value).any(|(at, value)| {
+                edge(self.message[..at].chars().next_back()) && edge(self.message[at + value.len()..].chars().next())
+            })
+        };
+        let part = |word: &str, value: &Option<String>| {
+            let value = value.as_deref().filter(|value| !value.is_empty() && !said(value))?;
+            Some(format!("{word} {value}"))
+        };
+        [part("found", &self.found), part("expected", &self.wanted)]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// All of it in one line: message, found and expected, place.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let (contrast, place) = (self.contrast(), self.at.as_ref().map(|at| format!(" [{at}]")));
+        let contrast = if contrast.is_empty() { contrast } else { format!(" ({contrast})") };
+        format!("{}{contrast}{}", self.message, place.unwrap_or_default())
+    }
 }
 
 /// A fact that a verdict rests on.
@@ -146,7 +187,7 @@ pub struct TrialInfo {
     pub why: String,
     /// How it is checked.
     pub how: String,
-    /// How to mend it.
+    /// How to fix it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remedy: Vec<Remedy>,
 }

@@ -77,7 +77,7 @@ fn python(script: &str, file: &Path) -> Option<String> {
 #[test]
 fn junit_is_valid_and_real_consumers_read_it() {
     let dir = tempfile::tempdir().unwrap();
-    write_all(&run(), dir.path(), &[Format::Junit]).unwrap();
+    assert_eq!(write_all(&run(), dir.path(), &[Format::Junit]).files.len(), 1);
     let file = dir.path().join(Format::Junit.file());
     let script = "import sys, xmlschema, junitparser\n\
         xmlschema.XMLSchema(sys.argv[2]).validate(sys.argv[1])\n\
@@ -164,7 +164,7 @@ fn html_holds_no_text_that_a_browser_would_run() {
 }
 
 #[test]
-fn a_difference_says_what_failed_newly_and_what_is_mended() {
+fn a_difference_says_what_failed_newly_and_what_is_fixed() {
     let before = run();
     let mut after = run();
     after.results[0].verdict = sample::verdict(Outcome::Fail);
@@ -185,9 +185,13 @@ fn a_report_appears_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, "x").unwrap();
-    let error = write_all(&run(), &file.join("sub"), &Format::ALL).unwrap_err().to_string();
-    assert!(error.contains("sub"), "{error}");
-    assert_eq!(write_all(&run(), dir.path(), &Format::ALL).unwrap().len(), Format::ALL.len());
+    let written = write_all(&run(), &file.join("sub"), &Format::ALL);
+    assert!(written.files.is_empty() && written.missing[0].to_string().contains("sub"), "{written:?}");
+    // One that cannot be written keeps none of the others from being written.
+    std::fs::create_dir_all(dir.path().join(Format::Json.file()).join("taken")).unwrap();
+    let written = write_all(&run(), dir.path(), &Format::ALL);
+    assert_eq!((written.files.len(), written.missing.len()), (Format::ALL.len() - 1, 1), "{written:?}");
+    assert!(written.missing[0].to_string().contains(Format::Json.file()), "{written:?}");
     let hidden = std::fs::read_dir(dir.path())
         .unwrap()
         .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part"));

@@ -141,7 +141,16 @@ impl Source {
         }
         file.rewind().map_err(open)?;
         let recording = read_recording(std::io::BufReader::new(file));
-        let (meta, transcript) = recording.map_err(|source| NodeError::Recording { path: path.to_owned(), source })?;
+        let (meta, mut transcript) =
+            recording.map_err(|source| NodeError::Recording { path: path.to_owned(), source })?;
+        if layout.kubeadm_config.is_some() {
+            // The file of today, whatever the node was recorded with.
+            let recorded = (&transcript as &dyn Host).layout();
+            let layout = Layout { kubeadm_config: layout.kubeadm_config.clone(), ..recorded };
+            if let Ok(value) = serde_json::to_value(layout) {
+                transcript.insert(Query::Layout, Ok(Reply::from(value)));
+            }
+        }
         Ok(Self::Recorded { meta, transcript })
     }
 
@@ -219,6 +228,9 @@ impl Source {
         // For the head of the report, whether or not a judge needs it.
         recorder.ask(&Query::System).ok();
         recorder.ask(&Query::Read { path: "/etc/os-release".to_owned() }).ok();
+        for path in BOOT_LOADERS.iter().flat_map(|(_, paths)| *paths) {
+            recorder.ask(&Query::Stat { path: (*path).to_owned() }).ok();
+        }
         let meta = Meta {
             hostname: self.name().to_owned(),
             recorded: jiff::Timestamp::now(),
@@ -228,6 +240,14 @@ impl Source {
         Node::of(meta, recorder.finish())
     }
 }
+
+/// Boot loaders, and the files that show them: kernel options are set in another way for each. GRUB comes last, since its
+/// defaults stay behind where another has taken its place.
+const BOOT_LOADERS: [(&str, &[&str]); 3] = [
+    ("Raspberry Pi firmware", &["/boot/firmware/cmdline.txt", "/boot/cmdline.txt"]),
+    ("systemd-boot", &["/boot/loader/loader.conf", "/efi/loader/loader.conf", "/boot/efi/loader/loader.conf"]),
+    ("GRUB", &["/etc/default/grub"]),
+];
 
 /// By its name, or, of YAML, by what is in it, is it a file of a PKI?
 fn is_credential(path: &Path) -> bool {
@@ -299,6 +319,10 @@ impl Node {
             if let Some(name) = name {
                 fact("system", name.trim_matches('"').to_owned());
             }
+        }
+        let there = |path: &&str| host.stat(path).known().is_some();
+        if let Some((name, _)) = BOOT_LOADERS.iter().find(|(_, paths)| paths.iter().any(there)) {
+            fact("boot loader", (*name).to_owned());
         }
         if let Ok(Reply::System(system)) = host.ask(&Query::System) {
             fact("kernel", format!("{} {}", system.release, system.machine));

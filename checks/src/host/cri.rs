@@ -81,6 +81,34 @@ struct LinuxRuntimeConfiguration {
     cgroup_driver: i32,
 }
 
+#[derive(Clone, PartialEq, prost::Message)]
+struct ListImagesRequest {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ListImagesResponse {
+    #[prost(message, repeated, tag = "1")]
+    images: Vec<Image>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Image {
+    #[prost(string, repeated, tag = "2")]
+    repo_tags: Vec<String>,
+}
+
+/// Components whose images are named: what else a node has is nobody's business.
+const COMPONENTS: [&str; 7] =
+    ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns", "etcd", "pause"];
+
+/// Is it a tag of an image of Kubernetes?
+pub(super) fn is_component(tag: &str) -> bool {
+    if !tag.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c)) {
+        return false;
+    }
+    let name = tag.rsplit('/').next().and_then(|last| last.split([':', '@']).next());
+    name.is_some_and(|name| COMPONENTS.contains(&name))
+}
+
 /// Makes one call. The socket is resolved inside the node's root.
 pub(super) fn call(host: &LiveHost, socket: &str, call: CriCall) -> Answer {
     let descriptor = host.open_path(socket)?;
@@ -166,6 +194,14 @@ async fn ask(channel: Channel, call: CriCall) -> Result<Value, tonic::Status> {
             let driver = response.linux.map(|linux| if linux.cgroup_driver == 0 { "systemd" } else { "cgroupfs" });
             Ok(json!({ "cgroupDriver": driver }))
         }
+        CriCall::Images => {
+            let path = "v1.ImageService/ListImages";
+            let response: ListImagesResponse = method(channel, path, ListImagesRequest {}).await?;
+            let mut tags: Vec<_> = response.images.into_iter().flat_map(|image| image.repo_tags).collect();
+            tags.retain(|tag| is_component(tag));
+            tags.sort();
+            Ok(json!(tags))
+        }
     }
 }
 
@@ -179,9 +215,18 @@ where
     Request: prost::Message + 'static,
     Response: prost::Message + Default + 'static,
 {
+    self::method(channel, &format!("{package}.RuntimeService/{method}"), request).await
+}
+
+/// Calls a method by its path below the package `runtime`.
+async fn method<Request, Response>(channel: Channel, path: &str, request: Request) -> Result<Response, tonic::Status>
+where
+    Request: prost::Message + 'static,
+    Response: prost::Message + Default + 'static,
+{
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
-    let path = PathAndQuery::from_maybe_shared(format!("/runtime.{package}.RuntimeService/{method}"));
+    let path = PathAndQuery::from_maybe_shared(format!("/runtime.{path}"));
     let path = path.map_err(|error| tonic::Status::internal(error.to_string()))?;
     let codec = tonic_prost::ProstCodec::<Request, Response>::default();
     Ok(client.unary(tonic::Request::new(request), path, codec).await?.into_inner())
@@ -193,6 +238,18 @@ mod tests {
     use crate::host::{Host as _, Query};
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn images_of_kubernetes_are_named_and_no_others() {
+        for tag in
+            ["registry.k8s.io/kube-proxy:v1.37.2", "harbor.example:5000/k8s/coredns/coredns:v1.12.1", "pause:3.10"]
+        {
+            assert!(is_component(tag), "{tag}");
+        }
+        for tag in ["docker.io/library/secret-project:1", "registry.k8s.io/etcd-backup:1", ""] {
+            assert!(!is_component(tag), "{tag}");
+        }
+    }
 
     fn root() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();

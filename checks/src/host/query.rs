@@ -190,6 +190,8 @@ pub enum CriCall {
     Status,
     /// `runtime.v1.RuntimeService/RuntimeConfig`
     RuntimeConfig,
+    /// `runtime.v1.ImageService/ListImages`: the names of Kubernetes' own images, and of no others
+    Images,
 }
 
 /// What is asked of a TLS server.
@@ -316,6 +318,15 @@ pub struct Layout {
     /// TLS servers to ask beside those that listen on this node.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Target>,
+    /// The kubeadm configuration that is to be compared with the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubeadm_config: Option<crate::node::kubeadm_config::KubeadmConfig>,
+    /// May the registry of that configuration be asked?
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ask_registry: bool,
+    /// Names of other nodes, which are to resolve here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<String>,
     /// Are the node's own client certificates to be shown to the servers that they are for?
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub log_in: bool,

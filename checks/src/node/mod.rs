@@ -13,8 +13,9 @@ pub mod crio;
 pub mod disk;
 pub mod docker;
 pub mod files;
-mod fleet;
+pub mod fleet;
 pub mod kernel;
+pub mod kubeadm_config;
 pub mod kubelet;
 pub mod machine;
 pub mod network;
@@ -42,10 +43,14 @@ pub struct Facts {
     pub disk: disk::Facts,
     /// Docker Engine.
     pub docker: docker::Facts,
+    /// What is compared with other nodes.
+    pub fleet: fleet::Facts,
     /// Files of Kubernetes.
     pub files: files::Facts,
     /// The kernel.
     pub kernel: kernel::Facts,
+    /// The kubeadm configuration that the user names.
+    pub kubeadm_config: kubeadm_config::Facts,
     /// The kubelet.
     pub kubelet: kubelet::Facts,
     /// The machine.
@@ -78,7 +83,9 @@ impl Facts {
             disk: disk::Facts::read(host, &runtime.image_stores()),
             docker: docker::Facts::read(host),
             files: files::Facts::read(host),
+            fleet: fleet::Facts::read(host),
             kernel: kernel::Facts::read(host),
+            kubeadm_config: kubeadm_config::Facts::read(host),
             kubelet: kubelet::Facts::read(host),
             machine: machine::Facts::read(host),
             network: network::Facts::read(host),
@@ -118,6 +125,7 @@ pub fn checks() -> Vec<Check> {
         kubelet::checks,
         files::checks,
         certificate::checks,
+        kubeadm_config::checks,
         fleet::checks,
     ];
     families.into_iter().flat_map(|family| family()).collect()

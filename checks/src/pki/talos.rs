@@ -7,7 +7,7 @@
 //! agree with is taken, and of tokens that they are there.
 
 mod resource;
-mod tree;
+pub(crate) mod tree;
 
 use serde::{Deserialize, Serialize};
 
@@ -264,7 +264,7 @@ impl Pem {
                     Err(_) => Err("it is no base64"),
                 }
             }
-            Tree::Nothing => return None,
+            Tree::Nothing | Tree::Plain(_) => return None,
             Tree::Map(_) | Tree::List(_) => Err("it is no text"),
         };
         Some(Self { line: node.line, spread: false, text })
@@ -275,7 +275,7 @@ impl Pem {
         let text = match &node.value {
             Tree::Text(text) if text.trim().is_empty() => return None,
             Tree::Text(text) => Ok(text.clone().into_bytes()),
-            Tree::Nothing => return None,
+            Tree::Nothing | Tree::Plain(_) => return None,
             Tree::Map(_) | Tree::List(_) => Err("it is no text"),
         };
         Some(Self { line: node.line, spread: true, text })

@@ -46,7 +46,7 @@ fn page(out: &mut String, run: &Run) -> fmt::Result {
     let (class, verdict) = match run.exit_code() {
         0 => ("pass", "✓ Seaworthy"),
         1 => ("fail", "✗ Not seaworthy"),
-        _ => ("undetermined", "? Could not be told"),
+        _ => ("undetermined", "? Undetermined"),
     };
     write!(
         out,
@@ -82,7 +82,7 @@ fn page(out: &mut String, run: &Run) -> fmt::Result {
             write!(out, "<label><input type=\"checkbox\" value=\"{class}\"> {class} {count}</label>")?;
         }
     }
-    *out += "<span id=\"shown\" role=\"status\"></span></div><p class=\"none\" id=\"none\" hidden>Nothing matches the filter.</p>\n";
+    *out += "<span id=\"shown\" role=\"status\"></span></div><span id=\"said\" class=\"offscreen\" role=\"status\"></span><p class=\"none\" id=\"none\" hidden>Nothing matches the filter.</p>\n";
     for (class, heading) in GROUPS {
         let mut results: Vec<_> = run.results.iter().filter(|result| group(result) == class).collect();
         if results.is_empty() {
@@ -212,11 +212,8 @@ fn section(out: &mut String, heading: &str, text: &str) -> fmt::Result {
 
 fn finding(out: &mut String, finding: &Finding) -> fmt::Result {
     write!(out, "<div class=\"finding\"><p><strong>{}</strong></p><p>", esc(&finding.message))?;
-    let at = finding.at.as_ref().map(|at| match at.line {
-        Some(line) => format!("{}:{line}", at.path),
-        None => at.path.clone(),
-    });
-    for (label, value) in [("Found", &finding.found), ("Wanted", &finding.wanted), ("At", &at)] {
+    let at = finding.at.as_ref().map(ToString::to_string);
+    for (label, value) in [("Found", &finding.found), ("Expected", &finding.wanted), ("At", &at)] {
         if let Some(value) = value {
             write!(out, "{label} <code>{}</code> ", esc(value))?;
         }
@@ -230,11 +227,16 @@ fn remedy(out: &mut String, remedy: &Remedy) -> fmt::Result {
         write!(out, "<strong>{}.</strong> ", esc(when))?;
     }
     write!(out, "{}</p>", esc(&remedy.text))?;
+    if let Some(persist) = &remedy.persist {
+        write!(
+            out,
+            "<p>In <code>{}</code>:</p><pre class=\"commands\">{}</pre>",
+            esc(&persist.path),
+            esc(&persist.content)
+        )?;
+    }
     if !remedy.commands.is_empty() {
         write!(out, "<pre class=\"commands\">{}</pre>", esc(&remedy.commands.join("\n")))?;
-    }
-    if let Some(persist) = &remedy.persist {
-        write!(out, "<p>To keep it, in <code>{}</code>:</p><pre>{}</pre>", esc(&persist.path), esc(&persist.content))?;
     }
     Ok(())
 }

@@ -11,8 +11,8 @@ use junit_report::{ReportBuilder, TestCase, TestCaseBuilder, TestSuiteBuilder};
 use quick_xml::events::{BytesEnd, BytesStart, Event};
 use quick_xml::{Reader, Writer};
 
-use super::{RenderError, line, word};
-use crate::model::{Outcome, Severity, TrialInfo};
+use super::{RenderError, word};
+use crate::model::{Finding, Outcome, Severity, TrialInfo};
 use crate::run::{Run, TrialResult};
 
 type Properties = Vec<(&'static str, String)>;
@@ -59,13 +59,13 @@ fn case(run: &Run, trial: &TrialInfo, result: &TrialResult) -> TestCase {
     let time = time::Duration::microseconds(i64::try_from(result.micros).unwrap_or(i64::MAX));
     let verdict = &result.verdict;
     let reason = clean(verdict.reason.as_deref().unwrap_or_default());
-    let findings = clean(&verdict.findings.iter().map(line).collect::<Vec<_>>().join("\n"));
+    let findings = clean(&verdict.findings.iter().map(Finding::line).collect::<Vec<_>>().join("\n"));
     let gates = run.severity(result) >= run.info.fail_on;
     let mut case = match verdict.outcome {
         Outcome::Pass | Outcome::Flaky => TestCaseBuilder::success(&name, time),
         Outcome::Fail if result.gating => {
             let mut case = TestCaseBuilder::failure(&name, time, severity(run.severity(result)), &findings);
-            case.set_trace(&remedy(trial, result));
+            case.set_trace(&fix(run, result));
             case
         }
         Outcome::Errored => TestCaseBuilder::error(&name, time, "errored", &reason),
@@ -83,7 +83,7 @@ fn case(run: &Run, trial: &TrialInfo, result: &TrialResult) -> TestCase {
         out += &format!("{}: {}\n", evidence.label, evidence.value);
     }
     if verdict.outcome == Outcome::Fail && !result.gating {
-        out += &format!("{findings}\n{}", remedy(trial, result));
+        out += &format!("{findings}\n{}", fix(run, result));
     }
     case.set_system_out(&clean(&out));
     case.build()
@@ -99,13 +99,17 @@ fn severity(severity: Severity) -> &'static str {
     }
 }
 
-fn remedy(trial: &TrialInfo, result: &TrialResult) -> String {
+fn fix(run: &Run, result: &TrialResult) -> String {
     let mut text = String::new();
-    for remedy in result.remedies(trial) {
-        let when = remedy.when.as_ref().map(|when| format!("{when}: ")).unwrap_or_default();
+    for (remedy, show_when) in run.fixes(result) {
+        let when = remedy.when.as_ref().filter(|_| show_when).map(|when| format!("{when}: ")).unwrap_or_default();
         text += &format!("{when}{}\n", remedy.text);
         for command in &remedy.commands {
             text += &format!("  {command}\n");
+        }
+        if let Some(persist) = &remedy.persist {
+            text += &format!("  in {}:\n", persist.path);
+            text.extend(persist.content.lines().map(|line| format!("    {line}\n")));
         }
     }
     clean(&text)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{line, word};
+use super::word;
 use crate::model::Outcome;
 use crate::run::{Run, TrialResult, because_of};
 
@@ -101,10 +101,11 @@ fn failure(run: &Run, result: &TrialResult) -> String {
         escape(&result.subject)
     );
     for finding in &result.verdict.findings {
-        text += &format!("- {}\n", escape(&line(finding)));
+        text += &format!("- {}\n", escape(&finding.line()));
     }
-    for remedy in result.remedies(trial) {
-        let when = remedy.when.as_ref().map(|when| format!("**{}** ", escape(when))).unwrap_or_default();
+    for (remedy, show_when) in run.fixes(result) {
+        let when = remedy.when.as_ref().filter(|_| show_when);
+        let when = when.map(|when| format!("**{}** ", escape(when))).unwrap_or_default();
         text += &format!("\n{when}{}\n", escape(&remedy.text));
         let mut lines = remedy.commands.clone();
         if let Some(persist) = &remedy.persist {

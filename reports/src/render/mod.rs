@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::model::{Finding, Outcome};
+use crate::model::Outcome;
 use crate::run::{Run, TrialResult};
 
 pub use markdown::LIMIT as MARKDOWN_LIMIT;
@@ -108,44 +108,48 @@ pub enum RenderError {
     Xml(String),
 }
 
-/// Renders a run in several formats into a folder; each file appears whole or not at all.
-///
-/// # Errors
-/// With the first file that could not be made or written.
-pub fn write_all(run: &Run, folder: &Path, formats: &[Format]) -> Result<Vec<PathBuf>, RenderError> {
-    let io = |path: &Path, source| RenderError::Io { path: path.to_owned(), source };
-    std::fs::create_dir_all(folder).map_err(|source| io(folder, source))?;
-    let mut written = Vec::new();
-    for format in formats {
-        let text = format.render(run)?;
-        let path = folder.join(format.file());
-        let partial = folder.join(format!(".{}.part", format.file()));
-        let result = std::fs::File::create(&partial)
-            .and_then(|mut file| file.write_all(text.as_bytes()))
-            .and_then(|()| std::fs::rename(&partial, &path));
-        if let Err(source) = result {
-            let _ = std::fs::remove_file(&partial);
-            return Err(io(&path, source));
-        }
-        written.push(path);
-    }
-    Ok(written)
+/// What became of the reports of a run.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Those that were written.
+    pub files: Vec<PathBuf>,
+    /// Those that are missing, with the reasons.
+    pub missing: Vec<RenderError>,
 }
 
-/// A finding in one line: message, found and wanted, place.
-pub(crate) fn line(finding: &Finding) -> String {
-    let mut text = finding.message.clone();
-    if let (Some(found), Some(wanted)) = (&finding.found, &finding.wanted) {
-        text += &format!(" (found {found}, wanted {wanted})");
+/// Renders a run in several formats into a folder; each file appears whole or not at all, and one that cannot be written
+/// does not keep the others from being written.
+#[must_use]
+pub fn write_all(run: &Run, folder: &Path, formats: &[Format]) -> Written {
+    let mut all = Written::default();
+    if let Err(source) = std::fs::create_dir_all(folder) {
+        all.missing.push(RenderError::Io { path: folder.to_owned(), source });
+        return all;
     }
-    if let Some(at) = &finding.at {
-        text += &format!(" [{}", at.path);
-        if let Some(line) = at.line {
-            text += &format!(":{line}");
+    for format in formats {
+        match write(run, folder, *format) {
+            Ok(path) => all.files.push(path),
+            Err(error) => all.missing.push(error),
         }
-        text += "]";
     }
-    text
+    all
+}
+
+fn write(run: &Run, folder: &Path, format: Format) -> Result<PathBuf, RenderError> {
+    let text = format.render(run)?;
+    let path = folder.join(format.file());
+    let partial = folder.join(format!(".{}.part", format.file()));
+    // Synced before it takes its name: a name on a file whose content was never written would be a report of zeros.
+    let result = std::fs::File::create(&partial)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&partial, &path));
+    match result {
+        Ok(()) => Ok(path),
+        Err(source) => {
+            let _ = std::fs::remove_file(&partial);
+            Err(RenderError::Io { path, source })
+        }
+    }
 }
 
 /// A word for what became of a claim; a failed claim that does not gate is a warning.

@@ -38,12 +38,29 @@
   document.addEventListener("keydown", (event) => {
     if (event.key === "/" && document.activeElement !== search) { event.preventDefault(); search.focus(); }
   });
+  async function copy(text) {
+    try { await navigator.clipboard.writeText(text); return true; } catch { /* not there, or refused, on some file: pages */ }
+    const area = document.createElement("textarea");
+    const focused = document.activeElement;
+    area.value = text; area.className = "offscreen"; area.readOnly = true;
+    document.body.append(area); area.select();
+    let copied = false;
+    try { copied = document.execCommand("copy"); } catch { /* no other way is left */ }
+    area.remove(); focused?.focus();
+    return copied;
+  }
   for (const pre of document.querySelectorAll("pre.commands")) {
     const button = document.createElement("button");
     button.className = "copy"; button.type = "button"; button.textContent = "Copy";
-    const text = pre.textContent;
-    button.addEventListener("click", () => navigator.clipboard.writeText(text).then(() => { button.textContent = "Copied"; }));
-    pre.prepend(button);
+    button.setAttribute("aria-label", `Copy: ${pre.textContent.split("\n", 1)[0]}`);
+    button.addEventListener("click", async () => {
+      const copied = await copy(pre.textContent);
+      button.textContent = copied ? "Copied" : "Press Ctrl+C";
+      if (!copied) getSelection().selectAllChildren(pre);
+      document.getElementById("said").textContent = copied ? "Copied" : "The commands are selected: press Ctrl+C";
+    });
+    const block = document.createElement("div");
+    block.className = "block"; pre.replaceWith(block); block.append(button, pre);
   }
   document.querySelector(".bar").hidden = false;
   filter();

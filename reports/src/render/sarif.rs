@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::line;
 use crate::model::{Outcome, Severity, TrialInfo};
 use crate::run::{Run, TrialResult};
 
@@ -42,6 +41,9 @@ fn rule(trial: &TrialInfo) -> Value {
         help += &format!("\n- {when}{}\n", remedy.text);
         for command in &remedy.commands {
             help += &format!("  - `{command}`\n");
+        }
+        if let Some(persist) = &remedy.persist {
+            help += &format!("  - in `{}`: `{}`\n", persist.path, persist.content.trim().replace('\n', "`, `"));
         }
     }
     let mut tags = trial.labels.clone();
@@ -96,7 +98,7 @@ fn results(run: &Run, result: &TrialResult) -> Vec<Value> {
             .findings
             .iter()
             .map(|finding| {
-                let mut value = base("fail", level(run.severity(result)), &line(finding), &finding.subject);
+                let mut value = base("fail", level(run.severity(result)), &finding.line(), &finding.subject);
                 if let Some(at) = &finding.at {
                     let mut place = json!({ "artifactLocation": { "uri": uri(&at.path) } });
                     if let Some(line) = at.line {

@@ -116,6 +116,10 @@ fn structured(query: &Query, said: Value) -> Value {
             call: CriCall::Version | CriCall::VersionV1alpha2 | CriCall::Status | CriCall::RuntimeConfig,
             ..
         } => value(said, rules::CRI),
+        Query::Cri { call: CriCall::Images, .. } => {
+            let is = |one: &Value| one.as_str().is_some_and(crate::host::cri::is_component);
+            Value::Array(said.as_array().into_iter().flatten().filter(|one| is(one)).cloned().map(public).collect())
+        }
         Query::Get { url } => page(url, said),
         Query::Lookup { .. } => {
             let is = |one: &Value| one.as_str().is_some_and(|text| text.parse::<IpAddr>().is_ok());

@@ -6,31 +6,33 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-/// A value of YAML. Of scalars texts alone are kept.
+/// A value of YAML.
 #[derive(Debug)]
-pub(super) enum Tree {
+pub(crate) enum Tree {
     /// Members by name.
     Map(BTreeMap<String, Node>),
     /// A list.
     List(Vec<Node>),
     /// A text.
     Text(String),
-    /// Nothing, a number, a truth value.
+    /// A number or a truth value, as it is written out.
+    Plain(String),
+    /// Nothing.
     Nothing,
 }
 
 /// A value, and the line where it begins.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) line: u32,
-    pub(super) value: Tree,
+pub(crate) struct Node {
+    pub(crate) line: u32,
+    pub(crate) value: Tree,
 }
 
 /// The documents of a stream.
 ///
 /// # Errors
 /// The line from which on it is no YAML, and why. What stands there is not said: it may be a secret.
-pub(super) fn documents(text: &str) -> Result<Vec<Tree>, (u32, String)> {
+pub(crate) fn documents(text: &str) -> Result<Vec<Tree>, (u32, String)> {
     serde_saphyr::from_multiple(text).map_err(|error| {
         let line = error.location().map_or(0, |location| line(location.line()));
         (line, "it is no YAML, or is cut off".to_owned())
@@ -43,7 +45,7 @@ fn line(line: u64) -> u32 {
 
 impl Tree {
     /// The member at a path of names that are joined by dots.
-    pub(super) fn at(&self, path: &str) -> Option<&Node> {
+    pub(crate) fn at(&self, path: &str) -> Option<&Node> {
         let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
         let Self::Map(members) = self else { return None };
         let member = members.get(first)?;
@@ -54,20 +56,28 @@ impl Tree {
     }
 
     /// The text at a path, if there is one and it is not empty.
-    pub(super) fn text(&self, path: &str) -> Option<&str> {
+    pub(crate) fn text(&self, path: &str) -> Option<&str> {
         self.at(path)?.value.as_text()
     }
 
     /// The text that it is, unless it is empty.
-    pub(super) fn as_text(&self) -> Option<&str> {
+    pub(crate) fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) if !text.is_empty() => Some(text),
             _ => None,
         }
     }
 
+    /// The text, number or truth value that it is, unless it is empty.
+    pub(crate) fn as_scalar(&self) -> Option<&str> {
+        match self {
+            Self::Plain(text) => Some(text),
+            other => other.as_text(),
+        }
+    }
+
     /// The members of a list; none for all else.
-    pub(super) fn items(&self) -> &[Node] {
+    pub(crate) fn items(&self) -> &[Node] {
         match self {
             Self::List(items) => items,
             _ => &[],
@@ -75,7 +85,7 @@ impl Tree {
     }
 
     /// Is it a document of this kind?
-    pub(super) fn is(&self, kind: &str) -> bool {
+    pub(crate) fn is(&self, kind: &str) -> bool {
         self.text("kind") == Some(kind)
     }
 }
@@ -122,20 +132,20 @@ impl<'de> Visitor<'de> for Any {
         Ok(Tree::List(items))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Tree, E> {
-        Ok(Tree::Nothing)
+    fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
+        Ok(Tree::Plain(value.to_string()))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Tree, E> {
-        Ok(Tree::Nothing)
+    fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
+        Ok(Tree::Plain(value.to_string()))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Tree, E> {
-        Ok(Tree::Nothing)
+    fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
+        Ok(Tree::Plain(value.to_string()))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Tree, E> {
-        Ok(Tree::Nothing)
+    fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
+        Ok(Tree::Plain(value.to_string()))
     }
 
     fn visit_unit<E>(self) -> Result<Tree, E> {
