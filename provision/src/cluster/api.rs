@@ -46,12 +46,12 @@ pub enum ApiError {
         why: String,
     },
     /// What was waited for did not come.
-    #[error("{what} did not come within {patience:?}: {last}")]
+    #[error("{what} did not come within {after:.1?}: {last}")]
     Waited {
         /// What was waited for.
         what: String,
         /// For how long.
-        patience: Duration,
+        after: Duration,
         /// How it was last.
         last: String,
     },
@@ -296,7 +296,7 @@ impl Api {
                 Err(error) => error.to_string(),
             };
             if begun.elapsed() > patience {
-                return Err(ApiError::Waited { what: what.to_owned(), patience, last });
+                return Err(ApiError::Waited { what: what.to_owned(), after: begun.elapsed(), last });
             }
             std::thread::sleep(pause);
             pause = (pause * 5 / 4).min(Duration::from_millis(300));

@@ -13,6 +13,7 @@ use super::phases::{self, PHASES, Phase};
 use super::plan::{Plan, PlannedHost, Role};
 use super::rootless::RootlessError;
 use super::spec::{BadSpec, Durability, EtcdTopology};
+use super::wait::Waited;
 use crate::assets::span::since;
 use crate::assets::{self, Missing, Programs, Project, Release, Request};
 use crate::control_plane::{Component, ControlPlane, EtcdServers};
@@ -40,6 +41,9 @@ pub(super) const PROGRAMS: &str = "/usr/local/bin";
 const LONE: [(&str, &str); 2] = [("heartbeat-interval", "10"), ("election-timeout", "100")];
 /// etcd's flag for how many members may learn at a time, since 3.6; without, it is one.
 pub(super) const MAX_LEARNERS: &str = "max-learners";
+/// The API server's flag that sends webhooks and aggregated APIs to the pods of a Service rather than to its address. Control
+/// planes without a kubelet need it: their kube-proxy waits 30 s for a Node that never comes (pkg/proxy/node.go).
+const AGGREGATOR_ROUTING: &str = "enable-aggregator-routing";
 /// The name of this very program in a host.
 const SEAWORTHY: &str = "seaworthy";
 
@@ -97,6 +101,9 @@ pub enum EngineError {
     /// A component does not become ready.
     #[error(transparent)]
     Component(Box<NotReady>),
+    /// Something that was waited for did not come.
+    #[error(transparent)]
+    Waited(Box<Waited>),
     /// Something that must be so is not.
     #[error("{0}")]
     Preflight(String),
@@ -393,7 +400,7 @@ impl<'a> Engine<'a> {
         // Where no kubelet is, nobody pulls images.
         let pulls = self.plan().nodes().next().is_some();
         let images = pulls.then(|| ("/opt/seaworthy/images".to_owned(), self.sources.images.clone()));
-        let folders = images.into_iter().collect();
+        let folders = images.into_iter().chain(self.hidden(host)?).collect();
         Ok(HostSpec {
             name: host.name.clone(),
             cgroup: self.cluster.cgroup(&host.name),
@@ -403,6 +410,19 @@ impl<'a> Engine<'a> {
             resolv,
             rootless: self.cluster.keeper().is_some(),
         })
+    }
+
+    /// Folders with programs of the system's that a host does not see by itself: it has a /run, /tmp and /var of its own.
+    fn hidden(&self, host: &PlannedHost) -> Result<Vec<(String, PathBuf)>, EngineError> {
+        const OWN: [&str; 3] = ["/run", "/tmp", "/var"];
+        let system =
+            self.programs(host)?.iter().filter(|found| matches!(found.program.project, Project::System | Project::Cni));
+        // A link that is seen may lead to what is not.
+        let paths = system.flat_map(|found| [Some(found.path.clone()), found.path.canonicalize().ok()]).flatten();
+        let folders = paths.filter_map(|path| path.parent().map(Path::to_path_buf));
+        let folders: std::collections::BTreeSet<_> =
+            folders.filter(|folder| OWN.iter().any(|own| folder.starts_with(own))).collect();
+        Ok(folders.into_iter().map(|folder| (folder.display().to_string(), folder)).collect())
     }
 
     /// The hosts' /etc/hosts, with the name of the endpoint where it is one.
@@ -440,6 +460,10 @@ impl<'a> Engine<'a> {
         let given = plane.extra.etcd.iter().any(|(flag, _)| LONE.iter().any(|(one, _)| one == flag));
         if stacked && planes.len() == 1 && !given && !self.plan().spec.has_static_pods() {
             plane.extra.etcd.extend(LONE.map(|(flag, value)| (flag.to_owned(), value.to_owned())));
+        }
+        let given = plane.extra.apiserver.iter().any(|(flag, _)| flag == AGGREGATOR_ROUTING);
+        if self.plan().proxied_only().next().is_some() && !given {
+            plane.extra.apiserver.push((AGGREGATOR_ROUTING.to_owned(), "true".to_owned()));
         }
         Ok((spec, plane))
     }
@@ -548,13 +572,15 @@ pub(super) fn await_unit(host: &Host, unit: &str) -> Result<(), EngineError> {
 
 /// The same for no longer than this.
 pub(super) fn await_within(host: &Host, unit: &str, patience: Duration) -> Result<(), EngineError> {
+    let begun = Instant::now();
     let Some((status, log)) = host.client().wait(unit, patience)? else { return Ok(()) };
+    let after = Duration::from_secs(begun.elapsed().as_secs().max(1));
     let mut how = match (status.state, status.exit) {
         (State::Waiting, Some(exit)) => format!("it ended with {exit}, {} times", status.restarts + 1),
         (_, Some(exit)) if status.restarts > 0 => format!("it ended with {exit}, {} times", status.restarts),
         (State::Stopped, _) => "it is stopped".to_owned(),
-        (State::Waiting, None) => format!("it did not start within {patience:?}"),
-        _ => format!("it runs, for {patience:?}"),
+        (State::Waiting, None) => format!("it did not start within {after:?}"),
+        _ => format!("it runs, for {after:?}"),
     };
     if let Some(doubt) = status.doubt {
         how = format!("{how}; {doubt}");

@@ -268,6 +268,7 @@ impl Clusters {
     /// [`ClusterError::File`] if the folder cannot be read.
     pub fn tidy(&self) -> Result<(), ClusterError> {
         if self.names()?.is_empty() {
+            super::limits::lower(&self.0);
             std::fs::remove_file(self.0.join(".lock")).ok();
             std::fs::remove_dir(&self.0).ok();
             self.0.parent().map(std::fs::remove_dir);

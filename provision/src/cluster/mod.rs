@@ -10,6 +10,7 @@ mod engine;
 mod faults;
 pub mod fields;
 mod folder;
+mod limits;
 pub mod phases;
 mod plan;
 mod power;
@@ -17,6 +18,7 @@ mod rootless;
 mod script;
 pub mod spec;
 mod status;
+mod wait;
 
 pub use engine::{Engine, EngineError, Event, NotReady, Sources};
 pub use faults::{FaultError, fault_timer_main};

@@ -321,7 +321,12 @@ impl Host {
     /// [`HostError::Birth`] with what its log says.
     pub fn start(&self) -> Result<Process, HostError> {
         if let Some(process) = self.process() {
-            return Ok(process);
+            // Its birth may still be under way, for a parent that is gone: it then ends as soon as it announces itself.
+            // Only an answer shows that it lives.
+            if self.client().status().is_ok() {
+                return Ok(process);
+            }
+            self.kill()?;
         }
         birth::start(&self.folder, &self.spec)
     }

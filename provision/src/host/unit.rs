@@ -101,6 +101,18 @@ pub enum State {
     Frozen,
 }
 
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Waiting => "waiting to be started",
+            Self::Stopped => "stopped",
+            Self::Frozen => "frozen",
+        })
+    }
+}
+
 /// A unit, as its agent sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {

@@ -2,31 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::balancer;
 use crate::cluster::engine::{Engine, EngineError, await_unit, file, is_external, own_unit, unit};
+use crate::cluster::limits::{self, Machine, Shortage};
 use crate::cluster::plan::{HARBOR, PlannedHost, Role};
 use crate::cluster::spec::{Durability, LoadBalancer};
 use crate::host::Host;
 use crate::host::unit::Ready;
 
-/// The least room on the disk of the cluster's folder and of the images, in bytes.
-const ROOM: u64 = 2 << 30;
-
-/// What a cluster cannot be without: the machine's room, and credentials that fit. Changes nothing.
+/// What a cluster cannot be without: the machine's limits, and credentials that fit. Changes nothing.
 pub(in crate::cluster) fn refusals(engine: &Engine<'_>) -> Result<(), EngineError> {
     let plan = engine.plan();
-    let mut folder = engine.cluster().folder.as_path();
-    // Before the first cluster there is none yet.
-    while let Some(parent) = folder.parent().filter(|_| !folder.exists()) {
-        folder = parent;
-    }
-    let room = nix::sys::statvfs::statvfs(folder).map_err(|errno| file(folder)(errno.into()))?;
-    let free = room.blocks_available().saturating_mul(room.fragment_size());
-    if free < ROOM {
-        let text = format!("{} has {} MiB free: {} MiB are needed", folder.display(), free >> 20, ROOM >> 20);
-        return Err(EngineError::Preflight(text));
+    let refused: Vec<_> = shortages(engine).2.into_iter().filter(|one| !limits::is_raisable(one)).collect();
+    if !refused.is_empty() {
+        let lines: Vec<_> = refused.iter().map(ToString::to_string).collect();
+        return Err(EngineError::Preflight(lines.join("\n")));
     }
     let Some(given) = &plan.spec.credentials else { return Ok(()) };
     if !given.join("pki").is_dir() {
@@ -52,6 +44,7 @@ pub(super) fn external_ca(engine: &Engine<'_>, pki: &Path) -> Result<(), EngineE
 /// Looks at what a cluster cannot be without.
 pub(super) fn preflight(engine: &Engine<'_>) -> Result<(), EngineError> {
     refusals(engine)?;
+    raise_limits(engine)?;
     let plan = engine.plan();
     if plan.spec.durability == Durability::Fast {
         engine.note("durability is fast: etcd does not wait for the disk, and a power cut loses what it acknowledged");
@@ -63,6 +56,27 @@ pub(super) fn preflight(engine: &Engine<'_>) -> Result<(), EngineError> {
         if count > 0 && count.is_multiple_of(2) {
             engine.note(&format!("{count} {kind}: an even number outlives no more failures than one less"));
         }
+    }
+    Ok(())
+}
+
+/// What the cluster lacks, beside the folder of all clusters and what the machine has.
+fn shortages(engine: &Engine<'_>) -> (PathBuf, Machine, Vec<Shortage>) {
+    let cluster = engine.cluster();
+    let clusters = cluster.folder.parent().unwrap_or(&cluster.folder).to_owned();
+    let machine = Machine::read(&cluster.folder);
+    let alive = |host: &PlannedHost| cluster.host(&host.name).is_ok_and(|host| host.process().is_some());
+    let all = limits::shortages(engine.plan(), &machine, &alive);
+    (clusters, machine, all)
+}
+
+/// Raises what the cluster lacks and root may raise.
+fn raise_limits(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let (clusters, machine, shortages) = shortages(engine);
+    for shortage in shortages.iter().filter(|shortage| limits::is_raisable(shortage)) {
+        let now = limits::raise(&clusters, &machine, shortage)
+            .map_err(|error| EngineError::Preflight(format!("{shortage} (raising it failed: {error})")))?;
+        engine.note(&format!("fs.inotify.max_user_instances is {now} until the last cluster is deleted"));
     }
     Ok(())
 }

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use super::{objects, static_pods};
 use crate::bootstrap;
 use crate::cluster::api::Api;
-use crate::cluster::engine::{Engine, EngineError, PATIENCE, await_unit, file, own_unit, unit};
+use crate::cluster::engine::{Engine, EngineError, await_unit, file, own_unit, unit};
 use crate::cluster::plan::{HARBOR, PlannedHost, Role};
+use crate::cluster::wait::Wait;
 use crate::host::Host;
 use crate::host::unit::Ready;
 use crate::image::{Part, Store, workload};
@@ -80,7 +81,8 @@ pub(super) fn kubelet_start(engine: &Engine<'_>) -> Result<(), EngineError> {
     engine.each(&nodes, |planned| {
         let host = engine.host(planned)?;
         start(engine, planned, &host)?;
-        api.wait("the node", &format!("/api/v1/nodes/{}", planned.name), PATIENCE, |_| Ok(()))?;
+        let wait = Wait::new(&api, format!("node {}", planned.name), format!("/api/v1/nodes/{}", planned.name));
+        signer(engine, wait)?.suspect(host.clone(), "kubelet").until(|_| Ok(()))?;
         keep_socket(engine, planned, &host, &api)
     })
 }
@@ -120,7 +122,7 @@ fn discover(engine: &Engine<'_>) -> Result<Found, EngineError> {
     let at = engine.plan().endpoint(port).unwrap_or_else(|| SocketAddr::new(first.address(), port).to_string());
     let api = Api::unverified(format!("https://{at}"))?;
     let path = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
-    let found = api.wait("a signed cluster-info", path, PATIENCE, |info| {
+    let found = signer(engine, Wait::new(&api, "a signed cluster-info", path))?.until(|info| {
         let text = |key: &str| info["data"][key].as_str().ok_or_else(|| format!("it has no {key}"));
         let kubeconfig = text("kubeconfig")?;
         if !token.signed(kubeconfig, text(&format!("jws-kubeconfig-{}", token.id()))?) {
@@ -276,15 +278,24 @@ pub(super) fn kubelet_finalize(engine: &Engine<'_>) -> Result<(), EngineError> {
     await_unit(&host, "kubelet")
 }
 
+/// The controller-managers are suspects where certificates, tokens or ranges of pods do not come.
+fn signer<'a>(engine: &Engine<'_>, wait: Wait<'a>) -> Result<Wait<'a>, EngineError> {
+    engine
+        .plan()
+        .of(Role::ControlPlane)
+        .try_fold(wait, |wait, planned| Ok(wait.suspect(engine.host(planned)?, "kube-controller-manager")))
+}
+
 /// The ranges that the controller-manager gave a node.
-fn pod_ranges(api: &Api, planned: &PlannedHost) -> Result<Vec<IpNet>, EngineError> {
+fn pod_ranges(engine: &Engine<'_>, api: &Api, planned: &PlannedHost) -> Result<Vec<IpNet>, EngineError> {
     let path = format!("/api/v1/nodes/{}", planned.name);
-    Ok(api.wait("the node's range of pods", &path, PATIENCE, |node| {
+    let wait = Wait::new(api, format!("the pod CIDR of node {}", planned.name), path);
+    signer(engine, wait)?.until(|node| {
         let ranges = node["spec"]["podCIDRs"].as_array().ok_or("it has none yet")?;
         let parse =
             |range: &Value| range.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| format!("{range} is none"));
         ranges.iter().map(parse).collect()
-    })?)
+    })
 }
 
 pub(super) fn network(engine: &Engine<'_>) -> Result<(), EngineError> {
@@ -295,7 +306,7 @@ pub(super) fn network(engine: &Engine<'_>) -> Result<(), EngineError> {
     let api = engine.api()?;
     let mut ways = Vec::new();
     for planned in &nodes {
-        let ranges = pod_ranges(&api, planned)?;
+        let ranges = pod_ranges(engine, &api, planned)?;
         for range in &ranges {
             let gateway = planned.addresses.iter().map(IpNet::addr).find(|one| one.is_ipv4() == range.addr().is_ipv4());
             ways.extend(gateway.map(|gateway| (planned.name.clone(), *range, gateway)));
@@ -322,7 +333,9 @@ fn start_proxies(engine: &Engine<'_>, nodes: &[&PlannedHost]) -> Result<(), Engi
     let (spec, plane) = engine.control_plane(first)?;
     let pki = engine.outside(&engine.host(first)?, &plane.pki);
     let (server, configured) = (objects::server(engine)?, objects::proxy(engine, |proxy| proxy.configuration())?);
-    engine.each(nodes, |planned| {
+    // What has no Node is not waited for: kube-proxy itself waits 30 s for one before it serves.
+    let all: Vec<_> = nodes.iter().copied().chain(engine.plan().proxied_only()).collect();
+    engine.each(&all, |planned| {
         let host = engine.host(planned)?;
         let folder = engine.outside(&host, Path::new(proxy::FOLDER));
         write(&folder.join("config.conf"), &configured.yaml())?;
@@ -343,7 +356,9 @@ pub(super) fn ready(engine: &Engine<'_>) -> Result<(), EngineError> {
     let api = engine.api()?;
     for planned in plan.nodes() {
         let path = format!("/api/v1/nodes/{}", planned.name);
-        let result = api.wait(&format!("{} being ready", planned.name), &path, PATIENCE, |node| {
+        let host = engine.host(planned)?;
+        let wait = Wait::new(&api, format!("node {} to become ready", planned.name), path);
+        let result = wait.suspect(host.clone(), "kubelet").suspect(host, "containerd").until(|node| {
             let conditions = node["status"]["conditions"].as_array().ok_or("it says nothing of itself yet")?;
             let ready = conditions.iter().find(|one| one["type"] == "Ready").ok_or("it says nothing of itself yet")?;
             if ready["status"] == "True" {
@@ -358,7 +373,13 @@ pub(super) fn ready(engine: &Engine<'_>) -> Result<(), EngineError> {
     if !engine.has_dns() || !engine.has_proxy() {
         return static_pods::mirrored(engine);
     }
-    api.wait("CoreDNS", "/apis/apps/v1/namespaces/kube-system/deployments/coredns", PATIENCE, |one| {
+    let wait = Wait::new(&api, "CoreDNS", "/apis/apps/v1/namespaces/kube-system/deployments/coredns");
+    let wait = wait.pods("/api/v1/namespaces/kube-system/pods?labelSelector=k8s-app%3Dkube-dns");
+    let suspects = engine.plan().of(Role::ControlPlane);
+    let wait = suspects
+        .into_iter()
+        .try_fold(wait, |wait, planned| Ok::<_, EngineError>(wait.suspect(engine.host(planned)?, "kube-scheduler")))?;
+    wait.until(|one| {
         let available = one["status"]["availableReplicas"].as_u64().unwrap_or(0);
         if available > 0 { Ok(()) } else { Err("no pod of it is available".to_owned()) }
     })?;

@@ -13,6 +13,7 @@ use crate::cluster::api::path_of;
 use crate::cluster::engine::{Engine, EngineError, PATIENCE, file};
 use crate::cluster::plan::Role;
 use crate::cluster::spec::ProxyMode;
+use crate::cluster::wait::Wait;
 use crate::image::Part;
 use crate::kubeadm::{Taint, parse};
 use crate::node::proxy::{Mode, Proxy};
@@ -172,7 +173,8 @@ pub(super) fn mark_control_plane(engine: &Engine<'_>) -> Result<(), EngineError>
     let (api, taints) = (engine.api()?, taints(engine));
     for host in engine.plan().of(Role::ControlPlane) {
         let path = format!("/api/v1/nodes/{}", host.name);
-        let node = api.wait("the node", &path, PATIENCE, |node| Ok(node.clone()))?;
+        let wait = Wait::new(&api, format!("node {}", host.name), path.clone());
+        let node = wait.suspect(engine.host(host)?, "kubelet").until(|node| Ok(node.clone()))?;
         api.merge(&path, &upload::mark_control_plane(&node, taints, &host.release))?;
     }
     Ok(())

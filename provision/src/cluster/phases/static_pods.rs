@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::{control_plane, nodes};
-use crate::cluster::engine::{Engine, EngineError, PATIENCE, unit_of};
+use crate::cluster::engine::{Engine, EngineError, unit_of};
 use crate::cluster::plan::{PlannedHost, Role};
+use crate::cluster::wait::Wait;
 use crate::control_plane::ControlPlane;
 use crate::host::pod::StaticPod;
 use crate::host::unit::Unit;
@@ -93,10 +94,13 @@ fn described(name: &str, node: &str, pod: &Value) -> (Vec<String>, StaticPod) {
 pub(super) fn mirrored(engine: &Engine<'_>) -> Result<(), EngineError> {
     let api = engine.api()?;
     for planned in engine.plan().of(Role::ControlPlane).filter(|planned| has(engine, planned)) {
-        for status in engine.host(planned)?.client().status()? {
+        let host = engine.host(planned)?;
+        for status in host.client().status()? {
             let Some(pod) = status.unit.pod else { continue };
             let path = format!("/api/v1/namespaces/{}/pods/{}", pod.namespace, pod.name);
-            api.wait(&format!("pod {}", pod.name), &path, PATIENCE, |pod| {
+            let wait =
+                Wait::new(&api, format!("mirror pod {}", pod.name), path.clone()).suspect(host.clone(), "kubelet");
+            wait.until(|pod| {
                 let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
                 let ready = conditions.filter(|one| one["type"] == "Ready").any(|one| one["status"] == "True");
                 if ready { Ok(()) } else { Err(pod["status"]["phase"].as_str().unwrap_or("no phase").to_owned()) }
