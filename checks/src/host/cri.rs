@@ -235,7 +235,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::{Host as _, Query};
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixListener;
 
@@ -259,7 +258,8 @@ mod tests {
 
     fn refusal(dir: &tempfile::TempDir) -> Refusal {
         let host = LiveHost::open(dir.path()).unwrap();
-        host.ask(&Query::Cri { socket: "/s.sock".into(), call: CriCall::Version }).unwrap_err()
+        // A tree is not asked (`liveness`), and so the call is made by itself.
+        call(&host, "/s.sock", CriCall::Version).unwrap_err()
     }
 
     #[test]

@@ -158,18 +158,17 @@ impl LiveHost {
     fn of_tree(&self, query: &Query, why: &str) -> Option<Refusal> {
         let unknown = || Some(Refusal::new(RefusalKind::NotAsked, why));
         match query {
-            // A copy may hold a /proc of plain files.
-            Query::Processes => match self.resolve("/proc", OFlag::O_PATH | OFlag::O_NOFOLLOW) {
-                Ok(file) if !liveness::is_ours(&file) => None,
-                _ => unknown(),
-            },
+            // A copy may hold a /proc of plain files; an image has an empty folder for what is mounted there as a node runs.
+            Query::Processes => self.of_tree(&Query::List { path: "/proc".to_owned() }, why),
             Query::System | Query::Cri { .. } | Query::Get { .. } | Query::Probe { .. } => unknown(),
             Query::Read { path } | Query::List { path } | Query::Stat { path } | Query::Link { path }
                 if liveness::is_runtime(path) =>
             {
                 // A copy may hold some of it, as plain files.
+                let empty = matches!(query, Query::List { .. })
+                    && matches!(self.list(path), Ok(Reply::Entries(entries)) if entries.is_empty());
                 match self.resolve(path, OFlag::O_PATH | OFlag::O_NOFOLLOW) {
-                    Ok(file) if !liveness::is_ours(&file) => None,
+                    Ok(file) if !liveness::is_ours(&file) && !empty => None,
                     _ => unknown(),
                 }
             }
@@ -469,8 +468,10 @@ mod tests {
             assert_eq!((refusal.kind, &refusal.message), (RefusalKind::NotAsked, &why), "{query}");
         }
         assert_eq!(host.nodename().as_deref(), Some("inside"));
-        // A copy may hold what the kernel said to whoever made it.
+        // An empty folder says nothing of processes.
         std::fs::create_dir_all(dir.path().join("proc")).unwrap();
+        assert!(host.ask(&Query::Processes).is_err() && host.ask(&Query::List { path: "/proc".into() }).is_err());
+        // A copy may hold what the kernel said to whoever made it.
         std::fs::write(dir.path().join("proc/swaps"), "Filename\n").unwrap();
         assert_eq!(text(&host, "/proc/swaps").known().unwrap(), "Filename\n");
         // And a link to our /proc is none of ours.
