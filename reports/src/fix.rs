@@ -3,8 +3,11 @@
 use crate::model::{Remedy, Subject};
 use crate::run::{Run, TrialResult};
 
+/// A name of a situation in remedies, and the names of it in the facts of a node.
+type Name = (&'static str, &'static [&'static str]);
+
 /// What remedies name their situation by, and how the facts of a node name it. Each group is one kind of fact.
-const NAMES: [(&str, &[(&str, &[&str])]); 2] = [
+const NAMES: [(&str, &[Name]); 2] = [
     (
         "system",
         &[

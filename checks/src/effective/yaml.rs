@@ -93,14 +93,11 @@ impl Node {
 pub fn read(text: &str) -> Result<Option<Node>, BadYaml> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // apimachinery takes for JSON what begins with a brace, and then YAML will not do (yaml.IsJSONBuffer).
-    if text.trim_start().starts_with('{') {
-        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
-            let line = u32::try_from(error.line()).unwrap_or(u32::MAX);
-            return Err(BadYaml {
-                line,
-                why: "it begins with a brace, and is no JSON, or more than one value".to_owned(),
-            });
-        }
+    if text.trim_start().starts_with('{')
+        && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text)
+    {
+        let line = u32::try_from(error.line()).unwrap_or(u32::MAX);
+        return Err(BadYaml { line, why: "it begins with a brace, and is no JSON, or more than one value".to_owned() });
     }
     let mut loader = Loader { parser: Parser::new_from_str(text), anchors: Vec::new(), nodes: 0 };
     loop {

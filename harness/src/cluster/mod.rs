@@ -317,7 +317,10 @@ fn logs(options: &LogsOptions) -> Result<i32, Fault> {
     let open = options.follow && !text.is_empty() && !text.ends_with('\n');
     let shown = lines[from..].join("\n");
     answer::print(&if open || shown.is_empty() { shown } else { shown + "\n" });
-    while options.follow {
+    if !options.follow {
+        return Ok(0);
+    }
+    loop {
         std::thread::sleep(std::time::Duration::from_millis(250));
         let (more, end) = host.log_after(component, seen).map_err(failed)?;
         if !more.is_empty() {
@@ -325,7 +328,6 @@ fn logs(options: &LogsOptions) -> Result<i32, Fault> {
         }
         seen = end;
     }
-    Ok(0)
 }
 
 fn fault_words(cluster: &Cluster, words: &[String]) -> Result<i32, Fault> {

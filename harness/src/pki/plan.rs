@@ -24,7 +24,7 @@ pub(super) fn text(plan: &[Rotation], days: u16, missing: &[String]) -> String {
     }
     if !missing.is_empty() {
         let _ = writeln!(out, "\nThis plan is incomplete:");
-        missing.iter().for_each(|why| drop(writeln!(out, "   - {why}")));
+        out.extend(missing.iter().map(|why| format!("   - {why}\n")));
     }
     out
 }

@@ -163,7 +163,8 @@ fn keys(text: &[u8]) -> impl Iterator<Item = (usize, Material)> {
         let mut pem = Zeroizing::new(Vec::with_capacity(whole.len() + 2));
         pem.extend_from_slice(begin);
         pem.push(b'\n');
-        let mut bytes = inside.as_bytes().iter().copied().peekable();
+        // Go takes an empty line for the end of the headers, so none may stand before them.
+        let mut bytes = inside.as_bytes().trim_ascii_start().iter().copied().peekable();
         while let Some(byte) = bytes.next() {
             let escaped = byte == b'\\' && bytes.next_if(|next| matches!(next, b'n' | b'r')).is_some();
             pem.push(if escaped { b'\n' } else { byte });

@@ -29,7 +29,6 @@ use paths::Keeper;
 const UNPACKED_LIMIT: u64 = 4 << 20;
 
 /// Reduces an answer to what may be recorded of it.
-#[must_use]
 pub fn redact(query: &Query, answer: Answer) -> Answer {
     match (query, answer) {
         (Query::Read { path }, Ok(Reply::Bytes { bytes, truncated })) => {
@@ -102,7 +101,7 @@ fn spoilt(text: String, line: usize) -> Vec<u8> {
     match found.or_else(behind) {
         Some((from, to)) => {
             let (from, to) = (start + from, start + to);
-            [text[..from].as_bytes(), &[0xff], text[to..].as_bytes()].concat()
+            [&text.as_bytes()[..from], &[0xff], &text.as_bytes()[to..]].concat()
         }
         None => text.into_bytes(),
     }

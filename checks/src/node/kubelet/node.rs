@@ -83,7 +83,7 @@ fn judge_eviction(kubelet: &Kubelet) -> Conclusion {
         format!("{signal} {}", limit.unwrap_or("none"))
     };
     let all = SIGNALS.map(shown).join(", ");
-    Conclusion::from_breaches(SIGNALS.iter().copied().filter(|signal| off(&signal)).map(breach).collect())
+    Conclusion::from_breaches(SIGNALS.iter().copied().filter(|signal| off(signal)).map(breach).collect())
         .because("evictionHard", all)
 }
 

@@ -211,7 +211,7 @@ pub(super) fn of_user(name: &str, user: &Value) -> Vec<String> {
             "client.authentication.k8s.io/v1beta1" | "client.authentication.k8s.io/v1alpha1"
         );
         let mode = matches!(text("interactiveMode"), "Never" | "IfAvailable" | "Always");
-        fault(!mode && !(old && text("interactiveMode").is_empty()), "has exec without a valid interactiveMode");
+        fault(!(mode || old && text("interactiveMode").is_empty()), "has exec without a valid interactiveMode");
     }
     all
 }
