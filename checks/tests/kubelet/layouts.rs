@@ -152,9 +152,9 @@ fn drop_ins_wait_for_their_release_and_their_variable() {
 fn eks_has_json_and_drop_ins() {
     let json = r#"{"kind":"KubeletConfiguration","apiVersion":"kubelet.config.k8s.io/v1beta1","authentication":{"anonymous":{"enabled":false}},
 "evictionHard":{"memory.available":"100Mi","nodefs.available":"10%","nodefs.inodesFree":"5%"},"cgroupDriver":"systemd"}"#;
-    let drop_in = format!(
-        "{{\"kind\":\"KubeletConfiguration\",\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",\n\"maxPods\":29}}"
-    );
+    let drop_in =
+        "{\"kind\":\"KubeletConfiguration\",\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",\n\"maxPods\":29}"
+            .to_owned();
     let files = Tree::default()
         .file("/etc/kubernetes/kubelet/config.json", json)
         .file("/etc/kubernetes/kubelet/config.json.d/00-nodeadm.conf", &drop_in);
@@ -199,7 +199,7 @@ fn nixos_starts_what_lies_in_its_store() {
     let kubelet = settle(
         &Tree::default()
             .file("/etc/systemd/system/kubelet.service", service)
-            .file("/nix/store/def-kubelet-config", &format!("{{\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",\"kind\":\"KubeletConfiguration\",\"clusterDomain\":\"nix\"}}")),
+            .file("/nix/store/def-kubelet-config", "{\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",\"kind\":\"KubeletConfiguration\",\"clusterDomain\":\"nix\"}"),
     );
     assert_eq!((kubelet.minor, value(&kubelet, "clusterDomain")), (32, json!("nix")));
 }

@@ -73,7 +73,10 @@ const CHANGES: [(&str, &str); 56] = [
 ];
 
 /// Folders of static pods: a name, and the files in it.
-fn cases() -> Vec<(String, Vec<(&'static str, Vec<u8>)>)> {
+/// A case: its name, and the files of a manifests directory.
+type Case = (String, Vec<(&'static str, Vec<u8>)>);
+
+fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     let mut case = |name: &str, files: Vec<(&'static str, Vec<u8>)>| all.push((name.to_owned(), files));
     for (number, (from, to)) in CHANGES.into_iter().enumerate() {

@@ -122,7 +122,10 @@ fn defects(made: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Ways to damage a text with one good block, whose label is the first argument and whose text is the second.
-const DAMAGE: &[(&str, fn(&str, &str) -> Vec<u8>)] = &[
+/// What breaks the text of a block, given its label and its base64.
+type Damage = fn(&str, &str) -> Vec<u8>;
+
+const DAMAGE: &[(&str, Damage)] = &[
     ("CR LF", |_, text| text.replace('\n', "\r\n").into()),
     ("CR", |_, text| text.replace('\n', "\r").into()),
     ("a byte order mark", |_, text| format!("\u{feff}{text}").into()),
