@@ -72,8 +72,7 @@ const CHANGES: [(&str, &str); 56] = [
     ("spec:\n", "spec: &s\n  nodeSelector: &n {a: b}\n"),
 ];
 
-/// Folders of static pods: a name, and the files in it.
-/// A case: its name, and the files of a manifests directory.
+/// A folder of static pods: a name, and the files in it.
 type Case = (String, Vec<(&'static str, Vec<u8>)>);
 
 fn cases() -> Vec<Case> {

@@ -250,7 +250,12 @@ impl Keeper {
                 self.list.clone_from(&atom.path);
                 self.words = Words::default();
             }
-            becomes(self.words.word(&atom.text))
+            let word = self.words.word(&atom.text);
+            match atom.kind {
+                // Whoever reads the command refuses a number in it, whichever it is.
+                Kind::Number(zero) => Fate::Raw(zero),
+                _ => becomes(word),
+            }
         } else if any(members.urls) {
             becomes(url(&atom.text))
         } else if of_flags && own == "name" {

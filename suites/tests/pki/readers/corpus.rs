@@ -121,8 +121,7 @@ fn defects(made: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
     all
 }
 
-/// Ways to damage a text with one good block, whose label is the first argument and whose text is the second.
-/// What breaks the text of a block, given its label and its base64.
+/// Damages a text with one good block, whose label is the first argument and whose text is the second.
 type Damage = fn(&str, &str) -> Vec<u8>;
 
 const DAMAGE: &[(&str, Damage)] = &[
