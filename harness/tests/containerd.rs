@@ -51,8 +51,11 @@ impl Containerd {
 
     fn judged(&self) -> Run {
         let out = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
-        command.args(["run", "--passive", "--focus", "node.runtime", "--host"]).arg(self.root.path());
+        // A folder is no running node: this machine is, in a mount namespace with the folder's /run.
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", "mount --bind \"$0\" /run && exec \"$@\""]);
+        command.arg(self.root.path().join("run")).arg(env!("CARGO_BIN_EXE_seaworthy"));
+        command.args(["run", "--passive", "--focus", "node.runtime"]);
         let output = command.arg("-O").arg(out.path()).env_remove("FOCUS").env_remove("SKIP").output().unwrap();
         let report = std::fs::read(out.path().join("report.json"));
         let report = report.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
@@ -91,10 +94,9 @@ fn a_disabled_plug_in_is_the_first_cause() {
     let answers = verdict(&run, "node.runtime.answers");
     assert_eq!(answers.outcome, Outcome::Fail, "{answers:?}");
     let finding = &answers.findings[0];
-    assert_eq!(
-        finding.message,
-        "containerd is up, and its CRI plug-in is disabled in /etc/containerd/config.toml line 4"
-    );
+    let config = containerd.root.path().join("etc/containerd/config.toml");
+    let message = format!("containerd is up, and its CRI plug-in is disabled in {} line 4", config.display());
+    assert_eq!(finding.message, message);
     assert_eq!(finding.at.as_ref().unwrap().line, Some(4));
 }
 

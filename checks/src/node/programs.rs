@@ -53,7 +53,7 @@ pub(super) fn judge_program(view: &View<'_>, name: &str, why: &str) -> Judgement
     };
     Ok(match fact.present(name)? {
         Some(path) => Conclusion::holds().because(name, path),
-        None if let Some(runner) = view.facts.kubelet.other_runner() => Conclusion::not_applicable(format!(
+        None if let Some(runner) = view.facts.kubelet.distribution() => Conclusion::not_applicable(format!(
             "{name} is not in the node's PATH; {runner} runs the kubelet, with programs of its own"
         )),
         None => Conclusion::breach(

@@ -310,6 +310,7 @@ fn talos() -> Node {
     tree.remove("/run/systemd").remove("/usr/lib/systemd").remove("/etc/systemd");
     tree.file("/sys/module/apparmor/parameters/enabled", "N\n");
     tree.remove("/usr/bin").file("/proc/1/comm", "init\n").edit_process("/usr/lib/systemd/systemd", "/sbin/init");
+    tree.private("/system/state/config.yaml", "version: v1alpha1\n");
     tree.program("/sbin/init").program("/bin/containerd").program("/bin/runc");
     tree.file(
         "/etc/kubernetes/kubelet.yaml",

@@ -142,7 +142,7 @@ pub(super) fn disk_full(lab: &Lab) {
     mount("size=64m");
     let small = up("small");
     assert_eq!(small.code, Some(3), "{}", small.err);
-    assert!(small.err.contains("/var/lib/full") && small.err.contains("MiB are needed"), "{}", small.err);
+    assert!(small.err.contains("/var/lib/full") && small.err.contains("MiB of disk"), "{}", small.err);
     nix::mount::umount(folder).unwrap();
     // Room enough, so they say, and then no file can be made any more.
     mount("size=3g,nr_inodes=60");

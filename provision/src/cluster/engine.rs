@@ -42,7 +42,7 @@ const LONE: [(&str, &str); 2] = [("heartbeat-interval", "10"), ("election-timeou
 /// etcd's flag for how many members may learn at a time, since 3.6; without, it is one.
 pub(super) const MAX_LEARNERS: &str = "max-learners";
 /// The API server's flag that sends webhooks and aggregated APIs to the pods of a Service rather than to its address. Control
-/// planes without a kubelet need it: their kube-proxy waits 30 s for a Node that never comes (pkg/proxy/node.go).
+/// planes without a kubelet need it: kube-proxy waits 30 s for a Node (pkg/proxy/node.go), and they have none.
 const AGGREGATOR_ROUTING: &str = "enable-aggregator-routing";
 /// The name of this very program in a host.
 const SEAWORTHY: &str = "seaworthy";
@@ -462,7 +462,7 @@ impl<'a> Engine<'a> {
             plane.extra.etcd.extend(LONE.map(|(flag, value)| (flag.to_owned(), value.to_owned())));
         }
         let given = plane.extra.apiserver.iter().any(|(flag, _)| flag == AGGREGATOR_ROUTING);
-        if self.plan().proxied_only().next().is_some() && !given {
+        if self.plan().without_services().next().is_some() && !given {
             plane.extra.apiserver.push((AGGREGATOR_ROUTING.to_owned(), "true".to_owned()));
         }
         Ok((spec, plane))

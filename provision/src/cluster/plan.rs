@@ -174,8 +174,8 @@ impl Plan {
         })
     }
 
-    /// Control planes without a kubelet in a cluster that has nodes: they run kube-proxy to reach Services.
-    pub fn proxied_only(&self) -> impl Iterator<Item = &PlannedHost> {
+    /// Control planes without a kubelet in a cluster that has nodes: nothing there makes Services reachable.
+    pub fn without_services(&self) -> impl Iterator<Item = &PlannedHost> {
         let without = self.nodes().next().is_some() && !self.spec.control_planes_are_nodes();
         self.of(Role::ControlPlane).filter(move |_| without)
     }
@@ -202,9 +202,6 @@ impl Plan {
             if nodes.contains(&host) {
                 names.extend(["kubelet", "kube-proxy", "containerd", "containerd-shim-runc-v2", "runc"]);
                 names.extend(["bridge", "host-local", "loopback", "portmap"]);
-            }
-            if self.proxied_only().any(|one| one == host) {
-                names.push("kube-proxy");
             }
             // It is of the cluster's version, whichever node it runs on.
             if host == self.first() && !nodes.is_empty() {

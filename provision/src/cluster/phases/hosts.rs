@@ -15,9 +15,11 @@ use crate::host::unit::Ready;
 /// What a cluster cannot be without: the machine's limits, and credentials that fit. Changes nothing.
 pub(in crate::cluster) fn refusals(engine: &Engine<'_>) -> Result<(), EngineError> {
     let plan = engine.plan();
-    let refused: Vec<_> = shortages(engine).2.into_iter().filter(|one| !limits::is_raisable(one)).collect();
+    let (clusters, _, shortages) = shortages(engine);
+    let refused: Vec<_> = shortages.iter().filter(|one| !limits::is_raisable(one)).collect();
     if !refused.is_empty() {
-        let lines: Vec<_> = refused.iter().map(ToString::to_string).collect();
+        let place = clusters.display();
+        let lines: Vec<_> = refused.iter().map(|one| format!("{one} (clusters are in {place})")).collect();
         return Err(EngineError::Preflight(lines.join("\n")));
     }
     let Some(given) = &plan.spec.credentials else { return Ok(()) };

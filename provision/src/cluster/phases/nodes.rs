@@ -333,9 +333,7 @@ fn start_proxies(engine: &Engine<'_>, nodes: &[&PlannedHost]) -> Result<(), Engi
     let (spec, plane) = engine.control_plane(first)?;
     let pki = engine.outside(&engine.host(first)?, &plane.pki);
     let (server, configured) = (objects::server(engine)?, objects::proxy(engine, |proxy| proxy.configuration())?);
-    // What has no Node is not waited for: kube-proxy itself waits 30 s for one before it serves.
-    let all: Vec<_> = nodes.iter().copied().chain(engine.plan().proxied_only()).collect();
-    engine.each(&all, |planned| {
+    engine.each(nodes, |planned| {
         let host = engine.host(planned)?;
         let folder = engine.outside(&host, Path::new(proxy::FOLDER));
         write(&folder.join("config.conf"), &configured.yaml())?;
