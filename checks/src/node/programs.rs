@@ -30,19 +30,21 @@ impl Facts {
 
 /// The first place that has the program and lets it be run.
 fn find(host: &dyn Host, name: &str) -> Fact<String> {
-    let mut unreadable = None;
+    let (mut unreadable, mut unseen) = (None, Vec::new());
     for folder in PATH {
         let path = format!("{folder}/{name}");
         match host.stat(&path) {
             Fact::Known(stat) if stat.kind == FileKind::File && stat.mode & 0o111 != 0 => return Fact::Known(path),
             Fact::Known(_) | Fact::Absent(_) => {}
-            Fact::NotGathered(why) => return Fact::NotGathered(why),
+            // Of a tree that does not run nobody looks at /run.
+            Fact::NotGathered(why) => unseen.push(why),
             Fact::Unreadable(why) | Fact::Malformed(why) => unreadable = Some(why),
         }
     }
-    match unreadable {
-        Some(why) => Fact::Unreadable(why),
-        None => Fact::Absent(format!("{name} is in none of {}", PATH.join(":"))),
+    match (unreadable, unseen.pop()) {
+        (Some(why), _) => Fact::Unreadable(why),
+        (None, Some(why)) if unseen.len() + 1 == PATH.len() => Fact::NotGathered(why),
+        (None, _) => Fact::Absent(format!("{name} is in none of {}", PATH.join(":"))),
     }
 }
 
