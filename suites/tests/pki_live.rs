@@ -1,8 +1,8 @@
 //! The PKI suite on a real etcd, kube-apiserver and kube-controller-manager: nothing is found where all is right, and each defect of
 //! what is served and of what the API hands out is found by its own name and by no other.
 //!
-//! The components run in a network namespace of the test's thread, so that ports clash with nothing; threads and processes that it
-//! starts are in there with it.
+//! The components run in namespaces of the test's thread, so that ports clash with nothing; threads and processes that it starts are
+//! in there with it. The node's root is that of a first process with a /proc of its own, as the root of a node that runs is.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -78,6 +80,44 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// What is mounted on the root of a node, for as long as its first process runs.
+struct Booted {
+    root: PathBuf,
+    _first: Process,
+}
+
+impl Booted {
+    /// Starts the first process in the root. It has the network of the thread that calls.
+    fn start(root: &Path) -> Self {
+        let none = None::<&str>;
+        let proc = root.join("proc");
+        std::fs::create_dir_all(&proc).unwrap();
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+        mount(Some(root), root, none, MsFlags::MS_BIND, none).unwrap();
+        let words = ["--pid", "--fork", "--kill-child", "sh", "-c", FIRST, "sh", root.to_str().unwrap()];
+        let first = start(Path::new("unshare"), words.map(str::to_owned), &root.with_extension("log"));
+        let booted = Self { root: root.to_owned(), _first: first };
+        let began = Instant::now();
+        while LiveHost::open(root).map_or(true, |host| host.offline().is_some()) {
+            assert!(began.elapsed() < Duration::from_mins(1), "the first process does not start");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        booted
+    }
+}
+
+/// Mounts the /proc of its PID namespace, and makes the root its own; a shell would need a program in there to do so.
+const FIRST: &str =
+    r#"mount -t proc proc "$1/proc" && exec perl -e 'chroot $ARGV[0] or die $!; chdir "/"; sleep' "$1""#;
+
+impl Drop for Booted {
+    fn drop(&mut self) {
+        for folder in [self.root.join("proc"), self.root.clone()] {
+            umount2(&folder, MntFlags::MNT_DETACH).ok();
+        }
+    }
+}
+
 /// The node under trial: its root, the processes behind it, and how the API is reached.
 struct Node {
     dir: PathBuf,
@@ -104,12 +144,6 @@ impl Node {
 
     /// What the live and the API claims find, as a run does it: what is said is recorded, and the recording is judged.
     fn audit(&self) -> BTreeMap<String, String> {
-        // What the kernel says of this namespace, where the node's first process would have it.
-        let net = self.root().join("proc/1/net");
-        std::fs::create_dir_all(&net).unwrap();
-        for file in ["tcp", "tcp6"] {
-            std::fs::write(net.join(file), std::fs::read(format!("/proc/thread-self/net/{file}")).unwrap()).unwrap();
-        }
         let endpoints = self.endpoints.iter().map(|text| text.parse().unwrap()).collect();
         let layout = Layout { endpoints, log_in: true, ..Layout::default() };
         let cluster = Cluster::open(&self.dir.join("super-admin.conf"), None).unwrap();
@@ -272,8 +306,9 @@ fn control_plane(dir: &Path, programs: Programs) -> (Node, Vec<Process>) {
 #[test]
 fn each_defect_of_a_live_control_plane_is_found_and_nothing_else() {
     let Some(programs) = programs() else { return };
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).unwrap();
     let folder = tempfile::tempdir().unwrap();
+    let booted = Booted::start(&folder.path().join("root"));
     let (mut node, mut processes) = control_plane(folder.path(), programs);
     node.finds(&[]);
     let cluster_ca = std::fs::read(node.dir.join("pki/ca.crt")).unwrap();
@@ -419,4 +454,5 @@ fn each_defect_of_a_live_control_plane_is_found_and_nothing_else() {
     node.endpoints.push(format!("{ADDRESS}:16443"));
     node.finds(&[("pki.live.exposed", "nobody can verify it"), stranger, ("pki.live.answers", "nothing listens")]);
     processes.clear();
+    drop(booted);
 }

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
@@ -173,18 +174,29 @@ impl LiveHost {
                 }
             }
             Query::StatFs { .. } if !liveness::is_mounted(&self.root_path) => unknown(),
-            Query::Tls { address, .. } => {
-                let host = address.rsplit_once(':').map_or(&**address, |(host, _)| host);
-                let address: Option<std::net::IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-                let asked = self
-                    .layout
-                    .endpoints
-                    .iter()
-                    .any(|target| Some(&target.host) == Some(&host.trim_matches(['[', ']']).to_owned()));
-                if !asked && address.is_some_and(|address| address.is_loopback()) { unknown() } else { None }
-            }
+            // What listens on this machine is not the node's; what the user names is whatever the user says that it is.
+            Query::Tls { address, .. } => match address.parse::<SocketAddr>() {
+                Ok(address) if address.ip().is_loopback() && !self.is_named(address) => unknown(),
+                _ => None,
+            },
             _ => None,
         }
+    }
+
+    /// Did the user name the server at this address, as an endpoint or in the kubeconfig?
+    fn is_named(&self, address: SocketAddr) -> bool {
+        let server = self.cluster.as_ref().and_then(Cluster::server);
+        self.layout.endpoints.iter().chain(server.as_ref()).any(|target| {
+            target.port == address.port()
+                && match target.host.parse::<IpAddr>() {
+                    Ok(ip) => ip == address.ip(),
+                    Err(_) => {
+                        let query = Query::Lookup { name: target.host.clone() };
+                        let found = (self as &dyn Host).parsed::<Vec<IpAddr>>(&query);
+                        found.known().is_some_and(|all| all.contains(&address.ip()))
+                    }
+                }
+        })
     }
 
     /// Why names are not looked up in DNS: who asks for a tree stands elsewhere than its node.
@@ -468,6 +480,18 @@ mod tests {
             assert_eq!((refusal.kind, &refusal.message), (RefusalKind::NotAsked, &why), "{query}");
         }
         assert_eq!(host.nodename().as_deref(), Some("inside"));
+        // The user may name what is reached by this machine's loopback address, a tunnel perhaps; what else is there is this machine's.
+        std::fs::write(dir.path().join("etc/hosts"), "127.0.0.1 localhost\n").unwrap();
+        let kind = |host: &LiveHost, address: &str| {
+            let call = crate::host::TlsCall::Served { name: None };
+            host.ask(&Query::Tls { address: address.to_owned(), call }).unwrap_err().kind
+        };
+        for named in ["127.0.0.1:1=etcd", "localhost:1=etcd"] {
+            let layout = Layout { endpoints: vec![named.parse().unwrap()], ..Layout::default() };
+            let host = LiveHost::open(dir.path()).unwrap().with_layout(layout);
+            let kinds = ["127.0.0.1:1", "127.0.0.1:2", "[::1]:1"].map(|address| kind(&host, address));
+            assert_eq!(kinds, [RefusalKind::Absent, RefusalKind::NotAsked, RefusalKind::NotAsked], "{named}");
+        }
         // An empty folder says nothing of processes.
         std::fs::create_dir_all(dir.path().join("proc")).unwrap();
         assert!(host.ask(&Query::Processes).is_err() && host.ask(&Query::List { path: "/proc".into() }).is_err());

@@ -33,7 +33,7 @@ pub(super) fn why_not(root: &Path, proc: Option<&OwnedFd>) -> Option<String> {
             std::io::read_to_string(std::fs::File::from(file)).ok()
         };
         let boot = "sys/kernel/random/boot_id";
-        let mounted = own("/proc/self/mountinfo").and_then(|text| mounted(&text, &place.to_string_lossy()));
+        let mounted = own("/proc/thread-self/mountinfo").and_then(|text| mounted(&text, &place.to_string_lossy()));
         let first = theirs("1/mountinfo").and_then(|text| self::mounted(&text, "/"));
         theirs(boot).is_some() && theirs(boot) == own(&format!("/proc/{boot}")) && mounted.is_some() && mounted == first
     });

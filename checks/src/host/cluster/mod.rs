@@ -24,6 +24,8 @@ pub use secrets::{Disorder, Leaf, NoPair, Pairing, Reducer, SecretObject, Signat
 pub use uses::SecretUses;
 
 use super::{Answer, Query, Refusal, RefusalKind, Reply};
+use crate::pki::api::target;
+use crate::pki::live::Target;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -86,6 +88,11 @@ impl Cluster {
         let client = super::block_on(&runtime, async { kube::Client::try_from(config) });
         let client = client.map_err(|error| failed(error.to_string()))?;
         Ok(Self { client, runtime, kubeconfig })
+    }
+
+    /// The server that the kubeconfig names; `None` where its URL is not one with https.
+    pub(super) fn server(&self) -> Option<Target> {
+        target(self.kubeconfig.get("server")?.as_str()?)
     }
 
     /// Answers the queries that are for a cluster.

@@ -12,7 +12,7 @@ const ORGANIZE: &str = "https://kubernetes.io/docs/concepts/configuration/organi
 const KUBEADM: &str = "https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-certs/";
 
 /// Where a server's URL leads; `None` where it is no URL with https.
-pub(super) fn target(url: &str) -> Option<Target> {
+pub(crate) fn target(url: &str) -> Option<Target> {
     let rest = url.strip_prefix("https://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let bare = |host: &str| host.trim_start_matches('[').trim_end_matches(']').to_owned();

@@ -23,6 +23,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub(crate) use kubeconfig::target;
 pub use rights::{ClusterRole, ClusterRoleBinding, Rule, Subject};
 
 use super::live::{Endpoint, Lead, Server, Target};
@@ -379,7 +380,7 @@ impl Facts {
     pub fn leads(&self) -> Vec<Lead> {
         let mut leads = Vec::new();
         if let Some(config) = self.kubeconfig.known()
-            && let Some(target) = kubeconfig::target(&config.server)
+            && let Some(target) = target(&config.server)
         {
             leads.push(Lead { target, name: config.server_name.clone() });
         }
