@@ -1,6 +1,6 @@
 //! Combinations of file, drop-ins and flags that a real kubelet and our model are given alike.
 
-/// A kubelet's configuration in files and flags. `@` in a flag stands for the folder of the files.
+/// A kubelet's configuration in files and flags. `@` stands for the folder of the files, which has a CA in `pki/ca.crt`.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// The members of the base file behind its head; what begins with `!` is the whole file.
@@ -43,7 +43,7 @@ pub(crate) const CASES: &[Case] = &[
     base(
         "kubeadm's file",
         "authentication:\n  anonymous:\n    enabled: false\n  webhook:\n    cacheTTL: 0s\n    enabled: true\n  x509:\n    clientCAFile: \
-         /etc/kubernetes/pki/ca.crt\nauthorization:\n  mode: Webhook\n  webhook:\n    cacheAuthorizedTTL: 0s\n    \
+         \"@/pki/ca.crt\"\nauthorization:\n  mode: Webhook\n  webhook:\n    cacheAuthorizedTTL: 0s\n    \
          cacheUnauthorizedTTL: 0s\ncgroupDriver: systemd\nclusterDNS:\n- 10.96.0.10\nclusterDomain: cluster.local\n\
          cpuManagerReconcilePeriod: 0s\nevictionPressureTransitionPeriod: 0s\nfileCheckFrequency: 0s\nhealthzBindAddress: 127.0.0.1\n\
          healthzPort: 10248\nhttpCheckFrequency: 0s\nimageMinimumGCAge: 0s\nmemorySwap: {}\nnodeStatusReportFrequency: 0s\n\
@@ -86,6 +86,14 @@ pub(crate) const CASES: &[Case] = &[
     ),
     base("taints", "registerWithTaints:\n- key: a\n  value: b\n  effect: NoSchedule\n- key: c\n  effect: NoExecute\n"),
     base("logging", "logging:\n  verbosity: 3\n"),
+    base("logging with nanoseconds", "logging:\n  flushFrequency: 10000000000\n"),
+    base("two streams of JSON", "logging:\n  options:\n    json:\n      splitStream: true\n"),
+    Case {
+        name: "two streams of JSON by a flag",
+        base: Some(""),
+        drop_ins: &[],
+        flags: &["--log-json-split-stream", "--feature-gates=LoggingAlphaOptions=true"],
+    },
     base("reserved", "systemReserved:\n  cpu: 100m\nkubeReserved:\n  memory: 1Gi\nreservedSystemCPUs: 0-1\n"),
     base("an unknown member", "bogusMember: 1\nmaxPods: 50\n"),
     base("an unknown member below", "authentication:\n  anonymous:\n    enable: true\nmaxPods: 50\n"),
@@ -257,6 +265,7 @@ pub(crate) const DROP_INS: &[Case] = &[
         &[("a.conf", "mergeDefaultEvictionSettings: true\n")],
     ),
     base("logging with a duration", "logging:\n  flushFrequency: 10s\n"),
+    drop_ins("two streams of text", "", &[("a.conf", "logging:\n  options:\n    text:\n      splitStream: true\n")]),
     Case { name: "drop-ins without a file", base: None, drop_ins: &[("a.conf", "maxPods: 9\n")], flags: &[] },
     Case {
         name: "a flag beats a drop-in",

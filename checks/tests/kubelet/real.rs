@@ -1,5 +1,5 @@
-//! Real kubelets: each case is started with the real program, which says what it merged before it does anything, and ends
-//! since its kubeconfig is missing. From 1.37 on it logs what `/configz` serves; before that its own structure, with `-v=5`.
+//! Real kubelets: each case is started with the real program, which ends since its kubeconfig is missing. 1.37 logs what it
+//! merged before that. 1.23 does not; an oracle that has this kubelet in it prints what it would serve at `/configz`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,39 @@ fn kubelet(release: &str) -> Option<PathBuf> {
     None
 }
 
+/// The oracle, built as `seaworthy assets fetch` builds the kubelet: what is compiled already is not compiled again.
+fn oracle(release: &str, folder: &Path) -> PathBuf {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../provision/gomod/kubernetes-v{release}"));
+    for name in ["go.mod", "go.sum"] {
+        std::fs::copy(module.join(name), folder.join(name)).unwrap();
+    }
+    std::fs::write(folder.join("main.go"), include_str!("oracle/main.go")).unwrap();
+    let mut go = Command::new("go");
+    go.env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=mod").env("GOTOOLCHAIN", "local").env("GOWORK", "off");
+    // Go 1.23 and later refuse the linknames of golang.org/x of that time.
+    go.args(["build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -checklinkname=0", "-o", "oracle", "."]);
+    assert!(go.current_dir(folder).status().unwrap().success(), "the oracle does not build");
+    folder.join("oracle")
+}
+
+/// What a kubelet would serve at `/configz`; `None` if it ends before it would.
+fn configz(oracle: &Path, prepared: &Prepared) -> Option<BTreeMap<String, String>> {
+    let fifo = prepared.folder.path().join("kubeconfig");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut command = Command::new(oracle);
+    command.arg(&fifo).args(&prepared.words).arg(format!("--kubeconfig={}", fifo.display()));
+    let output = command.env_clear().env("PATH", PATH).stdin(Stdio::null()).output().unwrap();
+    let mut said: Value = serde_json::from_slice(&output.stdout).ok()?;
+    let mut found = BTreeMap::new();
+    flatten(&said["kubeletconfig"].take(), String::new(), &mut found);
+    // It makes a certificate where none is named, and says so there.
+    let made = format!("{}/pki/kubelet.", prepared.folder.path().display());
+    found.retain(|_, value| !value.starts_with(&made));
+    Some(found)
+}
+
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// What a real kubelet does with a case.
 struct Real {
     /// Its settings by member, if it came so far as to say them.
@@ -41,13 +74,16 @@ struct Prepared {
     words: Vec<String>,
 }
 
-fn prepare(case: &Case, minor: u32) -> Prepared {
+fn prepare(case: &Case, minor: u32, ca: &str) -> Prepared {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().display().to_string();
     let content = |text: &str| match text.strip_prefix('!') {
         Some(whole) => whole.to_owned(),
-        None => format!("{HEAD}{text}"),
+        None => format!("{HEAD}{}", text.replace('@', &at)),
     };
+    // The CA of the cases that name one; the kubelet reads it after its settings, and ends without it.
+    std::fs::create_dir(folder.path().join("pki")).unwrap();
+    std::fs::write(folder.path().join("pki/ca.crt"), ca).unwrap();
     let mut words =
         vec!["--kubeconfig=/nonexistent".to_owned(), format!("--root-dir={at}/root"), format!("--cert-dir={at}/pki")];
     if let Some(base) = case.base {
@@ -66,9 +102,6 @@ fn prepare(case: &Case, minor: u32) -> Prepared {
     if minor >= 31 {
         words.push("--fail-cgroupv1=false".to_owned());
     }
-    if minor < 37 {
-        words.push("-v=5".to_owned());
-    }
     if minor == 23 {
         words.push("--container-runtime=remote".to_owned());
     }
@@ -76,15 +109,19 @@ fn prepare(case: &Case, minor: u32) -> Prepared {
     Prepared { folder, words }
 }
 
-fn run(program: &Path, words: &[String], minor: u32) -> Real {
+fn run(program: &Path, oracle: Option<&Path>, prepared: &Prepared) -> Real {
     let mut command = Command::new(program);
-    command.args(words).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
+    command.args(&prepared.words).env_clear().env("PATH", PATH).stdin(Stdio::null());
     let output = command.output().unwrap();
     let log = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "a kubelet without its kubeconfig does not start: {log}");
     // It ends of the kubeconfig alone where it takes all else.
     let ends = !log.contains("/nonexistent: no such file") || log.contains("failed to validate");
-    let settings = if minor >= 37 { logged(&log) } else { structure(&log) };
+    let settings = match oracle {
+        Some(_) if ends => None,
+        Some(oracle) => configz(oracle, prepared),
+        None => logged(&log),
+    };
     Real { settings, ends, log }
 }
 
@@ -109,7 +146,9 @@ fn flatten(value: &Value, path: String, found: &mut BTreeMap<String, String>) {
         }
         value if is_zero(value) => {}
         value => {
-            found.insert(path.to_lowercase(), shown(value));
+            // It may be a number of nanoseconds; the model has it as a duration.
+            let nanoseconds = value.as_i64().filter(|_| path == "logging/flushFrequency");
+            found.insert(path.to_lowercase(), nanoseconds.map_or_else(|| shown(value), duration::show));
         }
     }
 }
@@ -141,47 +180,6 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
-/// The structure that older kubelets print, as Go's `%+v` writes it, by the names of its fields.
-fn structure(log: &str) -> Option<BTreeMap<String, String>> {
-    let (_, rest) = log.split_once("\"KubeletConfiguration\" configuration=")?;
-    let mut found = BTreeMap::new();
-    if let Some(json) = rest.strip_prefix("<\n") {
-        let text: String =
-            json.lines().take_while(|line| line.starts_with('\t')).map(|line| format!("{}\n", &line[1..])).collect();
-        flatten(&serde_json::from_str(&text).unwrap(), String::new(), &mut found);
-        return Some(found);
-    }
-    let text = rest.lines().next()?.trim_matches('"').trim_start_matches('&');
-    fields(text.strip_prefix('{')?, String::new(), &mut found);
-    Some(found)
-}
-
-/// `Name:value Name:{…} …}`; returns what follows.
-fn fields<'t>(mut text: &'t str, path: String, found: &mut BTreeMap<String, String>) -> &'t str {
-    loop {
-        text = text.trim_start_matches(' ');
-        if let Some(rest) = text.strip_prefix(['}', ']']) {
-            return rest;
-        }
-        let Some((name, rest)) = text.split_once(':') else { return "" };
-        let below = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-        text = if let Some(inner) = rest.strip_prefix('{').or_else(|| rest.strip_prefix("map[")) {
-            fields(inner, below, found)
-        } else {
-            let end = if rest.starts_with('[') {
-                rest.find(']').map_or(rest.len(), |at| at + 1)
-            } else {
-                rest.find([' ', '}', ']']).unwrap_or(rest.len())
-            };
-            let (value, rest) = rest.split_at(end);
-            if !matches!(value, "" | "false" | "0" | "0s" | "[]" | "<nil>") {
-                found.insert(below.to_lowercase(), value.to_owned());
-            }
-            rest
-        };
-    }
-}
-
 fn ours(words: &[String], release: &str) -> Kubelet {
     let host = LiveHost::open(Path::new("/")).unwrap();
     let words = words.iter().map(|text| Word { text: text.clone(), at: None }).collect();
@@ -199,30 +197,17 @@ fn our_settings(kubelet: &Kubelet) -> BTreeMap<String, String> {
     found
 }
 
-/// Where a release is asked for what it does not say in a form that can be compared.
-fn is_left_out(path: &str, minor: u32) -> bool {
-    // What `/configz` has and nobody can set to anything else there, and what is a flag alone before it was a member.
-    let always = ["kind", "apiversion", "logging/options/json/infobuffersize", "logging/options/text/infobuffersize"];
-    // The structure of old releases has pointers, whose address is printed, quantities, and lists of structures.
-    let old = [
-        "logging",
-        "memorythrottlingfactor",
-        "registerwithtaints",
-        "tracing",
-        "containerruntimeendpoint",
-        "verbosity",
-        "typemeta",
-        "shutdowngraceperiodbypodpriority",
-        "reservedmemory",
-        "cpucfsquotaperiod",
-        "configmapandsecret",
-    ];
-    always.contains(&path) || minor < 37 && old.iter().any(|name| path.starts_with(name))
-}
+/// What `/configz` has and nobody can set to anything else there.
+const LEFT_OUT: [&str; 4] =
+    ["kind", "apiversion", "logging/options/json/infobuffersize", "logging/options/text/infobuffersize"];
 
 fn compare(release: &str, cases: &[Case], at_least: (usize, usize)) {
     let Some(program) = kubelet(release) else { return };
     let minor: u32 = release.split('.').nth(1).unwrap().parse().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let oracle = (minor < 37).then(|| oracle(release, folder.path()));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let ca = rcgen::CertificateParams::default().self_signed(&key).unwrap().pem();
     let differ = Mutex::new(Vec::new());
     let (settled, ended) = (Mutex::new(0), Mutex::new(0));
     let next = std::sync::atomic::AtomicUsize::new(0);
@@ -230,8 +215,8 @@ fn compare(release: &str, cases: &[Case], at_least: (usize, usize)) {
         for _ in 0..4 {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, std::sync::atomic::Ordering::SeqCst)) {
-                    let prepared = prepare(case, minor);
-                    let real = run(&program, &prepared.words, minor);
+                    let prepared = prepare(case, minor, &ca);
+                    let real = run(&program, oracle.as_deref(), &prepared);
                     let mut ours = ours(&prepared.words, release);
                     // It reads thresholds behind its kubeconfig, which it lacks here.
                     ours.ends.retain(|problem| !problem.why.ends_with("which is no threshold"));
@@ -248,13 +233,9 @@ fn compare(release: &str, cases: &[Case], at_least: (usize, usize)) {
                     if let Some(theirs) = real.settings.filter(|_| !real.ends) {
                         let ours = our_settings(&ours);
                         let names: std::collections::BTreeSet<_> = theirs.keys().chain(ours.keys()).collect();
-                        for name in names.into_iter().filter(|name| !is_left_out(name, minor)) {
-                            let alias = if minor < 37 && name == "resolvconf" { "resolverconfig" } else { name };
-                            if minor < 37 && name == "resolverconfig" {
-                                continue;
-                            }
-                            if theirs.get(alias) != ours.get(name) {
-                                wrong.push(format!("{name}: {:?}; we: {:?}", theirs.get(alias), ours.get(name)));
+                        for name in names.into_iter().filter(|name| !LEFT_OUT.contains(&name.as_str())) {
+                            if theirs.get(name) != ours.get(name) {
+                                wrong.push(format!("{name}: {:?}; we: {:?}", theirs.get(name), ours.get(name)));
                             }
                         }
                     } else if !real.ends {
@@ -284,6 +265,24 @@ fn kubelet_1_37_merges_as_we_say() {
 #[test]
 fn kubelet_1_23_merges_as_we_say() {
     compare("1.23.17", CASES, (30, 30));
+}
+
+#[test]
+fn what_the_kubelet_resets_is_a_warning_with_the_flag_that_counts() {
+    let warns = |name: &str, release: &str| {
+        let prepared = prepare(CASES.iter().find(|case| case.name == name).unwrap(), 37, "");
+        let warns = ours(&prepared.words, release).warns;
+        warns
+            .into_iter()
+            .map(|problem| (problem.subject, problem.wanted.unwrap(), problem.at.unwrap().line))
+            .collect::<Vec<_>>()
+    };
+    let flush = vec![("logging.flushFrequency".to_owned(), "--log-flush-frequency".to_owned(), Some(4))];
+    assert_eq!(warns("logging with nanoseconds", "1.23.17"), flush);
+    assert!(warns("logging with nanoseconds", "1.37.2").is_empty());
+    let streams = vec![("logging.options.json.splitStream".to_owned(), "--log-json-split-stream".to_owned(), Some(6))];
+    assert_eq!(warns("two streams of JSON", "1.37.2"), streams);
+    assert!(warns("two streams of JSON by a flag", "1.37.2").is_empty());
 }
 
 #[test]

@@ -141,6 +141,37 @@ pub(super) fn apply(settings: &mut Settings, given: &[Given], minor: u32, proble
     }
 }
 
+/// Flags whose registration sets their members to a default of their own instead of what the files say, and the last release
+/// that does so (k8s.io/component-base, logs; `kubeletConfigFlagPrecedence` registers flags anew on the merged files).
+const RESETS: [(&str, u32, &str); 3] = [
+    ("log-flush-frequency", 24, r#""5s""#),
+    ("log-json-split-stream", u32::MAX, "false"),
+    ("log-text-split-stream", u32::MAX, "false"),
+];
+
+/// Forgets what files say of members that the kubelet resets, before flags are applied.
+pub(super) fn reset(settings: &mut Settings, given: &[Given], minor: u32, warns: &mut Vec<Problem>) {
+    for (flag, last, default) in RESETS {
+        let Some(member) = tables::flag(flag, minor).filter(|_| minor <= last).and_then(|row| row.member) else {
+            continue;
+        };
+        let path: Vec<&str> = member.split('.').collect();
+        let Some(setting) = settings.get(&path).filter(|_| given.iter().all(|one| one.name != flag)) else { continue };
+        let default: Value = serde_json::from_str(default).unwrap_or_default();
+        if *setting.value == default {
+            continue;
+        }
+        let why = format!("kubelet 1.{minor} ignores {member} in a file and takes the default of --{flag}");
+        warns.push(
+            Problem::new(member, why)
+                .found(setting.value.to_string())
+                .wanted(format!("--{flag}"))
+                .at(setting.origin.location().cloned()),
+        );
+        settings.set(&path, default, Origin::Default(format!("kubelet 1.{minor}")));
+    }
+}
+
 fn refused(flag: &Given, why: &str) -> Problem {
     let name = format!("--{}", flag.name);
     Problem::new(&name, format!("the value of {name} {why}")).found(flag.value.clone()).at(flag.at.clone())

@@ -230,6 +230,7 @@ impl Sources {
             self.merge(drop_ins, &mut kubelet);
         }
         let mut problems = Vec::new();
+        flags::reset(&mut kubelet.settings, &kubelet.given, minor, &mut kubelet.warns);
         flags::apply(&mut kubelet.settings, &kubelet.given, minor, &mut problems);
         kubelet.ends.extend(problems);
         if let Some((node, said)) = self.configz.as_ref().filter(|_| self.start.process.is_none()) {
