@@ -306,8 +306,8 @@ const DEFECTS: &[Defect] = &[
                 From::Recordings,
                 &[
                     ("pki.file.process-older", "sa.key"),
-                    ("pki.cluster.service-account-key", "another key of service accounts"),
-                    ("pki.cluster.service-account-public-key", "another set of public keys of service accounts"),
+                    ("pki.cluster.service-account-key", "does not have the same key of service accounts"),
+                    ("pki.cluster.service-account-public-key", "does not have the same set of public keys"),
                 ],
             ),
         ],
@@ -329,7 +329,7 @@ const DEFECTS: &[Defect] = &[
                 From::Host("cp2"),
                 &[
                     ("pki.live.etcd-ca", "takes clients of CN=kubernetes"),
-                    ("pki.ca.etcd-own", "any kubelet may read and write etcd"),
+                    ("pki.ca.etcd-own", "any of them can read and write etcd"),
                 ],
             ),
             (From::Machine, &[("pki.live.etcd-ca", "takes clients of CN=kubernetes")]),
@@ -508,7 +508,7 @@ const DEFECTS: &[Defect] = &[
                     "has a CA that is not in /etc/kubernetes/pki/front-proxy-ca.crt",
                 )],
             ),
-            (From::Recordings, &[("pki.cluster.front-proxy-ca", "another CA of the front proxy")]),
+            (From::Recordings, &[("pki.cluster.front-proxy-ca", "does not have the same CA of the front proxy")]),
         ],
         mend: |lab| {
             copy(lab, "cp2", "cp1", &["front-proxy-ca.crt", "front-proxy-ca.key"]);
