@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::assets::AssetsCommand;
-use crate::cluster::ClusterCommand;
+use crate::cluster::{ClusterCommand, EngineOptions};
 use crate::fault::Fault;
 use crate::pki::PkiCommand;
 use crate::reach::{ListenOptions, ReachOptions};
@@ -75,7 +75,7 @@ pub(crate) enum Command {
 /// Which trials.
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
-    /// Run this suite: node (default) or pki; repeatable
+    /// Run this suite; node by default, repeatable (`list` prints all)
     #[arg(long = "suite", value_name = "NAME")]
     pub(crate) suites: Vec<String>,
     /// Run only checks whose id, title or alias matches; repeatable [env: FOCUS]
@@ -304,6 +304,29 @@ impl RemoteOptions {
     }
 }
 
+/// Clusters that suites act on. Without --kubeconfig or --cluster they are raised, and taken down again.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Suites that act on clusters")]
+pub(crate) struct FixtureOptions {
+    /// Act on this cluster of `seaworthy cluster up`
+    #[arg(long, value_name = "NAME", conflicts_with = "kubeconfig")]
+    pub(crate) cluster: Option<String>,
+    /// Leave raised clusters up; the next run with --keep reuses them
+    #[arg(long, conflicts_with_all = ["cluster", "kubeconfig"])]
+    pub(crate) keep: bool,
+    /// Allow trials that disturb the cluster of --kubeconfig: the uid of its namespace kube-system
+    #[arg(long, value_name = "UID", requires = "kubeconfig")]
+    pub(crate) allow_disruption: Option<String>,
+    /// Image of Seaworthy that the nodes of --kubeconfig can pull
+    #[arg(long, value_name = "REF", requires = "kubeconfig")]
+    pub(crate) image: Option<String>,
+    /// Break the raised clusters on purpose, and run the trials that must fail then
+    #[arg(long, value_name = "NAME", hide = true, conflicts_with = "kubeconfig")]
+    pub(crate) defect: Option<String>,
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RunOptions {
     #[command(flatten)]
@@ -321,6 +344,8 @@ pub(crate) struct RunOptions {
     pub(crate) kubeadm: KubeadmOptions,
     #[command(flatten)]
     pub(crate) remote: RemoteOptions,
+    #[command(flatten)]
+    pub(crate) cluster: FixtureOptions,
     /// Only look: skip kernel probes, which try features in namespaces
     #[arg(long)]
     pub(crate) passive: bool,

@@ -45,6 +45,11 @@ impl Progress {
         if self.bar.is_hidden() { eprintln!("{text}") } else { self.bar.set_message(text) }
     }
 
+    /// The same, where it is said often: only a terminal shows it.
+    pub(crate) fn show_phase(&self, text: String) {
+        self.bar.set_message(text);
+    }
+
     /// A trial began.
     pub(crate) fn begin(&self, id: &str) {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -1,13 +1,21 @@
 //! Signals: the first asks to stop and report, the second kills.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 static SEEN: AtomicI32 = AtomicI32::new(0);
+static CLUSTERS: AtomicBool = AtomicBool::new(false);
+
+/// What is said where a second signal leaves clusters behind.
+const LAST_WORDS: &[u8] = b"interrupted twice; to remove the clusters of this run: seaworthy cluster down --all\n";
 
 extern "C" fn note(number: nix::libc::c_int) {
     if SEEN.swap(number, Ordering::SeqCst) != 0 {
+        if CLUSTERS.load(Ordering::SeqCst) {
+            // SAFETY: write(2) is async-signal-safe, and the bytes live for ever.
+            unsafe { nix::libc::write(2, LAST_WORDS.as_ptr().cast(), LAST_WORDS.len()) };
+        }
         // SAFETY: _exit(2) is async-signal-safe.
         unsafe { nix::libc::_exit(128 + number) };
     }
@@ -25,4 +33,9 @@ pub(crate) fn listen() {
 /// The signal that asked to stop, if one did.
 pub(crate) fn seen() -> Option<Signal> {
     Signal::try_from(SEEN.load(Ordering::SeqCst)).ok()
+}
+
+/// Says that clusters of this run are up: a second signal prints how to remove them.
+pub(crate) fn has_clusters(up: bool) {
+    CLUSTERS.store(up, Ordering::SeqCst);
 }

@@ -10,8 +10,8 @@ mod run;
 pub use diff::{Change, Difference};
 pub use journal::{FILE as JOURNAL_FILE, Journal, JournalError, read_journal};
 pub use model::{
-    Basis, Cause, Event, Evidence, Finding, Location, Outcome, Persist, Picture, Remedy, RunInfo, Severity, Subject,
-    TrialInfo, Verdict, What,
+    Attachment, Basis, Cause, Event, Evidence, Finding, Location, Outcome, Persist, Picture, Planned, Remedy, RunInfo,
+    Severity, Subject, TrialInfo, Verdict, What,
 };
 pub use render::{Format, MARKDOWN_LIMIT, RenderError, Written, write_all};
 pub use run::{BadRun, FORMAT as RUN_FORMAT, Run, TrialResult, because_of};

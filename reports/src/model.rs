@@ -209,13 +209,29 @@ pub struct Verdict {
     /// What the verdict rests on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
+    /// Files beside the report that show what happened: steps, objects, logs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
 }
 
 impl Verdict {
+    /// A verdict of nothing but an outcome.
+    #[must_use]
+    pub fn of(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            reason: None,
+            because_of: None,
+            findings: Vec::new(),
+            evidence: Vec::new(),
+            attachments: Vec::new(),
+        }
+    }
+
     /// A verdict of nothing but an outcome and a reason.
     #[must_use]
     pub fn because(outcome: Outcome, reason: impl Into<String>) -> Self {
-        Self { outcome, reason: Some(reason.into()), because_of: None, findings: Vec::new(), evidence: Vec::new() }
+        Self { reason: Some(reason.into()), ..Self::of(outcome) }
     }
 
     /// Why, in the words that claims with the same cause share.
@@ -224,6 +240,15 @@ impl Verdict {
         let cause = self.because_of.as_ref().map(|cause| cause.why.as_str());
         cause.or(self.reason.as_deref()).unwrap_or("no reason given")
     }
+}
+
+/// A file beside the report.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Attachment {
+    /// What is in it: `objects.yaml`.
+    pub name: String,
+    /// Its path, relative to the folder of the report.
+    pub path: String,
 }
 
 /// A file or another answer of a subject that could not be read.
@@ -287,12 +312,35 @@ pub struct Event {
     pub what: What,
 }
 
+/// A trial and a subject that it runs on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Planned {
+    /// The trial's id.
+    pub trial: String,
+    /// The subject's name.
+    pub subject: String,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum What {
     /// The run began; always the first event.
     RunStarted(RunInfo),
+    /// Which trial runs on which subject, where that is not every trial on every subject; the second event, if at all.
+    Planned {
+        /// The pairs, in the order of the report.
+        plan: Vec<Planned>,
+    },
+    /// A trial that acts took a step.
+    Step {
+        /// The trial's id.
+        trial: String,
+        /// The subject's name.
+        subject: String,
+        /// What it does, in words.
+        text: String,
+    },
     /// All that is asked of a subject was asked; what is known of it now.
     SubjectGathered {
         /// The subject, in place of the one that the run's start names.

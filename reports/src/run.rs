@@ -94,13 +94,11 @@ impl Run {
             return Err(BadRun::NoStart);
         };
         let mut index = BTreeMap::new();
-        let mut results = Vec::new();
-        for subject in &info.subjects {
-            for trial in &info.trials {
-                index.insert((subject.name.clone(), trial.id.clone()), results.len());
-                results.push(None);
-            }
+        for (subject, trial) in planned(info, rest) {
+            let place = index.len();
+            index.insert((subject, trial), place);
         }
+        let mut results: Vec<Option<TrialResult>> = vec![None; index.len()];
         let mut info = info.clone();
         let (mut begun, mut notes) = (BTreeMap::new(), Vec::new());
         let (mut interrupted, mut complete) = (None, false);
@@ -130,6 +128,7 @@ impl Run {
                         gating: false,
                     });
                 }
+                What::Planned { .. } | What::Step { .. } => {}
                 What::Note { text } => notes.push(text.clone()),
                 What::Interrupted { signal } => interrupted = Some(signal.clone()),
                 What::RunFinished { .. } => complete = true,
@@ -273,6 +272,15 @@ impl Run {
     }
 }
 
+/// Pairs of subject and trial: as planned, else every trial on every subject.
+fn planned(info: &RunInfo, rest: &[Event]) -> Vec<(String, String)> {
+    if let Some(What::Planned { plan }) = rest.first().map(|event| &event.what) {
+        return plan.iter().map(|one| (one.subject.clone(), one.trial.clone())).collect();
+    }
+    let pair = |subject: &Subject, trial: &TrialInfo| (subject.name.clone(), trial.id.clone());
+    info.subjects.iter().flat_map(|subject| info.trials.iter().map(move |trial| pair(subject, trial))).collect()
+}
+
 /// What is said once of claims that could not be determined for the same reason.
 #[must_use]
 pub fn because_of(claims: usize, reason: &str) -> String {
@@ -288,6 +296,7 @@ fn settle(earlier: Option<&Verdict>, now: &Verdict) -> Verdict {
             because_of: None,
             findings: earlier.findings.clone(),
             evidence: now.evidence.clone(),
+            attachments: earlier.attachments.clone(),
         },
         _ => now.clone(),
     }
@@ -318,7 +327,7 @@ mod tests {
         let result = |findings: Vec<Finding>| TrialResult {
             trial: trial.id.clone(),
             subject: "node".into(),
-            verdict: Verdict { outcome: Outcome::Fail, reason: None, because_of: None, findings, evidence: Vec::new() },
+            verdict: Verdict { findings, ..Verdict::of(Outcome::Fail) },
             attempts: 1,
             micros: 0,
             gating: true,

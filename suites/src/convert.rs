@@ -71,5 +71,5 @@ pub(crate) fn verdict(conclusion: checks::Conclusion) -> reports::Verdict {
         .into_iter()
         .map(|evidence| reports::Evidence { label: evidence.label, value: evidence.value })
         .collect();
-    reports::Verdict { outcome, reason, because_of, findings, evidence }
+    reports::Verdict { reason, because_of, findings, evidence, ..reports::Verdict::of(outcome) }
 }

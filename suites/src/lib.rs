@@ -1,14 +1,18 @@
-//! The trials: what each suite claims, over facts.
+//! The trials: what each suite claims, over facts and on clusters.
 //!
-//! A [`Trial`] is a declared value: what is known of it before it runs, and a body that judges a [`Node`]. The suites and
-//! their trials are listed by [`suites`], in the order in which they are run. What trials run in pods is [`workload_main`].
+//! A [`Trial`] is a declared value: what is known of it before it runs, and a body that judges a [`Node`] or [acts](cluster) on a
+//! cluster. The suites and their trials are listed by [`suites`], in the order in which they are run. What trials run in pods is
+//! [`workload_main`].
 
+pub mod cluster;
 mod convert;
+mod dualstack;
 mod node;
 mod pki;
 mod trial;
 mod workload;
 
+pub use dualstack::dualstack_suite;
 pub use node::{Kubeconfig, Node, NodeError, Source, node_suite};
 pub use pki::pki_suite;
 pub use trial::{Suite, Trial};
@@ -17,5 +21,5 @@ pub use workload::workload_main;
 /// Every suite, in order.
 #[must_use]
 pub fn suites() -> Vec<Suite> {
-    vec![node_suite(), pki_suite()]
+    vec![node_suite(), pki_suite(), dualstack_suite()]
 }

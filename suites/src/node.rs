@@ -348,7 +348,7 @@ pub fn node_suite() -> Suite {
             convert::verdict(check.judge(&View { facts: node.facts(), profile, peers: &peers }))
         })
     });
-    Suite { name: "node", title: "Is this node ready for Kubernetes?", trials: trials.collect() }
+    Suite { name: "node", title: "Is this node ready for Kubernetes?", trials: trials.collect(), defects: &[] }
 }
 
 #[cfg(test)]

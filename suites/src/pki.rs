@@ -17,5 +17,5 @@ pub fn pki_suite() -> Suite {
             convert::verdict(check.judge(&View { facts: node.pki(), profile, peers: &peers }))
         })
     });
-    Suite { name: "pki", title: "Does this node's PKI fit together?", trials: trials.collect() }
+    Suite { name: "pki", title: "Does this node's PKI fit together?", trials: trials.collect(), defects: &[] }
 }

@@ -6,15 +6,25 @@ use std::time::Duration;
 use seaworthy_checks::Profile;
 use seaworthy_reports::{Outcome, TrialInfo, Verdict};
 
+use crate::cluster::{Act, Defect};
 use crate::node::Node;
 
-type Body = Box<dyn Fn(&Node, &[&Node], &Profile) -> Verdict + Send + Sync>;
+type Judge = Box<dyn Fn(&Node, &[&Node], &Profile) -> Verdict + Send + Sync>;
+
+/// What a trial does.
+enum Body {
+    /// It judges facts of a node.
+    Judge(Judge),
+    /// It acts on a cluster.
+    Act(Box<Act>),
+}
 
 /// A claim that can be put on trial.
 pub struct Trial {
     /// What is known of it before it runs.
     pub info: TrialInfo,
-    /// How long it may take: beyond this a note says so, beyond ten times this it is an error.
+    /// How long it may take: beyond this a note says so, beyond ten times this it is an error. For a trial that acts it is the
+    /// limit itself.
     pub budget: Duration,
     body: Body,
 }
@@ -26,19 +36,37 @@ impl std::fmt::Debug for Trial {
 }
 
 impl Trial {
-    /// A trial with its body.
+    /// A trial that acts on a cluster, and how long its body may take at most.
+    #[must_use]
+    pub fn acting(info: TrialInfo, limit: Duration, act: Act) -> Self {
+        Self { info, budget: limit, body: Body::Act(Box::new(act)) }
+    }
+
+    /// What it does on a cluster, if it acts on one.
+    #[must_use]
+    pub fn act(&self) -> Option<&Act> {
+        match &self.body {
+            Body::Act(act) => Some(act),
+            Body::Judge(_) => None,
+        }
+    }
+
+    /// A trial that judges facts of a node, with its body.
     pub fn new(
         info: TrialInfo,
         budget: Duration,
         body: impl Fn(&Node, &[&Node], &Profile) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self { info, budget, body: Box::new(body) }
+        Self { info, budget, body: Body::Judge(Box::new(body)) }
     }
 
-    /// Runs the trial on a node, with the `others` of its fleet to compare it with. A panic in its body is this trial's error and nobody else's.
+    /// Judges a node, with the `others` of its fleet to compare it with. A panic in its body is this trial's error and nobody else's.
     #[must_use]
     pub fn run(&self, node: &Node, others: &[&Node], profile: &Profile) -> Verdict {
-        catch_unwind(AssertUnwindSafe(|| (self.body)(node, others, profile))).unwrap_or_else(|panic| {
+        let Body::Judge(judge) = &self.body else {
+            return Verdict::because(Outcome::NotApplicable, "it acts on clusters, and this is a node");
+        };
+        catch_unwind(AssertUnwindSafe(|| judge(node, others, profile))).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
             Verdict::because(Outcome::Errored, format!("a defect of seaworthy: {} panicked: {text}", self.info.id))
@@ -55,4 +83,6 @@ pub struct Suite {
     pub title: &'static str,
     /// Its trials, in order.
     pub trials: Vec<Trial>,
+    /// Defects that its acts are caught by.
+    pub defects: &'static [Defect],
 }

@@ -2,6 +2,7 @@
 
 mod options;
 mod show;
+mod sweep;
 
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
@@ -25,7 +26,8 @@ use crate::fault::Fault;
 use crate::signals;
 
 pub(crate) use options::ClusterCommand;
-use options::{DownOptions, EngineOptions, ExecOptions, LogsOptions, UpOptions};
+pub(crate) use options::EngineOptions;
+use options::{DownOptions, ExecOptions, LogsOptions, UpOptions};
 
 /// A cluster that is not there, or cannot be, is the user's to mend; everything else is ours or the machine's.
 fn fault(error: ClusterError) -> Fault {
@@ -41,7 +43,7 @@ fn fault(error: ClusterError) -> Fault {
     }
 }
 
-fn clusters() -> Result<Clusters, Fault> {
+pub(crate) fn clusters() -> Result<Clusters, Fault> {
     let there = std::env::var_os("SEAWORTHY_STATE").filter(|path| !path.is_empty());
     let clusters = there.map(|path| Clusters::at(PathBuf::from(path))).or_else(Clusters::of_user);
     clusters
@@ -49,7 +51,7 @@ fn clusters() -> Result<Clusters, Fault> {
 }
 
 /// The cluster of this name; without one, the only one that there is.
-fn open(name: Option<&str>) -> Result<Cluster, Fault> {
+pub(crate) fn open(name: Option<&str>) -> Result<Cluster, Fault> {
     let clusters = clusters()?;
     let name = match name {
         Some(name) => name.to_owned(),
@@ -96,10 +98,11 @@ pub(crate) fn run(command: &ClusterCommand) -> Result<i32, Fault> {
             let found = found.ok_or_else(|| no_phase(phase))?;
             let cluster = open(name.as_deref())?;
             let keeper = enter(&cluster)?;
-            with_engine(cluster, engine, keeper, |engine| engine.phase(found))
+            with_engine(cluster, engine, Told { json: false }, keeper, |engine| engine.phase(found))
         }
         ClusterCommand::Pause { name } => signal_all(name.as_deref(), Signal::SIGSTOP),
         ClusterCommand::Resume { name } => signal_all(name.as_deref(), Signal::SIGCONT),
+        ClusterCommand::Sweep(options) => sweep::sweep(options),
         ClusterCommand::Schema => {
             answer::print(&format!("{:#}\n", ClusterSpec::schema()));
             Ok(0)
@@ -124,7 +127,9 @@ fn up(options: &UpOptions) -> Result<i32, Fault> {
     let begun = Instant::now();
     let keeper = enter(&cluster)?;
     watch(cluster.name());
-    let code = match with_engine(cluster.clone(), &options.engine, keeper, |engine| engine.up(&options.skip_phases)) {
+    let told = Told { json: options.output == Output::Json };
+    let up = |engine: &Engine<'_>| engine.up(&options.skip_phases);
+    let code = match with_engine(cluster.clone(), &options.engine, told, keeper, up) {
         // Not even a host was made: there is nothing to go on with.
         Err(why) if cluster.is_bare() => {
             clusters.remove(cluster.name()).map_err(fault)?;
@@ -132,7 +137,13 @@ fn up(options: &UpOptions) -> Result<i32, Fault> {
         }
         other => other?,
     };
-    if code == 0 {
+    if code == 0 && told.json {
+        let seconds = begun.elapsed().as_secs_f64();
+        let kubeconfig = cluster.admin_kubeconfig();
+        told.line(
+            &serde_json::json!({ "event": "up", "name": cluster.name(), "kubeconfig": kubeconfig, "seconds": seconds }),
+        );
+    } else if code == 0 {
         eprintln!("{} is up after {:.1} s", cluster.name(), begun.elapsed().as_secs_f64());
         eprintln!("export KUBECONFIG={}", quoted(&cluster.admin_kubeconfig()));
     }
@@ -194,21 +205,46 @@ fn sources(options: &EngineOptions) -> Result<Sources, Fault> {
     })
 }
 
+/// How the work on a cluster is told: as text on standard error, or as JSON lines on standard output.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    json: bool,
+}
+
+impl Told {
+    fn line(self, value: &serde_json::Value) {
+        answer::print(&format!("{value}\n"));
+    }
+
+    fn event(self, event: &Event<'_>) {
+        match event {
+            Event::Begins(phase) if self.json => {
+                self.line(&serde_json::json!({ "event": "begins", "phase": phase.name }));
+            }
+            Event::Begins(_) => {}
+            Event::Ended(phase, took) if self.json => {
+                let seconds = took.as_secs_f64();
+                self.line(&serde_json::json!({ "event": "ended", "phase": phase.name, "seconds": seconds }));
+            }
+            Event::Ended(phase, took) => eprintln!("{:>8.2} s  {}", took.as_secs_f64(), phase.name),
+            Event::Note(text) if self.json => self.line(&serde_json::json!({ "event": "note", "text": text })),
+            Event::Note(text) => eprintln!("    note: {text}"),
+        }
+    }
+}
+
 /// Works on a cluster. Programs that are missing are fetched first.
 fn with_engine(
     cluster: Cluster,
     options: &EngineOptions,
+    told: Told,
     keeper: Option<Keeper>,
     work: impl Fn(&Engine<'_>) -> Result<(), EngineError>,
 ) -> Result<i32, Fault> {
     let sources = sources(options)?;
     let name = cluster.name().to_owned();
     let cached = sources.request.cache.versions(Project::Kubernetes);
-    let report = |event: Event<'_>| match event {
-        Event::Begins(_) => {}
-        Event::Ended(phase, took) => eprintln!("{:>8.2} s  {}", took.as_secs_f64(), phase.name),
-        Event::Note(text) => eprintln!("    note: {text}"),
-    };
+    let report = |event: Event<'_>| told.event(&event);
     let engine = match Engine::new(cluster.clone(), sources.clone(), &report) {
         Err(EngineError::Missing(missing)) => {
             let mut request = sources.request.clone();

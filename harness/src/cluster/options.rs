@@ -69,6 +69,8 @@ pub(crate) enum ClusterCommand {
         /// The cluster, where there are several
         name: Option<String>,
     },
+    /// Delete what killed runs left on a cluster
+    Sweep(SweepOptions),
     /// Print the JSON schema of a cluster's specification
     Schema,
 }
@@ -144,6 +146,9 @@ pub(crate) struct UpOptions {
     /// Leave out this phase; several allowed
     #[arg(long, value_name = "PHASE", value_delimiter = ',')]
     pub(super) skip_phases: Vec<String>,
+    /// Form of the progress: text on standard error, or JSON lines on standard output
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(super) output: Output,
     #[command(flatten)]
     pub(super) engine: EngineOptions,
 }
@@ -238,4 +243,17 @@ pub(crate) struct LogsOptions {
     /// Go on printing what is added, until interrupted
     #[arg(short, long, requires = "component")]
     pub(super) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SweepOptions {
+    /// Kubeconfig of the cluster
+    #[arg(long, value_name = "FILE")]
+    pub(super) kubeconfig: PathBuf,
+    /// Context of the kubeconfig; by default the current one
+    #[arg(long, value_name = "NAME")]
+    pub(super) context: Option<String>,
+    /// Delete only what this run left
+    #[arg(long, value_name = "RUN")]
+    pub(super) run: Option<String>,
 }

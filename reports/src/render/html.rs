@@ -169,6 +169,13 @@ fn check(out: &mut String, run: &Run, trial: &TrialInfo, result: &TrialResult, c
     }
     section(out, "Why it matters", &trial.why)?;
     section(out, "How it is checked", &trial.how)?;
+    if !result.verdict.attachments.is_empty() {
+        *out += "<h3>Files</h3><ul>";
+        for file in &result.verdict.attachments {
+            write!(out, "<li><a href=\"{}\">{}</a></li>", esc(&file.path), esc(&file.name))?;
+        }
+        *out += "</ul>";
+    }
     if !result.verdict.evidence.is_empty() {
         out.write_str("<h3>Evidence</h3><ul>")?;
         for evidence in &result.verdict.evidence {

@@ -28,6 +28,13 @@ pub(super) fn render(run: &Run) -> Result<String, RenderError> {
             }
         }
         for name in suites {
+            let of_suite = |result: &&TrialResult| {
+                result.subject == subject.name && run.trial(&result.trial).is_some_and(|trial| trial.suite == name)
+            };
+            // A plan may leave out a suite on a subject.
+            if !run.results.iter().any(|result| of_suite(&result)) {
+                continue;
+            }
             let mut suite = TestSuiteBuilder::new(&clean(&format!("{name} on {}", subject.name)));
             if let Ok(time) = time::OffsetDateTime::from_unix_timestamp(run.started.as_second()) {
                 suite.set_timestamp(time);
@@ -41,8 +48,8 @@ pub(super) fn render(run: &Run) -> Result<String, RenderError> {
                 .extend(run.info.profile.iter().map(|fact| ("profile", format!("{}: {}", fact.label, fact.value))));
             properties.extend(subject.facts.iter().map(|fact| ("subject", format!("{}: {}", fact.label, fact.value))));
             suite_properties.push(properties);
-            for result in run.results.iter().filter(|result| result.subject == subject.name) {
-                let Some(trial) = run.trial(&result.trial).filter(|trial| trial.suite == name) else { continue };
+            for result in run.results.iter().filter(of_suite) {
+                let Some(trial) = run.trial(&result.trial) else { continue };
                 suite.add_testcase(case(run, trial, result));
                 case_properties.push(properties_of(run, trial, result));
             }
@@ -81,6 +88,10 @@ fn case(run: &Run, trial: &TrialInfo, result: &TrialResult) -> TestCase {
     let mut out = format!("{}\n", trial.title);
     for evidence in &verdict.evidence {
         out += &format!("{}: {}\n", evidence.label, evidence.value);
+    }
+    // As Jenkins and GitLab read attachments.
+    for file in &verdict.attachments {
+        out += &format!("[[ATTACHMENT|{}]]\n", file.path);
     }
     if verdict.outcome == Outcome::Fail && !result.gating {
         out += &format!("{findings}\n{}", fix(run, result));

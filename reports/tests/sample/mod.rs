@@ -44,13 +44,8 @@ pub(crate) fn verdict(outcome: Outcome) -> Verdict {
         _ => Vec::new(),
     };
     let reason = (!matches!(outcome, Outcome::Pass | Outcome::Fail)).then(|| format!("because {HOSTILE}"));
-    Verdict {
-        outcome,
-        reason,
-        because_of: None,
-        findings,
-        evidence: vec![Evidence { label: "a".to_owned(), value: HOSTILE.to_owned() }],
-    }
+    let evidence = vec![Evidence { label: "a".to_owned(), value: HOSTILE.to_owned() }];
+    Verdict { reason, findings, evidence, ..Verdict::of(outcome) }
 }
 
 pub(crate) const KINDS: [(&str, Severity, Outcome); 9] = [

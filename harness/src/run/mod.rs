@@ -1,7 +1,10 @@
-//! `seaworthy run`: selects, gathers, judges, journals, reports.
+//! `seaworthy run`: selects, gathers, judges, acts, journals, reports.
+
+mod act;
+mod fixture;
+mod log;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -10,8 +13,7 @@ use anstream::eprintln;
 use nix::sys::signal::Signal;
 use seaworthy_checks::Profile;
 use seaworthy_reports::{
-    Event, Evidence, Format, Journal, JournalError, Outcome, Run, RunInfo, Severity, Subject, TrialInfo, Verdict, What,
-    Written, write_all,
+    Evidence, Format, Outcome, Planned, RunInfo, Severity, Subject, TrialInfo, Verdict, What, Written, write_all,
 };
 use seaworthy_suites::{Node, Source, Trial};
 
@@ -21,6 +23,8 @@ use crate::progress::Progress;
 use crate::text::Page;
 use crate::waivers::{self, Waiver};
 use crate::{answer, container, select, signals, sources, summary};
+use act::Subjects;
+use log::{Log, lock};
 
 /// Beyond its budget a trial is noted; beyond this many times its budget it is given up.
 const PATIENCE: u32 = 10;
@@ -37,16 +41,27 @@ struct Deck<'a> {
 
 pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
     signals::listen();
-    let trials: Vec<_> = select::select(&options.selection)?.into_iter().map(Arc::new).collect();
-    if options.remote.is_given() && trials.iter().all(|trial| trial.info.suite != "pki") {
-        let fault = Fault::usage("--kubeconfig and --endpoint are for the PKI suite");
+    let mut all: Vec<_> = select::select(&options.selection)?.into_iter().map(Arc::new).collect();
+    let defect = options.cluster.defect(&mut all)?;
+    let (acts, trials): (Vec<_>, Vec<_>) = all.iter().cloned().partition(|trial| trial.act().is_some());
+    if options.remote.is_given() && acts.is_empty() && trials.iter().all(|trial| trial.info.suite != "pki") {
+        let fault =
+            Fault::usage("--kubeconfig and --endpoint are for the PKI suite and for suites that act on clusters");
         return Err(fault.hint("add --suite pki"));
     }
-    let sources = sources::open(&options.hosts, options.kubeadm.add(options.layout.layout())?, &options.remote)?;
-    let names = subject_names(&sources, &options.hosts);
+    // A run that only acts asks no node.
+    let sources = if trials.is_empty() && !acts.is_empty() {
+        Vec::new()
+    } else {
+        sources::open(&options.hosts, options.kubeadm.add(options.layout.layout())?, &options.remote)?
+    };
+    let subjects = Subjects::find(&acts, options, defect)?;
+    let mut names = subject_names(&sources, &options.hosts);
+    let nodes = names.len();
+    names.extend(subjects.names());
     let now = jiff::Timestamp::now();
     let profile = options.profile.profile(now);
-    let infos: Vec<&TrialInfo> = trials.iter().map(|trial| &trial.info).collect();
+    let infos: Vec<&TrialInfo> = all.iter().map(|trial| &trial.info).collect();
     let waivers = match &options.waivers {
         Some(path) => waivers::read(path, &infos, &names.iter().map(String::as_str).collect::<Vec<_>>(), now)?,
         None => Vec::new(),
@@ -61,10 +76,16 @@ pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
             .iter()
             .map(|name| Subject { name: name.clone(), facts: Vec::new(), pictures: Vec::new() })
             .collect(),
-        trials: trials.iter().map(|trial| trial.info.clone()).collect(),
+        trials: all.iter().map(|trial| trial.info.clone()).collect(),
     };
+    let run_id = info.id.clone();
     let log = Log::begin(&options.output, info)?;
-    let progress = Progress::new(trials.len() * sources.len());
+    if !acts.is_empty() {
+        let pair = |trial: &Arc<Trial>, name: &String| Planned { trial: trial.info.id.clone(), subject: name.clone() };
+        let judged = names[..nodes].iter().flat_map(|name| trials.iter().map(move |trial| pair(trial, name)));
+        log.write(What::Planned { plan: judged.chain(subjects.plan(&acts)).collect() });
+    }
+    let progress = Progress::new(trials.len() * sources.len() + subjects.plan(&acts).len());
     let workers =
         options.parallelism.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let deck = Deck {
@@ -85,6 +106,9 @@ pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
     }
     for (index, source) in sources.iter().enumerate().take(fleet.len()) {
         sail(&deck, source, &mut fleet, index, options, &mut timings);
+    }
+    if !acts.is_empty() && signals::seen().is_none() {
+        act::run(&deck, &acts, subjects, options, &run_id)?;
     }
     progress.finish();
     let interrupted = signals::seen();
@@ -257,69 +281,6 @@ fn within_budget(deck: &Deck<'_>, ship: &Ship, trial: &Arc<Trial>, hand: &mut Op
             Err(_) => return Verdict::because(Outcome::Errored, format!("no verdict within {limit:?}")),
         }
     }
-}
-
-/// The events so far, and the journal while it can be written.
-struct Log(Mutex<Entries>);
-
-struct Entries {
-    events: Vec<Event>,
-    /// The journal, or why there is none any more.
-    journal: Result<Journal, JournalError>,
-}
-
-impl Log {
-    /// Begins the journal. A run whose journal cannot be begun does not begin, but in a container of ours: there the
-    /// folder is a volume that may not be mounted, and the summary is worth having without it.
-    fn begin(folder: &Path, info: RunInfo) -> Result<Self, Fault> {
-        let begun = Journal::create(folder).and_then(|mut journal| {
-            let event = journal.append(What::RunStarted(info.clone()))?;
-            Ok((journal, event))
-        });
-        let (journal, event) = match begun {
-            Ok((journal, event)) => (Ok(journal), event),
-            Err(error) if container::is_ours() => {
-                (Err(error), Event { at: jiff::Timestamp::now(), what: What::RunStarted(info) })
-            }
-            Err(error) => return Err(unwritable(&error)),
-        };
-        Ok(Self(Mutex::new(Entries { events: vec![event], journal })))
-    }
-
-    /// Notes what happened. A disk that fills up ends the journal with its last whole event, and not the run.
-    fn write(&self, what: What) {
-        let mut entries = lock(&self.0);
-        let appended = match &mut entries.journal {
-            Ok(journal) => journal.append(what.clone()),
-            Err(_) => Ok(Event { at: jiff::Timestamp::now(), what: what.clone() }),
-        };
-        let event = appended.unwrap_or_else(|error| {
-            eprintln!("warning: the journal ends here: {error}");
-            entries.journal = Err(error);
-            Event { at: jiff::Timestamp::now(), what }
-        });
-        entries.events.push(event);
-    }
-
-    /// Why the journal is not there or not whole.
-    fn broken(&self) -> Option<String> {
-        lock(&self.0).journal.as_ref().err().map(ToString::to_string)
-    }
-
-    fn run(&self) -> Result<Run, Fault> {
-        let mut run = Run::fold(&lock(&self.0).events).map_err(|error| Fault::ours(error.to_string()))?;
-        // Asked while it still runs: what has its verdicts is complete as far as an exit code goes.
-        run.complete |= run.results.iter().all(|result| result.attempts > 0);
-        Ok(run)
-    }
-}
-
-fn unwritable(error: &JournalError) -> Fault {
-    Fault::usage(format!("the result folder cannot be written: {error}")).hint("name another with -O, or make room")
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[derive(Default)]
