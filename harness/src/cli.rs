@@ -7,6 +7,7 @@ use crate::cluster::{ClusterCommand, EngineOptions};
 use crate::fault::Fault;
 use crate::pki::PkiCommand;
 use crate::reach::{ListenOptions, ReachOptions};
+use crate::simulate::SimulateOptions;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use seaworthy_checks::host::Layout;
 use seaworthy_checks::node::kubeadm_config::KubeadmConfig;
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     /// Create, inspect and delete clusters on this machine
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Simulate nodes on a cluster, thousands in one process
+    Simulate(SimulateOptions),
     /// Inspect a PKI: expiry, trust, rotation order
     #[command(subcommand)]
     Pki(PkiCommand),

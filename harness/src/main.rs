@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod select;
 mod signals;
+mod simulate;
 mod sources;
 mod summary;
 mod text;
@@ -60,6 +61,7 @@ fn begin() -> Result<i32, Fault> {
         Command::Reach(options) => reach::reach(&options),
         Command::Assets(command) => assets::run(&command),
         Command::Cluster(command) => cluster::run(&command),
+        Command::Simulate(options) => simulate::simulate(&options),
         Command::Pki(command) => pki::run(&command),
         Command::Schema => report::schema(),
         Command::Completions { shell } => explain::completions(shell),

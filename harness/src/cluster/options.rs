@@ -119,6 +119,12 @@ pub(crate) struct UpOptions {
     /// How many workers [default: 0]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
+    /// How many simulated nodes: they run no containers, and the API server cannot tell [default: 0]
+    #[arg(long, value_name = "N")]
+    simulated_nodes: Option<u32>,
+    /// How many simulated Windows nodes [default: 0]
+    #[arg(long, value_name = "N")]
+    simulated_windows: Option<u32>,
     /// The IP families [default: v4]
     #[arg(long, value_enum)]
     ip_family: Option<Families>,
@@ -169,6 +175,8 @@ impl UpOptions {
         spec.kubernetes = self.kubernetes_version.clone().or(spec.kubernetes);
         spec.control_planes = self.control_planes.unwrap_or(spec.control_planes);
         spec.workers = self.workers.unwrap_or(spec.workers);
+        spec.simulated.nodes = self.simulated_nodes.unwrap_or(spec.simulated.nodes);
+        spec.simulated.windows = self.simulated_windows.unwrap_or(spec.simulated.windows);
         if let Some(families) = self.ip_family {
             spec.network.families = match families {
                 Families::V4 => vec![Family::V4],

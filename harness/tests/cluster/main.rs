@@ -13,6 +13,7 @@ mod input;
 mod inventory;
 mod lab;
 mod nodes;
+mod simulated;
 mod static_pods;
 mod topologies;
 
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
     if boxed.is_some() || ignored || arguments.list {
         let prefix = boxed.unwrap_or_default();
         type Test = fn(&lab::Lab);
-        let tests: [(&str, Test); 24] = [
+        let tests: [(&str, Test); 26] = [
             ("one_control_plane_and_the_real_kubeadm", topologies::one),
             ("three_control_planes_lose_one_and_then_all", topologies::three),
             ("etcd_on_hosts_of_its_own", topologies::external_etcd),
@@ -56,6 +57,8 @@ fn main() -> ExitCode {
             ("a_static_pod_that_crashes_is_shown", static_pods::crashing),
             ("its_pki_audits_clean_and_each_defect_is_diagnosed", audit::defects),
             ("its_nodes_are_seaworthy", nodes::healthy),
+            ("simulated_nodes_take_the_schedulers_pods", simulated::in_a_cluster),
+            ("simulate_is_a_command_that_cleans_up", simulated::as_a_command),
             ("twenty_times_up_and_down_leaks_nothing", failures::twenty_times),
             ("killed_after_each_phase_it_goes_on", failures::killed_and_on),
             ("killed_at_any_time_down_leaves_nothing", failures::killed_and_down),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 /// The label of every simulated node; its value is the fleet's name.
-pub const LABEL: &str = "simulated.seaworthy.dev/fleet";
+pub const LABEL: &str = "seaworthy.dev/simulated";
 /// The taint that keeps pods away from simulated nodes unless they tolerate it.
-pub const TAINT: &str = "simulated.seaworthy.dev/node";
+pub const TAINT: &str = "seaworthy.dev/simulated";
 /// An annotation of pods: after how many seconds the containers start, instead of [`Behavior::start`].
 pub const STARTS_AFTER: &str = "simulated.seaworthy.dev/starts-after";
 /// An annotation of pods: after how many seconds the containers end, whatever the restart policy is.

@@ -67,24 +67,39 @@ impl ClusterSpec {
         let said = configuration.given().iter().any(|given| given.path == services);
         let networking = &mut configuration.cluster.networking;
         let list = |networks: &[IpNet]| networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let default = |of: fn(Family) -> &'static str| {
+        let default = |of: &dyn Fn(Family) -> &'static str| {
             self.network.families.iter().map(|family| of(*family)).collect::<Vec<_>>().join(",")
         };
         if !self.network.pods.is_empty() {
             networking.pod_subnet = list(&self.network.pods);
         } else if networking.pod_subnet.is_empty() {
-            networking.pod_subnet = default(|family| match family {
+            networking.pod_subnet = default(&|family| match family {
+                // A /16 has networks for 256 nodes. The larger ones keep clear of Services and of hosts.
+                Family::V4 if self.simulated.total() > 8000 => "10.128.0.0/10",
+                Family::V4 if self.simulated.total() > 200 => "10.128.0.0/11",
                 Family::V4 => "10.244.0.0/16",
+                Family::V6 if self.simulated.total() > 200 => "fd00:10:244::/48",
                 Family::V6 => "fd00:10:244::/56",
             });
         }
         if !self.network.services.is_empty() {
             networking.service_subnet = list(&self.network.services);
         } else if !said {
-            networking.service_subnet = default(|family| match family {
+            networking.service_subnet = default(&|family| match family {
                 Family::V4 => "10.96.0.0/12",
                 Family::V6 => "fd00:10:96::/112",
             });
+        }
+        if self.simulated.total() > 0 {
+            // By default 20 and 50 requests a second: it would take minutes until a thousand nodes have their networks.
+            let cluster = &mut configuration.cluster;
+            for component in [&mut cluster.controller_manager, &mut cluster.scheduler] {
+                for (flag, value) in [("kube-api-qps", "1000"), ("kube-api-burst", "2000")] {
+                    if !component.extra_args.iter().any(|(name, _)| name == flag) {
+                        component.extra_args.push((flag.to_owned(), value.to_owned()));
+                    }
+                }
+            }
         }
         for (field, networks) in [("podSubnet", configuration.pods()?), ("serviceSubnet", configuration.services()?)] {
             let families: Vec<_> = networks.iter().map(Family::of).collect();

@@ -15,6 +15,9 @@ use crate::kubeadm::{self, BadConfiguration};
 /// The most hosts that a cluster may have: their addresses are of one /24.
 const MOST_HOSTS: usize = 200;
 
+/// The most simulated nodes: a /10 has networks of pods for as many.
+const MOST_SIMULATED: u32 = 16_000;
+
 /// A cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -43,6 +46,8 @@ pub struct ClusterSpec {
     pub proxy: ProxyMode,
     /// Zones by name; hosts are spread over them in turn.
     pub zones: Vec<String>,
+    /// Nodes without a kubelet, for which one process speaks.
+    pub simulated: SimulatedSpec,
     /// What is particular to a host, by its name: `cp1`, `worker2`, `etcd1`.
     pub nodes: BTreeMap<String, NodeSpec>,
     /// A folder like kubeadm's `/etc/kubernetes`: its pki and kubeconfigs are what the first control plane begins with, and what
@@ -51,6 +56,32 @@ pub struct ClusterSpec {
     /// kubeadm's documents (`ClusterConfiguration`, `KubeletConfiguration`, …), as text. What the rest of this specification
     /// says stands above them.
     pub kubeadm: Option<String>,
+}
+
+/// Nodes that are only simulated: the API server cannot tell, and no container runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SimulatedSpec {
+    /// How many Linux nodes.
+    pub nodes: u32,
+    /// How many Windows nodes.
+    pub windows: u32,
+    /// The build of Windows: `10.0.20348`.
+    pub windows_build: String,
+}
+
+impl Default for SimulatedSpec {
+    fn default() -> Self {
+        Self { nodes: 0, windows: 0, windows_build: "10.0.20348".to_owned() }
+    }
+}
+
+impl SimulatedSpec {
+    /// How many nodes there are.
+    #[must_use]
+    pub fn total(&self) -> u32 {
+        self.nodes.saturating_add(self.windows)
+    }
 }
 
 /// What control planes are made of.
@@ -226,6 +257,7 @@ impl Default for ClusterSpec {
             disks: Disks::default(),
             proxy: ProxyMode::default(),
             zones: Vec::new(),
+            simulated: SimulatedSpec::default(),
             nodes: BTreeMap::new(),
             credentials: None,
             kubeadm: None,
@@ -366,6 +398,7 @@ impl ClusterSpec {
             self.release_of(name)?;
         }
         let configuration = self.configuration()?;
+        self.check_simulated(&configuration.pods()?)?;
         if self.has_static_pods() {
             if !self.control_planes_are_nodes() {
                 return Err(bad("controlPlane.nodes", "static pods need the kubelet of a node: leave it out"));
@@ -377,6 +410,29 @@ impl ClusterSpec {
             }
         }
         Ok(())
+    }
+
+    fn check_simulated(&self, pods: &[IpNet]) -> Result<(), BadSpec> {
+        let total = self.simulated.total();
+        if total > MOST_SIMULATED {
+            return Err(bad("simulated.nodes", format!("{total} simulated nodes are more than {MOST_SIMULATED}")));
+        }
+        // What the controller-manager gives each node of it.
+        let room = |network: &IpNet| {
+            let node = if network.addr().is_ipv4() { 24 } else { 64 };
+            1_u64 << u32::from(node - network.prefix_len().min(node))
+        };
+        let all = u64::from(total) + (self.workers + self.control_planes) as u64;
+        match pods.iter().find(|network| total > 0 && room(network) < all) {
+            Some(small) => {
+                let room = room(small);
+                Err(bad(
+                    "simulated.nodes",
+                    format!("{small} has networks of pods for {room} nodes, and there are {all}"),
+                ))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_networks(&self) -> Result<(), BadSpec> {
@@ -476,6 +532,8 @@ mod tests {
             ("network: {pods: [10.0.0.0/16], services: [10.0.1.0/24]}\n", "overlaps"),
             ("network: {families: [v6], services: ['fd00::/64']}\n", "too large"),
             ("network: {pods: [10.244.0.0/24]}\n", "too small"),
+            ("simulated: {nodes: 400}\nnetwork: {pods: [10.244.0.0/16]}\n", "for 256 nodes, and there are 401"),
+            ("simulated: {nodes: 16001}\n", "more than 16000"),
             (
                 "network: {families: [v6]}\nkubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  \
                     networking: {podSubnet: 10.244.0.0/16}\n",

@@ -36,7 +36,7 @@ const fn phase(name: &'static str, about: &'static str, run: fn(&Engine<'_>) -> 
 }
 
 /// All phases, in order.
-pub static PHASES: [Phase; 19] = [
+pub static PHASES: [Phase; 20] = [
     phase("preflight", "see that the machine can carry the cluster", hosts::preflight),
     phase("hosts", "make the hosts and the links between them", hosts::hosts),
     phase("certs", "issue the PKI of the first control plane", control_plane::certs),
@@ -56,4 +56,9 @@ pub static PHASES: [Phase; 19] = [
     phase("addon", "create CoreDNS and the objects of kube-proxy", objects::addon),
     phase("network", "give nodes their pod networks, routes to the others, and kube-proxy", nodes::network),
     phase("ready", "wait until every node is ready and DNS is there", nodes::ready),
+    phase(
+        "simulated-nodes",
+        "start the nodes that are only simulated, and wait until they are ready",
+        nodes::simulated,
+    ),
 ];

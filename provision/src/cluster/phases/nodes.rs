@@ -27,6 +27,8 @@ use crate::{registry as images, upload, whole};
 const CONTAINERD: &str = "/var/lib/seaworthy/containerd";
 const CNI: &str = "/var/lib/seaworthy/cni";
 const SOCKET: &str = "/run/containerd/containerd.sock";
+/// Where the process of simulated nodes accepts once they are ready.
+const SIMULATED: &str = "/run/seaworthy-simulated.sock";
 /// The user that `system:node-proxier` is bound to by the API server itself.
 const PROXY_USER: &str = "system:kube-proxy";
 
@@ -344,6 +346,28 @@ fn start_proxies(engine: &Engine<'_>, nodes: &[&PlannedHost]) -> Result<(), Engi
         engine.start(&host, &proxy::component(&planned.name, Path::new(proxy::FOLDER)))
     })?;
     engine.each(nodes, |planned| await_unit(&engine.host(planned)?, "kube-proxy"))
+}
+
+/// Simulated nodes are a process of the first control plane: `seaworthy simulate`, as anybody could run it.
+pub(super) fn simulated(engine: &Engine<'_>) -> Result<(), EngineError> {
+    let (spec, first) = (&engine.plan().spec, engine.plan().first());
+    if spec.simulated.total() == 0 {
+        return Ok(());
+    }
+    let host = engine.host(first)?;
+    let (linux, windows) = (spec.simulated.nodes.to_string(), spec.simulated.windows.to_string());
+    let zones = spec.zones.join(",");
+    let mut words = vec!["simulate", "--kubeconfig", "/etc/kubernetes/super-admin.conf", "--fleet", "engine"];
+    words.extend(["--nodes", &linux, "--windows", &windows, "--windows-build", &spec.simulated.windows_build]);
+    words.extend(["--on-end", "keep", "--output", "json", "--ready-socket", SIMULATED]);
+    if !zones.is_empty() {
+        words.extend(["--zones", &zones, "--region", "sea"]);
+    }
+    let mut unit = own_unit("simulated-nodes", &words);
+    unit.after = Some("kube-apiserver".to_owned());
+    unit.ready = Some(Ready::Socket(SIMULATED.into()));
+    host.client().start(unit)?;
+    await_unit(&host, "simulated-nodes")
 }
 
 pub(super) fn ready(engine: &Engine<'_>) -> Result<(), EngineError> {
