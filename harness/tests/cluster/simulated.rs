@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::lab::{Lab, until};
 
-/// The controller-manager notices nodes that are gone after 12 s instead of 50.
+/// The controller-manager notices nodes that are gone after 24 s instead of 50.
 const SPEC: &str = "\
 durability: fast
 zones: [a, b, c]
@@ -20,7 +20,7 @@ simulated: {nodes: 36, windows: 4}
 kubeadm: |
   apiVersion: kubeadm.k8s.io/v1beta4
   kind: ClusterConfiguration
-  controllerManager: {extraArgs: [{name: node-monitor-grace-period, value: 12s}]}
+  controllerManager: {extraArgs: [{name: node-monitor-grace-period, value: 24s}]}
 ";
 
 fn deployment(name: &str, replicas: u32) -> String {

@@ -99,6 +99,27 @@ pub enum Lane {
     Work,
 }
 
+/// In which form objects are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Whole, in JSON.
+    Json,
+    /// Whole, in protobuf; custom resources have no such form.
+    Protobuf,
+    /// Their metadata alone, in protobuf.
+    Metadata,
+}
+
+impl Form {
+    fn accept(self) -> &'static str {
+        match self {
+            Self::Json => JSON,
+            Self::Protobuf => PROTOBUF,
+            Self::Metadata => "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+        }
+    }
+}
+
 /// A request that has a body, or none.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -266,6 +287,14 @@ impl Client {
     /// [`ClientError`], if there is no answer.
     pub async fn ask(&self, lane: Lane, call: &Call) -> Result<Reply, ClientError> {
         self.exchange(lane, call, JSON).await
+    }
+
+    /// Sends a request and reads the whole answer in the API's protobuf form, or as objects of which only the metadata is told.
+    ///
+    /// # Errors
+    /// [`ClientError`], if there is no answer.
+    pub async fn fetch(&self, lane: Lane, call: &Call, form: Form) -> Result<Reply, ClientError> {
+        self.exchange(lane, call, form.accept()).await
     }
 
     async fn exchange(&self, lane: Lane, call: &Call, accept: &'static str) -> Result<Reply, ClientError> {

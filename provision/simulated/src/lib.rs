@@ -36,10 +36,10 @@ mod nodes;
 mod pods;
 mod spec;
 mod status;
-mod watch;
+pub mod watch;
 mod wire;
 
-pub use client::{Call, Client, ClientError, Lane, Reply};
+pub use client::{Call, Client, ClientError, Form, Lane, Reply};
 pub use counts::{Counts, LeaseCounts, NodeCounts, PodCounts, RequestCounts};
 pub use fleet::{Fleet, FleetError, Keep, Running};
 pub use kubeconfig::BadKubeconfig;

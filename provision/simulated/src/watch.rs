@@ -7,7 +7,7 @@ use std::time::Duration;
 use prost::Message;
 use tokio::sync::mpsc::Sender;
 
-use crate::client::{Call, Client, ClientError, Lane};
+use crate::client::{Call, Client, ClientError, Form, Lane};
 use crate::wire;
 
 /// How many objects a page of a list has.
@@ -17,7 +17,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 
 /// What a list or the watch says.
 #[derive(Debug)]
-pub(crate) enum Item<T> {
+pub enum Item<T> {
     /// A list begins; one that had begun is forgotten.
     Begin,
     /// An object of the list, or one that was added or changed.
@@ -30,24 +30,66 @@ pub(crate) enum Item<T> {
 
 /// What happened to lists and watches.
 #[derive(Debug, Default)]
-pub(crate) struct WatchStats {
+pub struct WatchStats {
     /// How many lists began, the first ones included.
-    pub(crate) lists: AtomicU64,
+    pub lists: AtomicU64,
     /// How many watches ended otherwise than by their time.
-    pub(crate) broken: AtomicU64,
+    pub broken: AtomicU64,
 }
 
 /// A resource.
 #[derive(Debug, Clone)]
-pub(crate) struct Source {
+pub struct Source {
     /// Its path: `/api/v1/pods`.
-    pub(crate) path: &'static str,
+    pub path: &'static str,
     /// Which of its objects: `fieldSelector=…` or `labelSelector=…`, encoded.
-    pub(crate) selector: String,
+    pub selector: String,
+}
+
+impl Source {
+    /// The objects of a label selector, such as `app=web`.
+    #[must_use]
+    pub fn labelled(path: &'static str, selector: &str) -> Self {
+        let selector = form_urlencoded::Serializer::new(String::new()).append_pair("labelSelector", selector).finish();
+        Self { path, selector }
+    }
+}
+
+/// A page of a list: its objects in protobuf, undecoded, and how many follow as far as the API server says.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The objects.
+    pub items: Vec<bytes::Bytes>,
+    /// How many objects follow; none is told where a selector is given.
+    pub remaining: Option<u64>,
+    /// What continues the list; empty at its end.
+    pub next: String,
+}
+
+/// Asks for one page of a list. With a token of a page before it goes on there.
+///
+/// # Errors
+/// [`ClientError`] as the API server words it; 410 says that the token is too old, and the list must begin anew.
+pub async fn page(client: &Client, path: &str, form: Form, limit: u32, next: &str) -> Result<Page, ClientError> {
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("limit", &limit.to_string())
+        .append_pair("continue", next)
+        .finish();
+    let separator = if path.contains('?') { '&' } else { '?' };
+    let call = Call::get(format!("{path}{separator}{query}"));
+    let reply = client.fetch(Lane::Watch, &call, form).await?.success(&call)?;
+    let list: wire::List = wire::open(reply.body).ok_or_else(|| ClientError::Broken {
+        method: "GET".to_owned(),
+        path: path.to_owned(),
+        why: "the list is no protobuf".to_owned(),
+    })?;
+    let meta = list.metadata.unwrap_or_default();
+    let remaining = meta.remaining_item_count.and_then(|count| count.try_into().ok());
+    Ok(Page { items: list.items, remaining, next: meta.r#continue })
 }
 
 /// Lists and watches until nobody listens any more.
-pub(crate) async fn run<T: Message + Default>(
+pub async fn run<T: Message + Default>(
     client: Client,
     source: Source,
     items: Sender<Item<T>>,

@@ -100,6 +100,8 @@ pub(crate) struct ListMeta {
     pub(crate) resource_version: String,
     #[prost(string, tag = "3")]
     pub(crate) r#continue: String,
+    #[prost(int64, optional, tag = "4")]
+    pub(crate) remaining_item_count: Option<i64>,
 }
 
 /// Any list; the items stay undecoded until somebody wants them.
