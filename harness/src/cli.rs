@@ -323,6 +323,9 @@ pub(crate) struct FixtureOptions {
     /// Image of Seaworthy that the nodes of --kubeconfig can pull
     #[arg(long, value_name = "REF", requires = "kubeconfig")]
     pub(crate) image: Option<String>,
+    /// Node that the node-conformance suite is about; by default the first one that runs pods
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
     /// Break the raised clusters on purpose, and run the trials that must fail then
     #[arg(long, value_name = "NAME", hide = true, conflicts_with = "kubeconfig")]
     pub(crate) defect: Option<String>,

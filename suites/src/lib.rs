@@ -8,12 +8,14 @@ pub mod cluster;
 mod convert;
 mod dualstack;
 mod node;
+mod node_conformance;
 mod pki;
 mod trial;
 mod workload;
 
 pub use dualstack::dualstack_suite;
 pub use node::{Kubeconfig, Node, NodeError, Source, node_suite};
+pub use node_conformance::{node_conformance_suite, upstream_names};
 pub use pki::pki_suite;
 pub use trial::{Suite, Trial};
 pub use workload::workload_main;
@@ -21,5 +23,5 @@ pub use workload::workload_main;
 /// Every suite, in order.
 #[must_use]
 pub fn suites() -> Vec<Suite> {
-    vec![node_suite(), pki_suite(), dualstack_suite()]
+    vec![node_suite(), pki_suite(), node_conformance_suite(), dualstack_suite()]
 }

@@ -20,6 +20,18 @@ use crate::{cluster, signals, waivers};
 const TOGETHER: usize = 8;
 
 impl FixtureOptions {
+    /// Has trials be about the node that the user named. It need not be schedulable: pods are put on it.
+    fn name_node(&self, target: &mut Target) -> Result<(), Fault> {
+        let Some(node) = &self.node else { return Ok(()) };
+        if !target.facts.nodes.contains(node) {
+            let why = format!("--node {node}: the cluster has no such node");
+            return Err(Fault::usage(why).hint(format!("it has {}", target.facts.nodes.join(", "))));
+        }
+        target.facts.workers = target.facts.workers.max(1);
+        target.node = Some(node.clone());
+        Ok(())
+    }
+
     /// The defect that is asked for; only the trials that it must catch remain.
     pub(super) fn defect(&self, trials: &mut Vec<Arc<Trial>>) -> Result<Option<Defect>, Fault> {
         let Some(name) = &self.defect else { return Ok(None) };
@@ -64,6 +76,7 @@ impl Subjects {
                 target.disruption = true;
             }
             target.image = fixture.image.clone().unwrap_or(target.image);
+            fixture.name_node(&mut target)?;
             return Ok(Self::Named(Box::new(target)));
         }
         if let Some(name) = &fixture.cluster {
@@ -73,6 +86,7 @@ impl Subjects {
             target.name.clone_from(name);
             target.disruption = true;
             target.ours = Some(Ours { program, name: name.clone() });
+            fixture.name_node(&mut target)?;
             return Ok(Self::Named(Box::new(target)));
         }
         let mut needs: Vec<ClusterNeed> = Vec::new();

@@ -69,6 +69,8 @@ pub struct ClusterNeed {
     pub slug: &'static str,
     /// Its IP families.
     pub families: Families,
+    /// Does a cluster that exists with other families do as well?
+    pub any_families: bool,
     /// How many control planes.
     pub control_planes: usize,
     /// How many workers with a real kubelet.
@@ -94,6 +96,7 @@ impl ClusterNeed {
         Self {
             slug,
             families: Families::V4,
+            any_families: false,
             control_planes: 1,
             workers: 0,
             external_etcd: 0,
@@ -133,7 +136,7 @@ impl ClusterNeed {
     /// Why a cluster that exists does not meet the need; `None` if it does.
     #[must_use]
     pub fn unmet(&self, facts: &ClusterFacts) -> Option<String> {
-        if facts.families != self.families {
+        if facts.families != self.families && !self.any_families {
             return Some(format!(
                 "the claim is about clusters with {}; this one has {}",
                 self.families, facts.families

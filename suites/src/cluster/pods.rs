@@ -149,7 +149,7 @@ impl Ctx {
     }
 
     /// The last event of a pod, in words; empty if there is none.
-    async fn last_event(&self, pod: &str) -> String {
+    pub(super) async fn last_event(&self, pod: &str) -> String {
         let place = Ref { namespace: Some(self.namespace().to_owned()), ..Ref::all("v1", "Event") };
         let events = self.list(&place).await.unwrap_or_default();
         let last = events.iter().rev().find(|event| event["involvedObject"]["name"] == pod);

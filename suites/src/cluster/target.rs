@@ -101,6 +101,8 @@ pub struct Target {
     pub disruption: bool,
     /// The image of workloads.
     pub image: String,
+    /// The node that is under test, where the user names one.
+    pub node: Option<String>,
     pub(super) client: kube::Client,
 }
 
@@ -168,6 +170,7 @@ impl Target {
             ours: None,
             disruption: false,
             image: own_image(),
+            node: None,
             client,
         })
     }

@@ -1,9 +1,11 @@
 //! What the server says over HTTP.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -13,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::dial;
+use super::serve::Options;
 
 /// How long a dial or a look-up may take, where the request does not say.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -22,13 +25,33 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Server {
     ready: AtomicBool,
     end: mpsc::UnboundedSender<u8>,
+    options: Options,
+    began: Instant,
+    /// How often each path was asked for.
+    seen: Mutex<BTreeMap<String, usize>>,
 }
 
 impl Server {
     /// One that is ready, and the exit codes with which clients have it end.
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<u8>) {
+    pub(super) fn new(options: Options) -> (Self, mpsc::UnboundedReceiver<u8>) {
         let (end, ends) = mpsc::unbounded_channel();
-        (Self { ready: AtomicBool::new(true), end }, ends)
+        let server =
+            Self { ready: AtomicBool::new(true), end, options, began: Instant::now(), seen: Mutex::default() };
+        (server, ends)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a request.
+    pub(super) fn saw(&self, what: &str) {
+        *self.seen().entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// Is it healthy still?
+    pub(super) fn healthy(&self) -> bool {
+        self.options.unhealthy_after.is_none_or(|after| self.began.elapsed() < Duration::from_secs(after.into()))
     }
 }
 
@@ -55,6 +78,16 @@ fn object(value: &Value) -> Response<Full<Bytes>> {
     response
 }
 
+/// A redirect, with the text that Go's net/http gives it.
+fn redirect(to: &str) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::FOUND, format!("<a href=\"{to}\">Found</a>.\n\n"));
+    match to.parse() {
+        Ok(to) => drop(response.headers_mut().insert(header::LOCATION, to)),
+        Err(_) => return text(StatusCode::BAD_REQUEST, "loc is no URL"),
+    }
+    response
+}
+
 pub(super) async fn answer(server: &Server, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let query: BTreeMap<String, String> =
         form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
@@ -64,10 +97,27 @@ pub(super) async fn answer(server: &Server, peer: SocketAddr, request: Request<I
     else {
         return wrong("timeout is a number of milliseconds");
     };
+    server.saw(request.uri().path());
+    if server.options.log {
+        writeln!(std::io::stdout(), "{} {}", request.method(), request.uri()).ok();
+    }
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/" | "/hostname") => text(StatusCode::OK, hostname()),
         (&Method::GET, "/clientip") => text(StatusCode::OK, plain(peer).to_string()),
-        (&Method::GET, "/healthz") => text(StatusCode::OK, "ok"),
+        (&Method::GET, "/healthz") if server.healthy() => text(StatusCode::OK, "ok"),
+        (&Method::GET, "/healthz") => text(StatusCode::INTERNAL_SERVER_ERROR, "unhealthy, as it was asked to be"),
+        (&Method::GET, "/echo") => text(StatusCode::OK, given("msg").unwrap_or_default().to_owned()),
+        (&Method::GET, "/redirect") => redirect(given("loc").unwrap_or("/")),
+        (&Method::GET, "/seen") => {
+            let path = given("path").unwrap_or("/");
+            let (seen, least) = (server.seen().get(path).copied().unwrap_or_default(), given("least").unwrap_or("1"));
+            let status = match least.parse() {
+                Ok(least) if seen >= least => StatusCode::OK,
+                Ok(_) => StatusCode::SERVICE_UNAVAILABLE,
+                Err(_) => return wrong("least is a number"),
+            };
+            text(status, seen.to_string())
+        }
         (&Method::GET, "/readyz") if server.ready.load(Ordering::Relaxed) => text(StatusCode::OK, "ok"),
         (&Method::GET, "/readyz") => text(StatusCode::SERVICE_UNAVAILABLE, "made unready by POST /readyz?ready=false"),
         (&Method::POST, "/readyz") => match given("ready").map(str::parse) {

@@ -2,10 +2,13 @@
 //!
 //! `seaworthy workload pause` holds a pod's namespaces; `seaworthy workload serve` answers over HTTP and UDP who it is, whom it
 //! sees, and what it reaches, which is what trials of Services, DNS and network policies ask. Neither needs a file.
+//! `seaworthy workload do SCRIPT` does small steps, which is what trials of a node ask.
 
 mod answer;
 mod dial;
+mod more;
 mod pause;
+mod script;
 mod serve;
 
 use std::ffi::OsString;
@@ -14,7 +17,7 @@ use std::process::ExitCode;
 
 /// What the program is called with to be a workload.
 const ARGUMENT: &str = "workload";
-const USAGE: &str = "a workload is one of: pause [-v]; serve [--http PORT] [--udp PORT]";
+const USAGE: &str = "a workload is one of: pause [-v]; serve [--http PORT] [--udp PORT] ...; do 'STEP; STEP; ...'";
 
 /// Is this process a workload? Then does its work until it is told to end; for the first lines of `main`.
 pub fn workload_main(arguments: &[OsString]) -> Option<ExitCode> {
@@ -32,6 +35,8 @@ pub fn workload_main(arguments: &[OsString]) -> Option<ExitCode> {
             Ok(options) => serve::serve(options),
             Err(why) => return Some(misused(&why)),
         },
+        // Arguments of a container may be expanded and split; they are one script.
+        Some(["do", script @ ..]) => script::run(&script.join(" ")),
         _ => return Some(misused(USAGE)),
     };
     Some(ended.unwrap_or_else(|error| {

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::answer::{self, Server};
+use super::more;
 
 /// How long requests that are being answered may take once the pod is to end; the kubelet's patience is 30 s.
 const GRACE: Duration = Duration::from_secs(25);
@@ -22,24 +23,42 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The largest datagram that is answered.
 const DATAGRAM: usize = 64 << 10;
 
-/// Where it listens; port 0 leaves the choice to the kernel.
+/// Where it listens, and how it behaves; port 0 leaves the choice to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Options {
     http: u16,
     udp: u16,
+    https: Option<u16>,
+    grpc: Option<u16>,
+    /// From when on, in seconds after the start, it says of itself that it is unhealthy.
+    pub(super) unhealthy_after: Option<u16>,
+    /// Does it log requests?
+    pub(super) log: bool,
 }
+
+const OPTIONS: &str = "--http PORT, --udp PORT, --https PORT, --grpc PORT, --unhealthy-after SECONDS and --log";
 
 impl Options {
     pub(super) fn read(words: &[&str]) -> Result<Self, String> {
-        let mut options = Self { http: 8080, udp: 8080 };
-        for pair in words.chunks(2) {
-            let place = match pair[0] {
-                "--http" => &mut options.http,
-                "--udp" => &mut options.udp,
-                other => return Err(format!("'{other}' is no option of serve: there are --http PORT and --udp PORT")),
+        let mut options = Self { http: 8080, udp: 8080, https: None, grpc: None, unhealthy_after: None, log: false };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut number = || {
+                let number = words.next().and_then(|text| text.parse().ok());
+                number.ok_or_else(|| match *word {
+                    "--unhealthy-after" => format!("{word} wants a number of seconds"),
+                    _ => format!("{word} wants a port, a number up to 65535"),
+                })
             };
-            let port = pair.get(1).and_then(|text| text.parse().ok());
-            *place = port.ok_or_else(|| format!("{} wants a port, a number up to 65535", pair[0]))?;
+            match *word {
+                "--http" => options.http = number()?,
+                "--udp" => options.udp = number()?,
+                "--https" => options.https = Some(number()?),
+                "--grpc" => options.grpc = Some(number()?),
+                "--unhealthy-after" => options.unhealthy_after = Some(number()?),
+                "--log" => options.log = true,
+                other => return Err(format!("'{other}' is no option of serve: there are {OPTIONS}")),
+            }
         }
         Ok(options)
     }
@@ -65,8 +84,14 @@ pub(super) fn serve(options: Options) -> io::Result<ExitCode> {
         // The log of the pod begins with where it is to be found.
         writeln!(io::stdout(), "http {}\nudp {}", listener.local_addr()?, socket.local_addr()?)?;
         tokio::spawn(datagrams(socket));
-        let (server, mut ends) = Server::new();
+        let (server, mut ends) = Server::new(options);
         let server = Arc::new(server);
+        if let Some(port) = options.https {
+            tokio::spawn(more::https(everywhere(port, TcpListener::bind).await?, server.clone())?);
+        }
+        if let Some(port) = options.grpc {
+            tokio::spawn(more::grpc(everywhere(port, TcpListener::bind).await?, server.clone()));
+        }
         let graceful = GracefulShutdown::new();
         let code = loop {
             tokio::select! {
@@ -75,6 +100,7 @@ pub(super) fn serve(options: Options) -> io::Result<ExitCode> {
                 Some(code) = ends.recv() => break ExitCode::from(code),
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
+                        server.saw("tcp");
                         let server = server.clone();
                         let service = service_fn(move |request| {
                             let server = server.clone();
@@ -116,8 +142,11 @@ mod tests {
 
     #[test]
     fn options_are_named_when_they_are_wrong() {
-        assert_eq!(Options::read(&[]), Ok(Options { http: 8080, udp: 8080 }));
-        assert_eq!(Options::read(&["--http", "80", "--udp", "53"]), Ok(Options { http: 80, udp: 53 }));
+        let options = Options::read(&["--http", "80", "--udp", "53", "--grpc", "5000", "--unhealthy-after", "9", "--log"]);
+        let options = options.unwrap();
+        assert_eq!((options.http, options.udp, options.https, options.grpc), (80, 53, None, Some(5000)));
+        assert_eq!((options.unhealthy_after, options.log), (Some(9), true));
+        assert_eq!(Options::read(&[]).map(|options| (options.http, options.udp, options.log)), Ok((8080, 8080, false)));
         assert!(Options::read(&["--port", "80"]).unwrap_err().contains("'--port'"));
         for words in [&["--http"][..], &["--http", "x"], &["--http", "65536"]] {
             assert!(Options::read(words).unwrap_err().contains("--http wants a port"), "{words:?}");
