@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{AttachParams, AttachedProcess};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_tungstenite::{WebSocketStream, tungstenite};
 
 use super::{Ctx, Stop};
 
@@ -46,6 +49,25 @@ impl Ctx {
         self.exec_program(pod, container, &["/seaworthy", "workload", "do", script], None).await
     }
 
+    /// Runs a script in a container until it ends well.
+    ///
+    /// # Errors
+    /// [`Stop::Breached`] with what it said last, if it does not in time.
+    pub async fn until_exec(&self, pod: &str, container: &str, script: &str) -> Result<Executed, Stop> {
+        let end = tokio::time::Instant::now() + PATIENCE * 2;
+        loop {
+            let done = self.exec(pod, container, script).await?;
+            if done.code == Some(0) {
+                return Ok(done);
+            }
+            if tokio::time::Instant::now() > end {
+                let why = format!("{script} in {container} of {pod} does not end well: {} {}", done.why, done.err);
+                return Err(Stop::breach(pod, why));
+            }
+            tokio::time::sleep(Duration::from_millis(700)).await;
+        }
+    }
+
     /// Runs a program in a container, with this on its standard input if there is any.
     ///
     /// # Errors
@@ -60,7 +82,8 @@ impl Ctx {
         self.step(format!("run in {container} of {pod}: {}", command.join(" ")));
         let parameters =
             AttachParams { container: Some(container.to_owned()), stdin: input.is_some(), ..AttachParams::default() };
-        let refused = |why: String| Stop::breach(pod, format!("a command cannot be run in {container} of {pod}: {why}"));
+        let refused =
+            |why: String| Stop::breach(pod, format!("a command cannot be run in {container} of {pod}: {why}"));
         let process = self.pods().exec(pod, command.iter().copied(), &parameters).await;
         let process = process.map_err(|error| refused(error.to_string()))?;
         let done = tokio::time::timeout(PATIENCE, drive(process, input)).await;
@@ -107,6 +130,45 @@ impl Ctx {
         }
         let how = if timely { "the stream ended" } else { "nothing more came in time" };
         Err(refused(format!("{how}; it printed: {seen}")))
+    }
+
+    /// Reads the log of a container over a WebSocket with the protocol `binary.k8s.io`, as browsers do.
+    ///
+    /// # Errors
+    /// [`Stop::Breached`] if it does not come.
+    pub async fn log_by_websocket(&self, pod: &str, container: &str) -> Result<String, Stop> {
+        self.step(format!("read the log of {container} in {pod} over a WebSocket"));
+        let refused = |why: String| Stop::breach(pod, format!("the log of {container} in {pod}: {why}"));
+        let path = format!("{}/log?container={container}", self.pod(pod).path());
+        let request = http::Request::get(path)
+            .header(http::header::CONNECTION, "Upgrade")
+            .header(http::header::UPGRADE, "websocket")
+            .header(http::header::SEC_WEBSOCKET_VERSION, "13")
+            .header(http::header::SEC_WEBSOCKET_KEY, tungstenite::handshake::client::generate_key())
+            .header(http::header::SEC_WEBSOCKET_PROTOCOL, "binary.k8s.io")
+            .body(kube::client::Body::empty())
+            .map_err(|error| refused(error.to_string()))?;
+        let response = self.client().send(request).await.map_err(|error| refused(error.to_string()))?;
+        if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+            return Err(refused(format!("the API server answers {} to the upgrade", response.status())));
+        }
+        let stream = hyper::upgrade::on(response).await.map_err(|error| refused(error.to_string()))?;
+        let role = tungstenite::protocol::Role::Client;
+        let mut stream = WebSocketStream::from_raw_socket(TokioIo::new(stream), role, None).await;
+        let reading = async {
+            let mut bytes = Vec::new();
+            while let Some(Ok(message)) = stream.next().await {
+                match message {
+                    tungstenite::Message::Binary(data) => bytes.extend_from_slice(&data),
+                    tungstenite::Message::Text(text) => bytes.extend_from_slice(text.as_bytes()),
+                    tungstenite::Message::Close(_) => break,
+                    _ => {}
+                }
+            }
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let read = tokio::time::timeout(PATIENCE, reading).await;
+        read.map_err(|_| refused(format!("no end within {PATIENCE:?}")))
     }
 
     /// Sends a request to a port of a pod through port forwarding, and reads until the other side closes.

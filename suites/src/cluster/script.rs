@@ -99,10 +99,7 @@ impl Pod {
     #[must_use]
     pub fn volume(self, name: &str, path: &str, source: Value) -> Self {
         let mut one = self.source(name, source);
-        push(
-            &mut one.object["spec"]["containers"][0]["volumeMounts"],
-            json!({ "name": name, "mountPath": path }),
-        );
+        push(&mut one.object["spec"]["containers"][0]["volumeMounts"], json!({ "name": name, "mountPath": path }));
         one
     }
 

@@ -25,9 +25,11 @@ pub(super) fn trials() -> Vec<Trial> {
             .covers("Containers should use the image defaults if command and args are blank")
             .trial(),
         AREA.claim("args", "args replace the arguments of the image", |ctx| {
-            argv(ctx, json!({ "args": ["do", "argv", ";", "echo", "two words"] }), &[
-                "/seaworthy", "workload", "do", "argv", ";", "echo", "two words",
-            ])
+            argv(
+                ctx,
+                json!({ "args": ["do", "argv", ";", "echo", "two words"] }),
+                &["/seaworthy", "workload", "do", "argv", ";", "echo", "two words"],
+            )
         })
         .covers("Containers should be able to override the image's default arguments (container cmd)")
         .trial(),
@@ -39,18 +41,24 @@ pub(super) fn trials() -> Vec<Trial> {
         .covers("Containers should be able to override the image's default command (container entrypoint)")
         .trial(),
         AREA.claim("command-and-args", "command and args replace entry point and arguments of the image", |ctx| {
-            argv(ctx, json!({ "command": ["//seaworthy", "workload"], "args": ["do", "argv", ";"] }), &[
-                "//seaworthy", "workload", "do", "argv", ";",
-            ])
+            argv(
+                ctx,
+                json!({ "command": ["//seaworthy", "workload"], "args": ["do", "argv", ";"] }),
+                &["//seaworthy", "workload", "do", "argv", ";"],
+            )
         })
         .covers("Containers should be able to override the image's default command and arguments")
         .trial(),
-        AREA.claim("working-directory", "A container starts in its workingDir, which is made where it is missing", |ctx| async move {
-            let pod = Pod::new("directory", "cwd; argv").main(json!({ "workingDir": "/work/here" }));
-            let printed = ctx.output(&pod).await?;
-            ctx.line("workingDir", &printed, "/work/here");
-            Ok(())
-        })
+        AREA.claim(
+            "working-directory",
+            "A container starts in its workingDir, which is made where it is missing",
+            |ctx| async move {
+                let pod = Pod::new("directory", "cwd; argv").main(json!({ "workingDir": "/work/here" }));
+                let printed = ctx.output(&pod).await?;
+                ctx.line("workingDir", &printed, "/work/here");
+                Ok(())
+            },
+        )
         .alias("workingDir")
         .trial(),
     ]

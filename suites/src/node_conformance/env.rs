@@ -42,9 +42,7 @@ fn sources() -> Vec<Trial> {
     ] {
         let key = move |ctx: Ctx| async move {
             ctx.create(data(kind, "source")).await?;
-            let one = |name: &str, key: &str, optional: bool| {
-                json!({ "name": name, "valueFrom": { reference: { "name": "source", "key": key, "optional": optional } } })
-            };
+            let one = |name: &str, key: &str, optional: bool| json!({ "name": name, "valueFrom": { reference: { "name": "source", "key": key, "optional": optional } } });
             let env = json!([one("DATA_1", "data-1", false), one("NONE", "no-such-key", true)]);
             let printed = ctx.output(&Pod::new("env", "env").main(json!({ "env": env }))).await?;
             ctx.line(kind, &printed, "DATA_1=value-1");
@@ -71,25 +69,33 @@ fn sources() -> Vec<Trial> {
             Ok(())
         };
         trials.push(
-            AREA.claim(&format!("{id}-all"), format!("All keys of a {kind} become variables, with a prefix where it is set"), all)
-                .covers(&format!("{group} should be consumable via the environment"))
-                .trial(),
+            AREA.claim(
+                &format!("{id}-all"),
+                format!("All keys of a {kind} become variables, with a prefix where it is set"),
+                all,
+            )
+            .covers(&format!("{group} should be consumable via the environment"))
+            .trial(),
         );
     }
     trials.push(
-        AREA.claim("config-map-update", "A pod that starts after an update of a ConfigMap has the new values", |ctx| async move {
-            ctx.create(data("ConfigMap", "source")).await?;
-            let place = Ref::new("v1", "ConfigMap", ctx.namespace(), "source");
-            let patched = ctx.try_patch(&place, &json!({ "data": { "data-1": "new", "data-2": null } })).await?;
-            let patched = patched.map_err(|why| Stop::breach("source", format!("the update is refused: {why}")))?;
-            ctx.expect("ConfigMap", "data", &patched["data"], &json!({ "data-1": "new", "data-3": "value-3" }));
-            let read = ctx.get(&place).await?;
-            ctx.expect("ConfigMap", "data when it is read", &read["data"], &patched["data"]);
-            let env = json!([{ "configMapRef": { "name": "source" } }]);
-            let printed = ctx.output(&Pod::new("env", "env").main(json!({ "envFrom": env }))).await?;
-            ctx.line("ConfigMap", &printed, "data-1=new");
-            Ok(())
-        })
+        AREA.claim(
+            "config-map-update",
+            "A pod that starts after an update of a ConfigMap has the new values",
+            |ctx| async move {
+                ctx.create(data("ConfigMap", "source")).await?;
+                let place = Ref::new("v1", "ConfigMap", ctx.namespace(), "source");
+                let patched = ctx.try_patch(&place, &json!({ "data": { "data-1": "new", "data-2": null } })).await?;
+                let patched = patched.map_err(|why| Stop::breach("source", format!("the update is refused: {why}")))?;
+                ctx.expect("ConfigMap", "data", &patched["data"], &json!({ "data-1": "new", "data-3": "value-3" }));
+                let read = ctx.get(&place).await?;
+                ctx.expect("ConfigMap", "data when it is read", &read["data"], &patched["data"]);
+                let env = json!([{ "configMapRef": { "name": "source" } }]);
+                let printed = ctx.output(&Pod::new("env", "env").main(json!({ "envFrom": env }))).await?;
+                ctx.line("ConfigMap", &printed, "data-1=new");
+                Ok(())
+            },
+        )
         .covers("ConfigMap should update ConfigMap successfully")
         .trial(),
     );

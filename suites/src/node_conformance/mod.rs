@@ -7,6 +7,13 @@
 mod containers;
 mod defects;
 mod env;
+mod hooks;
+mod identity;
+mod pods;
+mod probes;
+mod security;
+mod states;
+mod streams;
 mod upstream;
 mod volumes;
 
@@ -34,12 +41,7 @@ struct Area {
 
 impl Area {
     /// A claim of the area.
-    fn claim<F>(
-        self,
-        id: &str,
-        title: impl Into<String>,
-        body: impl Fn(Ctx) -> F + Send + Sync + 'static,
-    ) -> Claim
+    fn claim<F>(self, id: &str, title: impl Into<String>, body: impl Fn(Ctx) -> F + Send + Sync + 'static) -> Claim
     where
         F: Future<Output = Result<(), Stop>> + Send + 'static,
     {
@@ -55,12 +57,40 @@ impl Area {
 /// The node-conformance suite.
 #[must_use]
 pub fn node_conformance_suite() -> Suite {
-    let areas = [containers::trials(), env::trials(), volumes::trials()];
+    let areas = [
+        containers::trials(),
+        env::trials(),
+        volumes::trials(),
+        probes::trials(),
+        hooks::trials(),
+        states::trials(),
+        pods::trials(),
+        streams::trials(),
+        identity::trials(),
+        security::trials(),
+    ];
     Suite {
         name: "node-conformance",
         title: "Do the node's kubelet and container runtime behave as Kubernetes promises?",
         trials: areas.into_iter().flatten().collect(),
         defects: &defects::DEFECTS,
+    }
+}
+
+/// The body of a trial that is made by a function of several.
+type Body = futures_util::future::BoxFuture<'static, Result<(), Stop>>;
+
+/// An object with the fields of another one laid over its own.
+fn merged(mut object: serde_json::Value, over: serde_json::Value) -> serde_json::Value {
+    match (&mut object, over) {
+        (serde_json::Value::Object(into), serde_json::Value::Object(fields)) => {
+            for (key, value) in fields {
+                let own = into.remove(&key).unwrap_or_default();
+                into.insert(key, merged(own, value));
+            }
+            object
+        }
+        (_, over) => over,
     }
 }
 

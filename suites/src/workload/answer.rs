@@ -35,8 +35,7 @@ impl Server {
     /// One that is ready, and the exit codes with which clients have it end.
     pub(super) fn new(options: Options) -> (Self, mpsc::UnboundedReceiver<u8>) {
         let (end, ends) = mpsc::unbounded_channel();
-        let server =
-            Self { ready: AtomicBool::new(true), end, options, began: Instant::now(), seen: Mutex::default() };
+        let server = Self { ready: AtomicBool::new(true), end, options, began: Instant::now(), seen: Mutex::default() };
         (server, ends)
     }
 

@@ -28,6 +28,7 @@ pub(super) fn https(listener: TcpListener, server: Arc<Server>) -> io::Result<im
     Ok(async move {
         while let Ok((stream, peer)) = listener.accept().await {
             let (acceptor, server) = (acceptor.clone(), server.clone());
+            server.saw("https-connection");
             tokio::spawn(async move {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
                 let service = service_fn(move |request| {

@@ -122,6 +122,9 @@ fn step(words: &[&str]) -> io::Result<Next> {
             let answer = runtime.block_on(dial::get(&url, PATIENCE));
             match answer["error"].as_str() {
                 Some(how) => return Err(io::Error::other(format!("{how}: {}", answer["why"]))),
+                None if answer["status"].as_u64() >= Some(400) => {
+                    return Err(io::Error::other(format!("status {}: {}", answer["status"], answer["body"])));
+                }
                 None => say(answer["body"].as_str().unwrap_or_default())?,
             }
         }
@@ -213,7 +216,10 @@ fn limits(words: &[&str]) -> io::Result<Next> {
             let mut bytes = vec![0_u8; number::<usize>(mebibytes)? << 20];
             // Each page is touched, so that it counts.
             bytes.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
-            say(&format!("allocated {mebibytes} MiB, {}", bytes.iter().step_by(4096).filter(|byte| **byte == 1).count()))?;
+            say(&format!(
+                "allocated {mebibytes} MiB, {}",
+                bytes.iter().step_by(4096).filter(|byte| **byte == 1).count()
+            ))?;
         }
         ["burn", seconds] => {
             let end = std::time::Instant::now() + Duration::from_secs_f64(number(seconds)?);
@@ -292,8 +298,9 @@ fn stat(path: &str, found: &fs::Metadata) -> io::Result<()> {
     let on = if system.filesystem_type() == TMPFS_MAGIC { "tmpfs" } else { "disk" };
     let size = u64::try_from(system.block_size()).unwrap_or_default() * system.blocks();
     say(&format!(
-        "stat {path} mode={:04o} uid={} gid={} kind={kind} size={} on={on} capacity={size}",
+        "stat {path} mode={:04o} perm={:04o} uid={} gid={} kind={kind} size={} on={on} capacity={size}",
         found.mode() & 0o7777,
+        found.mode() & 0o777,
         found.uid(),
         found.gid(),
         found.size(),
@@ -332,7 +339,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         let path = path.display();
-        run(&format!("create 0640 {path} a b; append {path} c; has-lines {path} 1; try cat {path}/no; stat {path}")).unwrap();
+        run(&format!("create 0640 {path} a b; append {path} c; has-lines {path} 1; try cat {path}/no; stat {path}"))
+            .unwrap();
         assert_eq!(fs::read_to_string(path.to_string()).unwrap(), "a bc\n");
         let error = run(&format!("has-lines {path} 2")).unwrap_err().to_string();
         assert!(error.contains("has-lines") && error.contains("1 lines"), "{error}");

@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn options_are_named_when_they_are_wrong() {
-        let options = Options::read(&["--http", "80", "--udp", "53", "--grpc", "5000", "--unhealthy-after", "9", "--log"]);
+        let options =
+            Options::read(&["--http", "80", "--udp", "53", "--grpc", "5000", "--unhealthy-after", "9", "--log"]);
         let options = options.unwrap();
         assert_eq!((options.http, options.udp, options.https, options.grpc), (80, 53, None, Some(5000)));
         assert_eq!((options.unhealthy_after, options.log), (Some(9), true));

@@ -34,9 +34,11 @@ pub(super) fn trials() -> Vec<Trial> {
             }
         }
         trials.push(
-            AREA.claim(&format!("empty-dir.{id}.mode"), format!("An emptyDir ({name}) has the mode 0777"), move |ctx| {
-                directory(ctx, medium, None)
-            })
+            AREA.claim(
+                &format!("empty-dir.{id}.mode"),
+                format!("An emptyDir ({name}) has the mode 0777"),
+                move |ctx| directory(ctx, medium, None),
+            )
             .covers(&format!(
                 "EmptyDir volumes volume on {} should have the correct mode",
                 if medium.is_empty() { "default medium" } else { "tmpfs" }
@@ -44,9 +46,11 @@ pub(super) fn trials() -> Vec<Trial> {
             .trial(),
         );
         trials.push(
-            AREA.claim(&format!("empty-dir.{id}.fs-group"), format!("An emptyDir ({name}) is of the pod's fsGroup"), move |ctx| {
-                directory(ctx, medium, Some(GROUP))
-            })
+            AREA.claim(
+                &format!("empty-dir.{id}.fs-group"),
+                format!("An emptyDir ({name}) is of the pod's fsGroup"),
+                move |ctx| directory(ctx, medium, Some(GROUP)),
+            )
             .covers(&format!(
                 "EmptyDir volumes when FSGroup is specified volume on {} should have the correct mode using FSGroup",
                 if medium.is_empty() { "default medium" } else { "tmpfs" }
@@ -72,7 +76,9 @@ pub(super) fn trials() -> Vec<Trial> {
         AREA.claim("empty-dir.fs-group-0644", "A file of fsGroup keeps the mode 0644 in an emptyDir (tmpfs)", |ctx| {
             file(ctx, "Memory", 0, 0o644, Some(GROUP))
         })
-        .covers("EmptyDir volumes when FSGroup is specified files with FSGroup ownership should support (root,0644,tmpfs)")
+        .covers(
+            "EmptyDir volumes when FSGroup is specified files with FSGroup ownership should support (root,0644,tmpfs)",
+        )
         .trial(),
     );
     trials.push(
@@ -92,15 +98,21 @@ pub(super) fn trials() -> Vec<Trial> {
     );
     trials.extend([
         AREA.claim("host-path.mode", "A hostPath of /tmp has that folder's mode", |ctx| async move {
-            let pod = Pod::new("reader", "stat /vol/host").volume("host", "/vol/host", json!({ "hostPath": { "path": "/tmp" } }));
+            let pod = Pod::new("reader", "stat /vol/host").volume(
+                "host",
+                "/vol/host",
+                json!({ "hostPath": { "path": "/tmp" } }),
+            );
             let printed = ctx.output(&pod).await?;
             file_has(&ctx, &printed, "/vol/host", &["mode=1777".to_owned(), "kind=directory".to_owned()])
         })
         .covers("HostPath should give a volume the correct mode")
         .trial(),
-        AREA.claim("host-path.read-write", "What a container writes to a hostPath another one reads", |ctx| host(ctx, false))
-            .covers("HostPath should support r/w")
-            .trial(),
+        AREA.claim("host-path.read-write", "What a container writes to a hostPath another one reads", |ctx| {
+            host(ctx, false)
+        })
+        .covers("HostPath should support r/w")
+        .trial(),
         AREA.claim("host-path.sub-path", "A subPath of a hostPath is that folder of the node", |ctx| host(ctx, true))
             .covers("HostPath should support subPath")
             .trial(),
@@ -117,7 +129,8 @@ fn security(user: u32, group: Option<u32>) -> Value {
 }
 
 async fn file(ctx: Ctx, medium: &str, user: u32, mode: u32, group: Option<u32>) -> Result<(), Stop> {
-    let script = format!("create {mode:04o} /vol/dir/file some text; stat /vol/dir/file; cat /vol/dir/file; stat /vol/dir");
+    let script =
+        format!("create {mode:04o} /vol/dir/file some text; stat /vol/dir/file; cat /vol/dir/file; stat /vol/dir");
     let pod = Pod::new("writer", &script).spec(security(user, group)).volume("dir", "/vol/dir", empty(medium));
     let printed = ctx.output(&pod).await?;
     ctx.line("content", &printed, "some text");
@@ -130,8 +143,9 @@ async fn file(ctx: Ctx, medium: &str, user: u32, mode: u32, group: Option<u32>) 
 async fn directory(ctx: Ctx, medium: &str, group: Option<u32>) -> Result<(), Stop> {
     let pod = Pod::new("reader", "stat /vol/dir").spec(security(0, group)).volume("dir", "/vol/dir", empty(medium));
     let printed = ctx.output(&pod).await?;
-    let mode = if group.is_some() { "mode=2777" } else { "mode=0777" };
-    let wanted = [mode.to_owned(), on(medium), format!("gid={}", group.unwrap_or(0)), "kind=directory".to_owned()];
+    // Beyond the permissions there are the sticky bit of tmpfs and the set-group-ID bit of fsGroup.
+    let wanted =
+        ["perm=0777".to_owned(), on(medium), format!("gid={}", group.unwrap_or(0)), "kind=directory".to_owned()];
     file_has(&ctx, &printed, "/vol/dir", &wanted)
 }
 
@@ -142,7 +156,7 @@ async fn sub_path(ctx: Ctx) -> Result<(), Stop> {
         .main(json!({ "volumeMounts": [{ "name": "dir", "mountPath": "/vol/sub", "subPath": "no/such/folder" }] }));
     let printed = ctx.output(&pod).await?;
     let owned = [format!("gid={GROUP}"), "on=tmpfs".to_owned()];
-    file_has(&ctx, &printed, "/vol/sub", &[&["mode=2777".to_owned()], &owned[..]].concat())?;
+    file_has(&ctx, &printed, "/vol/sub", &[&["perm=0777".to_owned()], &owned[..]].concat())?;
     file_has(&ctx, &printed, "/vol/sub/file", &owned)
 }
 

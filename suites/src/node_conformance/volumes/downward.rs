@@ -13,8 +13,10 @@ use crate::trial::Trial;
 const UPDATES: Duration = Duration::from_mins(5);
 
 /// By itself, or projected: the id, the title, the words of upstream.
-const KINDS: [(&str, &str, &str); 2] =
-    [("downward", "the downward API", "Downward API volume"), ("projected-downward", "the projected downward API", "Projected downwardAPI")];
+const KINDS: [(&str, &str, &str); 2] = [
+    ("downward", "the downward API", "Downward API volume"),
+    ("projected-downward", "the projected downward API", "Projected downwardAPI"),
+];
 
 /// The volume's source.
 fn source(id: &str, items: Value, mode: Option<u32>) -> Value {
@@ -42,8 +44,26 @@ struct Row(&'static str, &'static str, &'static str, Option<u32>, Option<u32>, O
 
 const ROWS: [Row; 5] = [
     Row("pod-name", "has the pod's name", "should provide podname only", None, None, None, None, 0o644),
-    Row("default-mode", "has files with its defaultMode", "should set DefaultMode on files", Some(0o400), None, None, None, 0o400),
-    Row("item-mode", "has items with their own mode", "should set mode on item file", None, Some(0o400), None, None, 0o400),
+    Row(
+        "default-mode",
+        "has files with its defaultMode",
+        "should set DefaultMode on files",
+        Some(0o400),
+        None,
+        None,
+        None,
+        0o400,
+    ),
+    Row(
+        "item-mode",
+        "has items with their own mode",
+        "should set mode on item file",
+        None,
+        Some(0o400),
+        None,
+        None,
+        0o400,
+    ),
     Row(
         "fs-group",
         "has files of the pod's fsGroup",
@@ -71,16 +91,20 @@ pub(super) fn trials() -> Vec<Trial> {
     for (kind, title, upstream) in KINDS {
         for row in &ROWS {
             trials.push(
-                AREA.claim(&format!("{kind}.{}", row.0), format!("A volume of {title} {}", row.1), move |ctx| one(ctx, kind, row))
-                    .covers(&format!("{upstream} {}", row.2))
-                    .trial(),
+                AREA.claim(&format!("{kind}.{}", row.0), format!("A volume of {title} {}", row.1), move |ctx| {
+                    one(ctx, kind, row)
+                })
+                .covers(&format!("{upstream} {}", row.2))
+                .trial(),
             );
         }
         for what in ["labels", "annotations"] {
             trials.push(
-                AREA.claim(&format!("{kind}.{what}"), format!("A change of the pod's {what} reaches its volume of {title}"), move |ctx| {
-                    update(ctx, kind, what)
-                })
+                AREA.claim(
+                    &format!("{kind}.{what}"),
+                    format!("A change of the pod's {what} reaches its volume of {title}"),
+                    move |ctx| update(ctx, kind, what),
+                )
                 .limit(UPDATES)
                 .covers(&format!("{upstream} should update {what} on modification"))
                 .trial(),
@@ -93,9 +117,11 @@ pub(super) fn trials() -> Vec<Trial> {
             ("memory-request", "should provide container's memory request", "requests.memory", "33554432"),
         ] {
             trials.push(
-                AREA.claim(&format!("{kind}.{id}"), format!("A volume of {title} has the container's {reference}"), move |ctx| {
-                    resource(ctx, kind, reference, value)
-                })
+                AREA.claim(
+                    &format!("{kind}.{id}"),
+                    format!("A volume of {title} has the container's {reference}"),
+                    move |ctx| resource(ctx, kind, reference, value),
+                )
                 .covers(&format!("{upstream} {words}"))
                 .trial(),
             );
@@ -146,10 +172,14 @@ async fn one(ctx: Ctx, kind: &str, row: &Row) -> Result<(), Stop> {
 }
 
 async fn update(ctx: Ctx, kind: &str, what: &'static str) -> Result<(), Stop> {
-    let script = format!("wait-text /vol/info/{what} color=\"red\"; echo began; wait-text /vol/info/{what} color=\"blue\"; echo changed");
-    let pod = Pod::new("reader", &script)
-        .metadata(json!({ what: { "color": "red" } }))
-        .volume("info", "/vol/info", source(kind, json!([item(what, &format!("metadata.{what}"))]), None));
+    let script = format!(
+        "wait-text /vol/info/{what} color=\"red\"; echo began; wait-text /vol/info/{what} color=\"blue\"; echo changed"
+    );
+    let pod = Pod::new("reader", &script).metadata(json!({ what: { "color": "red" } })).volume(
+        "info",
+        "/vol/info",
+        source(kind, json!([item(what, &format!("metadata.{what}"))]), None),
+    );
     ctx.put(&pod).await?;
     ctx.until_printed("reader", "main", "began").await?;
     let patched = ctx.try_patch(&ctx.pod("reader"), &json!({ "metadata": { what: { "color": "blue" } } })).await?;
@@ -165,18 +195,24 @@ fn of_container(path: &str, resource: &str) -> Value {
 }
 
 async fn resource(ctx: Ctx, kind: &str, reference: &str, value: &str) -> Result<(), Stop> {
-    let resources = json!({ "requests": { "cpu": "100m", "memory": "32Mi" }, "limits": { "cpu": "1250m", "memory": "64Mi" } });
-    let pod = Pod::new("reader", "cat /vol/info/value")
-        .main(json!({ "resources": resources }))
-        .volume("info", "/vol/info", source(kind, json!([of_container("value", reference)]), None));
+    let resources =
+        json!({ "requests": { "cpu": "100m", "memory": "32Mi" }, "limits": { "cpu": "1250m", "memory": "64Mi" } });
+    let pod = Pod::new("reader", "cat /vol/info/value").main(json!({ "resources": resources })).volume(
+        "info",
+        "/vol/info",
+        source(kind, json!([of_container("value", reference)]), None),
+    );
     let printed = ctx.output(&pod).await?;
     ctx.line(reference, &printed, value);
     Ok(())
 }
 
 async fn default_limit(ctx: Ctx, kind: &str, what: &str) -> Result<(), Stop> {
-    let pod = Pod::new("reader", "cat /vol/info/value")
-        .volume("info", "/vol/info", source(kind, json!([of_container("value", &format!("limits.{what}"))]), None));
+    let pod = Pod::new("reader", "cat /vol/info/value").volume(
+        "info",
+        "/vol/info",
+        source(kind, json!([of_container("value", &format!("limits.{what}"))]), None),
+    );
     let printed = ctx.output(&pod).await?;
     let node = ctx.get(&Ref::new("v1", "Node", "", &ctx.node().await?)).await?;
     ctx.line(what, &printed, &format!("{}", quantity(&node["status"]["allocatable"][what]).ceil()));
@@ -191,15 +227,19 @@ async fn combined(ctx: Ctx) -> Result<(), Stop> {
         { "secret": { "name": "secret", "items": [{ "key": "data-2", "path": "secret/data" }] } },
         { "downwardAPI": { "items": [item("podname", "metadata.name")] } },
     ]);
-    let pod = Pod::new("reader", "cat /vol/all/map/data; cat /vol/all/secret/data; cat /vol/all/podname")
-        .volume("all", "/vol/all", json!({ "projected": { "sources": sources } }));
+    let pod = Pod::new("reader", "cat /vol/all/map/data; cat /vol/all/secret/data; cat /vol/all/podname").volume(
+        "all",
+        "/vol/all",
+        json!({ "projected": { "sources": sources } }),
+    );
     let printed = ctx.output(&pod).await?;
     ["value-1", "value-2", "reader"].iter().for_each(|line| ctx.line("projected", &printed, line));
     Ok(())
 }
 
 async fn token(ctx: Ctx) -> Result<(), Stop> {
-    let source = json!({ "serviceAccountToken": { "path": "token", "audience": "seaworthy", "expirationSeconds": 3600 } });
+    let source =
+        json!({ "serviceAccountToken": { "path": "token", "audience": "seaworthy", "expirationSeconds": 3600 } });
     // The token itself is not printed.
     let pod = Pod::new("reader", "stat /vol/token/token; has-lines /vol/token/token 1; echo there")
         .spec(json!({ "securityContext": { "runAsUser": USER, "fsGroup": GROUP } }))

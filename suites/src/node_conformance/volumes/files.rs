@@ -34,7 +34,13 @@ const KINDS: [Kind; 4] = [
         projected: true,
         upstream: "Projected configMap",
     },
-    Kind { id: "projected-secret", title: "a projected Secret", kind: "Secret", projected: true, upstream: "Projected secret" },
+    Kind {
+        id: "projected-secret",
+        title: "a projected Secret",
+        kind: "Secret",
+        projected: true,
+        upstream: "Projected secret",
+    },
 ];
 
 impl Kind {
@@ -171,9 +177,10 @@ pub(super) fn trials() -> Vec<Trial> {
             let id = format!("{}.{}", kind.id, row.id);
             let title = format!("A volume of {} {}", kind.title, row.title);
             let claim = AREA.claim(&id, title, move |ctx| one(ctx, kind, row));
-            let claim = row.upstream.iter().fold(claim, |claim, words| {
-                claim.covers_if_listed(&format!("{} {words}", kind.upstream))
-            });
+            let claim = row
+                .upstream
+                .iter()
+                .fold(claim, |claim, words| claim.covers_if_listed(&format!("{} {words}", kind.upstream)));
             trials.push(claim.trial());
         }
         trials.extend(others(kind));
@@ -195,7 +202,8 @@ async fn one(ctx: Ctx, kind: Kind, row: Row) -> Result<(), Stop> {
             more["items"][0]["mode"] = mode.into();
         }
     }
-    let (path, content) = if row.item.is_some() { ("/vol/files/path/to/data-2", "value-2") } else { ("/vol/files/data-1", "value-1") };
+    let (path, content) =
+        if row.item.is_some() { ("/vol/files/path/to/data-2", "value-2") } else { ("/vol/files/data-1", "value-1") };
     let script = format!("stat {path}; cat {path}; list /vol/files; stat /vol/files");
     let mut security = json!({});
     if let Some(user) = row.user {
@@ -204,12 +212,15 @@ async fn one(ctx: Ctx, kind: Kind, row: Row) -> Result<(), Stop> {
     if let Some(group) = row.fs_group {
         security["fsGroup"] = group.into();
     }
-    let pod = Pod::new("reader", &script)
-        .spec(json!({ "securityContext": security }))
-        .volume("files", "/vol/files", kind.source("source", row.default_mode, more));
+    let pod = Pod::new("reader", &script).spec(json!({ "securityContext": security })).volume(
+        "files",
+        "/vol/files",
+        kind.source("source", row.default_mode, more),
+    );
     let printed = ctx.output(&pod).await?;
     ctx.line("content", &printed, content);
-    ctx.line("keys", &printed, if row.item.is_some() { "..data path" } else { "..data data-1 data-2 data-3" }.trim_start_matches("..data "));
+    // Beside them are the folder of this version, `..TIME`, and the link `..data` to it.
+    ctx.prints("keys", &printed, if row.item.is_some() { " ..data path\n" } else { " ..data data-1 data-2 data-3\n" });
     let group = row.fs_group.unwrap_or(0);
     file_has(&ctx, &printed, path, &[format!("mode={:04o}", row.mode), "uid=0".to_owned(), format!("gid={group}")])?;
     // Secrets are never written to disk.
@@ -222,19 +233,25 @@ async fn one(ctx: Ctx, kind: Kind, row: Row) -> Result<(), Stop> {
 fn others(kind: Kind) -> Vec<Trial> {
     let id = |part: &str| format!("{}.{part}", kind.id);
     let mut trials = vec![
-        AREA.claim(&id("twice"), format!("A pod may mount {} in several volumes", kind.title), move |ctx| twice(ctx, kind))
-            .covers_if_listed(&format!("{} should be consumable in multiple volumes in the same pod", kind.upstream))
-            .covers_if_listed(&format!("{} should be consumable in multiple volumes in a pod", kind.upstream))
-            .trial(),
-        AREA.claim(&id("optional"), format!("Creation, change and deletion of {} reach optional volumes", kind.title), move |ctx| {
-            optional(ctx, kind)
+        AREA.claim(&id("twice"), format!("A pod may mount {} in several volumes", kind.title), move |ctx| {
+            twice(ctx, kind)
         })
+        .covers_if_listed(&format!("{} should be consumable in multiple volumes in the same pod", kind.upstream))
+        .covers_if_listed(&format!("{} should be consumable in multiple volumes in a pod", kind.upstream))
+        .trial(),
+        AREA.claim(
+            &id("optional"),
+            format!("Creation, change and deletion of {} reach optional volumes", kind.title),
+            move |ctx| optional(ctx, kind),
+        )
         .limit(UPDATES)
         .covers(&format!("{} optional updates should be reflected in volume", kind.upstream))
         .trial(),
-        AREA.claim(&id("missing"), format!("A pod does not start without {}, and says which is missing", kind.title), move |ctx| {
-            missing(ctx, kind, false)
-        })
+        AREA.claim(
+            &id("missing"),
+            format!("A pod does not start without {}, and says which is missing", kind.title),
+            move |ctx| missing(ctx, kind, false),
+        )
         .covers(&format!(
             "{} Should fail non-optional pod creation due to {} object does not exist",
             kind.upstream,
@@ -255,16 +272,20 @@ fn others(kind: Kind) -> Vec<Trial> {
     ];
     if kind.kind == "ConfigMap" {
         trials.push(
-            AREA.claim(&id("update"), format!("A change of {} reaches its volume", kind.title), move |ctx| update(ctx, kind))
-                .limit(UPDATES)
-                .covers(&format!("{} updates should be reflected in volume", kind.upstream))
-                .trial(),
+            AREA.claim(&id("update"), format!("A change of {} reaches its volume", kind.title), move |ctx| {
+                update(ctx, kind)
+            })
+            .limit(UPDATES)
+            .covers(&format!("{} updates should be reflected in volume", kind.upstream))
+            .trial(),
         );
     } else {
         trials.push(
-            AREA.claim(&id("namespace"), format!("A volume has {} of its own namespace, not its namesake", kind.title), move |ctx| {
-                namesake(ctx, kind)
-            })
+            AREA.claim(
+                &id("namespace"),
+                format!("A volume has {} of its own namespace, not its namesake", kind.title),
+                move |ctx| namesake(ctx, kind),
+            )
             .covers(&format!(
                 "{} should be able to mount in a volume regardless of a different secret existing with same name in \
                  different namespace",
@@ -278,9 +299,10 @@ fn others(kind: Kind) -> Vec<Trial> {
 
 async fn twice(ctx: Ctx, kind: Kind) -> Result<(), Stop> {
     ctx.create(data(kind.kind, "source")).await?;
-    let pod = Pod::new("reader", "cat /vol/one/data-1; stat /vol/one/data-1; stat /vol/two/data-1; cat /vol/two/data-2")
-        .volume("one", "/vol/one", kind.source("source", None, json!({})))
-        .volume("two", "/vol/two", kind.source("source", Some(0o400), json!({})));
+    let pod =
+        Pod::new("reader", "cat /vol/one/data-1; stat /vol/one/data-1; stat /vol/two/data-1; cat /vol/two/data-2")
+            .volume("one", "/vol/one", kind.source("source", None, json!({})))
+            .volume("two", "/vol/two", kind.source("source", Some(0o400), json!({})));
     let printed = ctx.output(&pod).await?;
     ctx.line("the first volume", &printed, "value-1");
     ctx.line("the second volume", &printed, "value-2");
@@ -295,8 +317,9 @@ fn changed(kind: Kind, key: &str, value: &str) -> Value {
 
 async fn update(ctx: Ctx, kind: Kind) -> Result<(), Stop> {
     ctx.create(data(kind.kind, "source")).await?;
-    let pod = Pod::new("reader", "cat /vol/files/data-1; echo began; wait-text /vol/files/data-1 value-new; echo changed")
-        .volume("files", "/vol/files", kind.source("source", None, json!({})));
+    let pod =
+        Pod::new("reader", "cat /vol/files/data-1; echo began; wait-text /vol/files/data-1 value-new; echo changed")
+            .volume("files", "/vol/files", kind.source("source", None, json!({})));
     ctx.put(&pod).await?;
     ctx.until_printed("reader", "main", "began").await?;
     let place = Ref::new("v1", kind.kind, ctx.namespace(), "source");
@@ -315,7 +338,12 @@ async fn finished(ctx: &Ctx, last: &str) -> Result<(), Stop> {
     let ended = ctx.until_pod("reader", &phase, UPDATES).await?;
     let printed = ctx.logs("reader", "main").await?;
     ctx.line("reader", &printed, last);
-    ctx.expect("reader", "its exit code", &status_of(&ended, "main")["state"]["terminated"]["exitCode"].as_i64(), &Some(0));
+    ctx.expect(
+        "reader",
+        "its exit code",
+        &status_of(&ended, "main")["state"]["terminated"]["exitCode"].as_i64(),
+        &Some(0),
+    );
     Ok(())
 }
 
@@ -364,7 +392,11 @@ async fn namesake(ctx: Ctx, kind: Kind) -> Result<(), Stop> {
     namesake["stringData"]["data-1"] = "of-the-other".into();
     ctx.create(namesake).await?;
     ctx.create(data(kind.kind, "source")).await?;
-    let pod = Pod::new("reader", "cat /vol/files/data-1").volume("files", "/vol/files", kind.source("source", None, json!({})));
+    let pod = Pod::new("reader", "cat /vol/files/data-1").volume(
+        "files",
+        "/vol/files",
+        kind.source("source", None, json!({})),
+    );
     let printed = ctx.output(&pod).await?;
     ctx.line("content", &printed, "value-1");
     Ok(())
@@ -377,8 +409,11 @@ async fn binary(ctx: Ctx) -> Result<(), Stop> {
         "data": { "text": "value-1" }, "binaryData": { "bytes": "3sr+utD+/w==" },
     });
     ctx.create(object).await?;
-    let pod = Pod::new("reader", "hex /vol/files/bytes; cat /vol/files/text")
-        .volume("files", "/vol/files", json!({ "configMap": { "name": "source" } }));
+    let pod = Pod::new("reader", "hex /vol/files/bytes; cat /vol/files/text").volume(
+        "files",
+        "/vol/files",
+        json!({ "configMap": { "name": "source" } }),
+    );
     let printed = ctx.output(&pod).await?;
     ctx.line("binaryData", &printed, "decafebad0feff");
     ctx.line("data", &printed, "value-1");
