@@ -43,7 +43,8 @@ fn hosts() -> Vec<Trial> {
     ]
 }
 
-const MANAGED: &str = "# Kubernetes-managed hosts file";
+/// In the network of the node the line goes on: the file is the node's, with the entries of hostAliases.
+const MANAGED: &str = "# Kubernetes-managed hosts file.";
 
 async fn managed(ctx: Ctx) -> Result<(), Stop> {
     let own = super::merged(

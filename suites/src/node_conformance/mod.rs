@@ -9,10 +9,16 @@ mod defects;
 mod env;
 mod hooks;
 mod identity;
+mod images;
+mod network;
+mod node;
 mod pods;
 mod probes;
+mod resources;
+mod runtime_class;
 mod security;
 mod states;
+mod statics;
 mod streams;
 mod upstream;
 mod volumes;
@@ -23,7 +29,15 @@ use crate::cluster::{Claim, ClusterNeed, Ctx, Stop};
 use crate::trial::Suite;
 
 /// A control plane and one worker, which is the node under test. On a cluster that exists any node will do.
-const NODE: ClusterNeed = ClusterNeed { workers: 1, any_families: true, ..ClusterNeed::new("node") };
+const NODE: ClusterNeed =
+    ClusterNeed { workers: 1, any_families: true, kubeadm: Some(KUBELET), ..ClusterNeed::new("node") };
+
+/// What of the kubelet the claims are about, where it is not the default.
+const KUBELET: &str = "\
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+podPidsLimit: 128
+";
 
 /// What trials of one theme have in common.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +82,12 @@ pub fn node_conformance_suite() -> Suite {
         streams::trials(),
         identity::trials(),
         security::trials(),
+        resources::trials(),
+        statics::trials(),
+        node::trials(),
+        images::trials(),
+        runtime_class::trials(),
+        network::trials(),
     ];
     Suite {
         name: "node-conformance",
@@ -75,6 +95,15 @@ pub fn node_conformance_suite() -> Suite {
         trials: areas.into_iter().flatten().collect(),
         defects: &defects::DEFECTS,
     }
+}
+
+/// The configuration of the kubelet under test, as it says it itself.
+async fn kubelet_configuration(ctx: &Ctx) -> Result<serde_json::Value, Stop> {
+    let node = ctx.node().await?;
+    let path = format!("/api/v1/nodes/{node}/proxy/configz");
+    let refused = |why: String| Stop::Undetermined(format!("the configuration of the kubelet on {node}: {why}"));
+    let answer = ctx.request(http::Method::GET, &path, None).await?.map_err(|why| refused(why.to_string()))?;
+    Ok(answer["kubeletconfig"].clone())
 }
 
 /// The body of a trial that is made by a function of several.

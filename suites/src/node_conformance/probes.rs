@@ -465,14 +465,14 @@ async fn delayed(ctx: Ctx, place: Place) -> Result<(), Stop> {
 }
 
 async fn at_once(ctx: Ctx, place: Place) -> Result<(), Stop> {
-    let ready = super::merged(probe(run("test /health"), 3), json!({ "periodSeconds": 600 }));
+    let ready = super::merged(probe(run("test /health"), 3), json!({ "periodSeconds": 40 }));
     let probes = json!({ "startupProbe": probe(run("test /startup"), 120), "readinessProbe": ready });
     let container = probed("write /health ok; sleep 4; write /startup ok; sleep 600", probes);
     ctx.put(&place.pod(container, json!({}))).await?;
     let started = container_is("has started", PROBED, |status| status["started"] == true);
     ctx.until_pod("probed", &started, Duration::from_secs(120)).await?;
-    // A probe a period later would come after ten minutes.
-    ctx.until_pod("probed", &Condition::is("Ready"), Duration::from_secs(120)).await.map(drop)
+    // A probe a period later would come after 40 s.
+    ctx.until_pod("probed", &Condition::is("Ready"), Duration::from_secs(35)).await.map(drop)
 }
 
 async fn terminating(ctx: Ctx, place: Place, liveness: bool) -> Result<(), Stop> {

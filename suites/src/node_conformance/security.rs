@@ -93,7 +93,7 @@ fn users() -> Vec<Trial> {
         STRIPPED
             .claim("non-root-but-root", "runAsNonRoot refuses to run as root", |ctx| async move {
                 let message = refused(&ctx, json!({ "runAsNonRoot": true, "runAsUser": 0 })).await?;
-                ctx.prints("the refusal", &message, "runAsNonRoot");
+                ctx.prints("the refusal", &message, "breaks non-root policy");
                 Ok(())
             })
             .covers("Security Context When creating a container with runAsNonRoot should not run with an explicit root user ID")

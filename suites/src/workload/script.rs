@@ -128,6 +128,14 @@ fn step(words: &[&str]) -> io::Result<Next> {
                 None => say(answer["body"].as_str().unwrap_or_default())?,
             }
         }
+        ["dial-udp", to, text @ ..] => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let answer = runtime.block_on(dial::ask(to, &text.join(" "), PATIENCE));
+            match answer["error"].as_str() {
+                Some(how) => return Err(io::Error::other(format!("{how}: {}", answer["why"]))),
+                None => say(answer["body"].as_str().unwrap_or_default())?,
+            }
+        }
         _ => return files(words),
     }
     Ok(Next::Step)
@@ -211,6 +219,17 @@ fn files(words: &[&str]) -> io::Result<Next> {
 /// Steps that the node may refuse.
 fn limits(words: &[&str]) -> io::Result<Next> {
     match words {
+        // The cgroups of each process that has this text in its command line, except this one.
+        ["cgroups-of", text] => {
+            for entry in fs::read_dir("/proc")?.flatten() {
+                let folder = entry.path();
+                let own = folder.file_name().is_some_and(|name| *name == *std::process::id().to_string());
+                let command = fs::read(folder.join("cmdline")).unwrap_or_default();
+                if !own && String::from_utf8_lossy(&command).contains(text) {
+                    say(&fs::read_to_string(folder.join("cgroup")).unwrap_or_default())?;
+                }
+            }
+        }
         ["set-hostname", name] => nix::unistd::sethostname(name)?,
         ["alloc", mebibytes] => {
             let mut bytes = vec![0_u8; number::<usize>(mebibytes)? << 20];
