@@ -62,6 +62,16 @@ impl Target {
         Ok(())
     }
 
+    /// Sends an object to a path of the API; for defects.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub async fn post(&self, path: &str, object: &Value) -> Result<Value, String> {
+        let request = Request::post(path).header("content-type", "application/json");
+        let request = request.body(object.to_string().into_bytes()).map_err(|error| error.to_string())?;
+        self.client.request::<Value>(request).await.map_err(|error| format!("{path}: {error}"))
+    }
+
     /// Creates objects, given as a JSON array; for defects.
     ///
     /// # Errors
@@ -70,9 +80,7 @@ impl Target {
         let objects: Vec<Value> = serde_json::from_str(objects).map_err(|error| error.to_string())?;
         for object in objects {
             let path = Ref::of(&object, "default").collection();
-            let request = Request::post(&path).header("content-type", "application/json");
-            let request = request.body(object.to_string().into_bytes()).map_err(|error| error.to_string())?;
-            self.client.request::<Value>(request).await.map_err(|error| format!("{path}: {error}"))?;
+            self.post(&path, &object).await?;
         }
         Ok(())
     }

@@ -19,6 +19,9 @@ const AREA: Area = Area {
     ),
 };
 
+/// What of the environment becomes arguments.
+const ARGUMENTS: Area = Area { caught_by: "runtime-loses-arguments", ..AREA };
+
 /// An object with the keys data-1 to data-3, which a Secret takes as text, too.
 fn data(kind: &str, name: &str) -> Value {
     let field = if kind == "Secret" { "stringData" } else { "data" };
@@ -268,29 +271,31 @@ fn expansion() -> Vec<Trial> {
         })
         .covers("Variable Expansion should allow composing env vars into new env vars")
         .trial(),
-        AREA.claim("in-args", "Variables are expanded in the arguments of a container", {
-            let env = values.clone();
-            move |ctx| {
-                let main = json!({ "env": env, "args": ["do", "echo said $(FOO) $$(FOO)"] });
+        ARGUMENTS
+            .claim("in-args", "Variables are expanded in the arguments of a container", {
+                let env = values.clone();
+                move |ctx| {
+                    let main = json!({ "env": env, "args": ["do", "echo said $(FOO) $$(FOO)"] });
+                    async move {
+                        let printed = ctx.output(&Pod::new("args", "").main(main)).await?;
+                        ctx.line("args", &printed, "said foo-value $(FOO)");
+                        Ok(())
+                    }
+                }
+            })
+            .covers("Variable Expansion should allow substituting values in a container's args")
+            .trial(),
+        ARGUMENTS
+            .claim("in-command", "Variables are expanded in the command of a container", move |ctx| {
+                let command = ["/seaworthy", "workload", "do", "echo", "said", "$(FOO)"];
+                let main = json!({ "env": values, "command": command, "args": null });
                 async move {
-                    let printed = ctx.output(&Pod::new("args", "").main(main)).await?;
-                    ctx.line("args", &printed, "said foo-value $(FOO)");
+                    let printed = ctx.output(&Pod::new("command", "").main(main)).await?;
+                    ctx.line("command", &printed, "said foo-value");
                     Ok(())
                 }
-            }
-        })
-        .covers("Variable Expansion should allow substituting values in a container's args")
-        .trial(),
-        AREA.claim("in-command", "Variables are expanded in the command of a container", move |ctx| {
-            let command = ["/seaworthy", "workload", "do", "echo", "said", "$(FOO)"];
-            let main = json!({ "env": values, "command": command, "args": null });
-            async move {
-                let printed = ctx.output(&Pod::new("command", "").main(main)).await?;
-                ctx.line("command", &printed, "said foo-value");
-                Ok(())
-            }
-        })
-        .covers("Variable Expansion should allow substituting values in a container's command")
-        .trial(),
+            })
+            .covers("Variable Expansion should allow substituting values in a container's command")
+            .trial(),
     ]
 }

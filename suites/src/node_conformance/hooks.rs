@@ -55,7 +55,7 @@ pub(super) fn trials() -> Vec<Trial> {
             .requires(Requirement::KubernetesFrom(30))
             .trial(),
         AREA.claim("sleep-shortened", "A grace period given at deletion ends a preStop hook that sleeps longer", |ctx| {
-            sleeps(ctx, 80, Some(3))
+            sleeps(ctx, 80, Some(6))
         })
         .covers(&format!("{prefix} reduce GracePeriodSeconds during runtime"))
         .requires(Requirement::KubernetesFrom(30))

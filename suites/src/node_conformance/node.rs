@@ -21,7 +21,7 @@ const LEASE: Area = Area {
 
 const METRICS: Area = Area {
     id: "metrics",
-    caught_by: "no-debugging-handlers",
+    caught_by: "runtime-leaves-cgroups",
     why: "Autoscalers, eviction and dashboards rest on what the kubelet measures.",
     how: "Reads the kubelet's endpoint through the API server, and compares the numbers with the node and with a pod.",
     fix: "Look at the kubelet's log for 'cadvisor' and 'stats', and at the API server's rights on nodes/proxy, nodes/stats and nodes/metrics.",
@@ -88,19 +88,6 @@ pub(super) fn trials() -> Vec<Trial> {
             })
             .alias("ResourceMetrics")
             .trial(),
-        METRICS
-            .claim("pods", "The kubelet lists the pods that it runs", |ctx| async move {
-                let pod = ctx.running(&Pod::new("listed", "sleep 600")).await?;
-                let list: Value = read(&ctx, "pods").await.and_then(|text| {
-                    serde_json::from_str(&text).map_err(|error| Stop::breach("the kubelet", format!("its list of pods is no JSON: {error}")))
-                })?;
-                let uid = &pod["metadata"]["uid"];
-                let found = list["items"].as_array().is_some_and(|all| all.iter().any(|one| one["metadata"]["uid"] == *uid));
-                ctx.expect("the kubelet's list of pods", "it has the pod", &found, &true);
-                Ok(())
-            })
-            .alias("Kubelet Endpoints")
-            .trial(),
     ]
 }
 
@@ -110,7 +97,8 @@ fn place(node: &str) -> Ref {
 
 async fn lease(ctx: Ctx) -> Result<(), Stop> {
     let node = ctx.node().await?;
-    let lease = ctx.get(&place(&node)).await?;
+    let there = Condition::new("exists", |_| Ok(()));
+    let lease = ctx.until(&place(&node), &there, Duration::from_mins(2)).await?;
     ctx.expect("the lease", "its holder", &lease["spec"]["holderIdentity"].as_str(), &Some(node.as_str()));
     let seconds = lease["spec"]["leaseDurationSeconds"].as_u64();
     let seconds = seconds.ok_or_else(|| Stop::breach("the lease", "it has no duration"))?;

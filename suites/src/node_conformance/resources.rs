@@ -8,7 +8,7 @@ use crate::trial::Trial;
 
 const AREA: Area = Area {
     id: "resources",
-    caught_by: "runtime-loses-limits",
+    caught_by: "runtime-leaves-cgroups",
     why: "Without working limits one pod takes the memory, the processors or the processes of all others on its node.",
     how: "Runs a pod with requests and limits, and reads its cgroup, or uses more than the limit.",
     fix: "Compare cgroupDriver of the kubelet with SystemdCgroup of the runtime, and look at cgroupsPerQOS and podPidsLimit.",
@@ -17,8 +17,6 @@ const AREA: Area = Area {
         "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/",
     ),
 };
-
-const CGROUPS: Area = Area { caught_by: "no-cgroups-per-qos", ..AREA };
 
 pub(super) fn trials() -> Vec<Trial> {
     let limits = json!({ "cpu": "100m", "memory": "64Mi" });
@@ -30,16 +28,15 @@ pub(super) fn trials() -> Vec<Trial> {
     let mut trials: Vec<_> = rows
         .into_iter()
         .map(|(id, class, resources)| {
-            CGROUPS
-                .claim(
-                    &format!("cgroup-{id}"),
-                    format!("A {class} pod is in the cgroup of its class, by the kubelet's driver"),
-                    move |ctx| placed(ctx, class, resources.clone()),
-                )
-                .label("qos")
-                .alias(format!("Pod containers {class} containers should have been created under the cgroup hierarchy"))
-                .requires(Requirement::KubernetesFrom(23))
-                .trial()
+            AREA.claim(
+                &format!("cgroup-{id}"),
+                format!("A {class} pod is in the cgroup of its class, by the kubelet's driver"),
+                move |ctx| placed(ctx, class, resources.clone()),
+            )
+            .label("qos")
+            .alias(format!("Pod containers {class} containers should have been created under the cgroup hierarchy"))
+            .requires(Requirement::KubernetesFrom(23))
+            .trial()
         })
         .collect();
     trials.extend([

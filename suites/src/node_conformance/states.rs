@@ -18,6 +18,10 @@ const AREA: Area = Area {
     basis: ("Pod Lifecycle", "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/"),
 };
 
+const INIT: Area = Area { caught_by: "init-containers-are-stripped", ..AREA };
+/// What is restarted only by its own rules.
+const RULES_OF: Area = Area { caught_by: "restarts-are-forbidden", ..AREA };
+
 const MESSAGES: Area = Area {
     id: "messages",
     caught_by: "runtime-loses-mounts",
@@ -73,17 +77,17 @@ async fn policies(ctx: Ctx) -> Result<(), Stop> {
 
 fn init() -> Vec<Trial> {
     vec![
-        AREA.claim("init-never", "Init containers run in order, to their end, before the containers of a pod that is not restarted", |ctx| {
+        INIT.claim("init-never", "Init containers run in order, to their end, before the containers of a pod that is not restarted", |ctx| {
             initialized(ctx, "Never")
         })
         .covers("InitContainer should invoke init containers on a RestartNever pod")
         .trial(),
-        AREA.claim("init-always", "Init containers run in order, to their end, before the containers of a pod that is restarted", |ctx| {
+        INIT.claim("init-always", "Init containers run in order, to their end, before the containers of a pod that is restarted", |ctx| {
             initialized(ctx, "Always")
         })
         .covers("InitContainer should invoke init containers on a RestartAlways pod")
         .trial(),
-        AREA.claim("init-fails-never", "A failing init container fails a pod that is not restarted, and its containers do not start", |ctx| async move {
+        INIT.claim("init-fails-never", "A failing init container fails a pod that is not restarted, and its containers do not start", |ctx| async move {
             let pod = Pod::new("init", "echo started").init(container("first", "exit 0")).init(container("second", "exit 3"));
             ctx.put(&pod.init(container("third", "exit 0"))).await?;
             let pod = ctx.ended("init").await?;
@@ -98,7 +102,7 @@ fn init() -> Vec<Trial> {
         })
         .covers("InitContainer should not start app containers and fail the pod if init containers fail on a RestartNever pod")
         .trial(),
-        AREA.claim("init-fails-always", "A failing init container is tried again, and the pod's containers wait for it", |ctx| async move {
+        INIT.claim("init-fails-always", "A failing init container is tried again, and the pod's containers wait for it", |ctx| async move {
             let pod = Pod::new("init", "sleep 600").spec(json!({ "restartPolicy": "Always" }));
             ctx.put(&pod.init(container("first", "exit 1")).init(container("second", "exit 0"))).await?;
             let again = container_is("was tried three times", "first", |status| status["restartCount"].as_u64() >= Some(2));
@@ -115,7 +119,7 @@ fn init() -> Vec<Trial> {
         .limit(LOOPS)
         .covers("InitContainer should not start app containers if init containers fail on a RestartAlways pod")
         .trial(),
-        AREA.claim("sidecar-order", "A sidecar starts before the containers and ends after them, and does not keep the pod", |ctx| async move {
+        INIT.claim("sidecar-order", "A sidecar starts before the containers and ends after them, and does not keep the pod", |ctx| async move {
             let sidecar = merged(container("sidecar", "append /log/list sidecar-started; write /log/up yes; until-term; append /log/list sidecar-ended"), json!({
                 "restartPolicy": "Always",
                 "volumeMounts": [{ "name": "log", "mountPath": "/log" }],
@@ -229,7 +233,8 @@ fn rules() -> Vec<Trial> {
     let mut trials: Vec<_> = RULES
         .iter()
         .map(|rule| {
-            AREA.claim(rule.0, rule.1, move |ctx| async move {
+            let area = if rule.6 { RULES_OF } else { AREA };
+            area.claim(rule.0, rule.1, move |ctx| async move {
                 ctx.put(&Pod::new("ruled", rule.5).spec(json!({ "restartPolicy": rule.3 })).main((rule.4)())).await?;
                 if rule.6 {
                     let again =
@@ -275,7 +280,8 @@ fn rules() -> Vec<Trial> {
         ),
     ] {
         trials.push(
-            AREA.claim(id, title, move |ctx| all(ctx, source))
+            RULES_OF
+                .claim(id, title, move |ctx| all(ctx, source))
                 .limit(LOOPS)
                 .requires(Requirement::KubernetesFrom(36))
                 .covers(&format!("{prefix} {words}"))
@@ -386,11 +392,12 @@ fn messages() -> Vec<Trial> {
     let prefix = "Container Runtime blackbox test on terminated container";
     let trial = |row: &'static Message| {
         // These do not depend on the file.
-        let area = if row.0.contains('-') && row.0 != "file-non-root" && row.0 != "file-before-log" {
-            Area { caught_by: "messages-are-of-files", ..MESSAGES }
-        } else {
-            MESSAGES
+        let caught_by = match row.0 {
+            "log-on-error" => "messages-are-of-files",
+            "empty-on-success" => "restarts-are-forced",
+            _ => MESSAGES.caught_by,
         };
+        let area = Area { caught_by, ..MESSAGES };
         area.claim(row.0, row.1, move |ctx| async move {
             ctx.put(&Pod::new("message", row.3).main((row.4)())).await?;
             let pod = ctx.ended("message").await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Area, kubelet_configuration};
-use crate::cluster::{Condition, Ctx, Pod, Ref, Requirement, Stop, container_is};
+use crate::cluster::{Condition, Ctx, Pod, Ref, Requirement, Stop};
 use crate::trial::Trial;
 
 const AREA: Area = Area {
@@ -234,15 +234,24 @@ async fn commanded(m: Manifest) -> Result<(), Stop> {
 }
 
 async fn graceful(m: Manifest) -> Result<(), Stop> {
-    // It ends by itself, after a while, and says so; killed it would end with 137.
-    m.write(&Manifest::pod("until-term; sleep 4; exit 9").spec(json!({ "terminationGracePeriodSeconds": 60 }))).await?;
+    // It ends by itself, after a while, and leaves a file on the host: killed it would leave none.
+    let folder = format!("/tmp/{}", m.ctx.namespace());
+    let undone = m.clone();
+    let made = folder.clone();
+    m.ctx.undo(format!("remove {folder} from {}", m.host), async move {
+        undone.run(&["rm", "-rf", &made]).await.map_err(|stop| format!("{stop:?}"))
+    });
+    let pod = Manifest::pod("until-term; sleep 4; write /host/ended yes")
+        .spec(json!({ "terminationGracePeriodSeconds": 60 }))
+        .volume("host", "/host", json!({ "hostPath": { "path": folder, "type": "DirectoryOrCreate" } }));
+    m.write(&pod).await?;
     m.running().await?;
     m.run(&["rm", &m.path]).await?;
-    let over = container_is("has ended", "main", |status| status["state"]["terminated"].is_object());
-    let pod = m.ctx.until_pod(&m.mirror, &over, SEEN).await?;
-    let code = crate::cluster::status_of(&pod, "main")["state"]["terminated"]["exitCode"].as_i64();
-    m.ctx.expect("the static pod", "its exit code", &code, &Some(9));
-    m.ctx.until_gone(&m.mirror(), SEEN).await
+    m.ctx.until_gone(&m.mirror(), SEEN).await?;
+    if m.run(&["test", "-f", &format!("{folder}/ended")]).await.is_err() {
+        m.ctx.breach("the static pod", "it was killed before its grace period was over");
+    }
+    Ok(())
 }
 
 async fn deadline(m: Manifest) -> Result<(), Stop> {

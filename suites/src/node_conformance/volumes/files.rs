@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::super::Area;
 use super::super::upstream::Covers as _;
 use super::{AREA, GROUP, USER, data, file_has};
 use crate::cluster::{Ctx, Pod, Ref, Stop, status_of};
@@ -11,6 +12,9 @@ use crate::trial::Trial;
 
 /// A change reaches volumes within the kubelet's sync period and the time to live of its cache: two minutes with defaults.
 const UPDATES: Duration = Duration::from_mins(5);
+
+/// Where nothing is mounted, nothing is missed.
+const STRIPPED: Area = Area { caught_by: "volumes-are-stripped", ..AREA };
 
 /// What a volume is made of.
 #[derive(Debug, Clone, Copy)]
@@ -247,28 +251,30 @@ fn others(kind: Kind) -> Vec<Trial> {
         .limit(UPDATES)
         .covers(&format!("{} optional updates should be reflected in volume", kind.upstream))
         .trial(),
-        AREA.claim(
-            &id("missing"),
-            format!("A pod does not start without {}, and says which is missing", kind.title),
-            move |ctx| missing(ctx, kind, false),
-        )
-        .covers(&format!(
-            "{} Should fail non-optional pod creation due to {} object does not exist",
-            kind.upstream,
-            if kind.kind == "Secret" { "secret" } else { "configMap" },
-        ))
-        .trial(),
-        AREA.claim(
-            &id("missing-key"),
-            format!("A pod does not start without a key of {}, and says which is missing", kind.title),
-            move |ctx| missing(ctx, kind, true),
-        )
-        .covers(&format!(
-            "{} Should fail non-optional pod creation due to the key in the {} object does not exist",
-            kind.upstream,
-            if kind.kind == "Secret" { "secret" } else { "configMap" },
-        ))
-        .trial(),
+        STRIPPED
+            .claim(
+                &id("missing"),
+                format!("A pod does not start without {}, and says which is missing", kind.title),
+                move |ctx| missing(ctx, kind, false),
+            )
+            .covers(&format!(
+                "{} Should fail non-optional pod creation due to {} object does not exist",
+                kind.upstream,
+                if kind.kind == "Secret" { "secret" } else { "configMap" },
+            ))
+            .trial(),
+        STRIPPED
+            .claim(
+                &id("missing-key"),
+                format!("A pod does not start without a key of {}, and says which is missing", kind.title),
+                move |ctx| missing(ctx, kind, true),
+            )
+            .covers(&format!(
+                "{} Should fail non-optional pod creation due to the key in the {} object does not exist",
+                kind.upstream,
+                if kind.kind == "Secret" { "secret" } else { "configMap" },
+            ))
+            .trial(),
     ];
     if kind.kind == "ConfigMap" {
         trials.push(
