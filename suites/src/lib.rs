@@ -15,7 +15,7 @@ mod workload;
 
 pub use dualstack::dualstack_suite;
 pub use node::{Kubeconfig, Node, NodeError, Source, node_suite};
-pub use node_conformance::{node_conformance_suite, upstream_names};
+pub use node_conformance::{node_conformance_coverage, node_conformance_suite, upstream_names};
 pub use pki::pki_suite;
 pub use trial::{Suite, Trial};
 pub use workload::workload_main;

@@ -5,6 +5,7 @@
 //! says which of those is covered by what.
 
 mod containers;
+mod coverage;
 mod defects;
 mod env;
 mod hooks;
@@ -23,6 +24,7 @@ mod streams;
 mod upstream;
 mod volumes;
 
+pub use coverage::node_conformance_coverage;
 pub use upstream::upstream_names;
 
 use crate::cluster::{Claim, ClusterNeed, Ctx, Stop};

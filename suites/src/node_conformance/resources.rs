@@ -34,7 +34,7 @@ pub(super) fn trials() -> Vec<Trial> {
                 move |ctx| placed(ctx, class, resources.clone()),
             )
             .label("qos")
-            .alias(format!("Pod containers {class} containers should have been created under the cgroup hierarchy"))
+            .alias(format!("Pods of the class {class} under the cgroup hierarchy"))
             .requires(Requirement::KubernetesFrom(23))
             .trial()
         })

@@ -112,7 +112,7 @@ pub(super) fn trials() -> Vec<Trial> {
                     Ok(())
                 },
             )
-            .alias("RuntimeClass should reject a Pod requesting a RuntimeClass with an unconfigured handler")
+            .alias("unconfigured RuntimeClass handler")
             .requires(CREATE)
             .trial(),
     ]

@@ -93,7 +93,7 @@ pub(super) fn trials() -> Vec<Trial> {
     );
     trials.push(
         AREA.claim("empty-dir.shared", "Containers of a pod share an emptyDir", shared)
-            .alias("pod should support shared volumes between containers")
+            .alias("EmptyDir shared volumes")
             .trial(),
     );
     trials.extend([
