@@ -1,5 +1,8 @@
 //! The names of upstream's tests that are `[NodeConformance]`, which our trials carry as aliases.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use crate::cluster::Claim;
 
 /// One name a line; lines with a hash are comments.
@@ -27,7 +30,12 @@ fn plain(name: &str) -> String {
 
 /// The full names of what is given by its words alone.
 pub(super) fn full(words: &str) -> Vec<&'static str> {
-    upstream_names().filter(|name| plain(name) == plain(words)).collect()
+    static BY_WORDS: LazyLock<HashMap<String, Vec<&'static str>>> = LazyLock::new(|| {
+        let mut all: HashMap<_, Vec<_>> = HashMap::new();
+        upstream_names().for_each(|name| all.entry(plain(name)).or_default().push(name));
+        all
+    });
+    BY_WORDS.get(&plain(words)).cloned().unwrap_or_default()
 }
 
 /// Claims that do what a test of upstream does.
