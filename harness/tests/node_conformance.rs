@@ -27,7 +27,10 @@ fn is_possible() -> bool {
     let mut command = program();
     command.args(["assets", "fetch", "--source", "cache", "-o", "path", "kubelet", "kube-apiserver", "etcd"]);
     let there = nix::unistd::Uid::effective().is_root() && command.output().unwrap().status.success();
-    assert!(there || std::env::var_os("SEAWORTHY_REQUIRE").is_none(), "SEAWORTHY_REQUIRE is set: root and programs are wanted");
+    assert!(
+        there || std::env::var_os("SEAWORTHY_REQUIRE").is_none(),
+        "SEAWORTHY_REQUIRE is set: root and programs are wanted"
+    );
     there
 }
 
@@ -37,7 +40,8 @@ fn run(words: &[&str], folder: &Path) -> Value {
     command.args(["run", "--suite", "node-conformance", "--format", "json", "-O"]).arg(folder).args(words);
     let output = command.output().unwrap();
     let report = std::fs::read_to_string(folder.join("report.json"));
-    let report = report.unwrap_or_else(|error| panic!("{words:?}: {error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let report =
+        report.unwrap_or_else(|error| panic!("{words:?}: {error}: {}", String::from_utf8_lossy(&output.stderr)));
     serde_json::from_str(&report).unwrap()
 }
 
