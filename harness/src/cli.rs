@@ -402,9 +402,21 @@ pub(crate) struct ListOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainOptions {
-    /// Id or alias of the check
+    /// Id or alias of the check; `cidr` explains networks for pods
     #[arg(required_unless_present_any = ["all", "effective"])]
     pub(crate) id: Option<String>,
+    /// Networks for `explain cidr`: one, or one of each family, such as 10.244.0.0/16,2001:db8::/56
+    #[arg(value_name = "CIDRS", requires = "id")]
+    pub(crate) cidrs: Option<String>,
+    /// How many nodes the networks of `explain cidr` must hold
+    #[arg(long, value_name = "N", requires = "cidrs")]
+    pub(crate) nodes: Option<u32>,
+    /// Prefix length of a node's IPv4 network [default: 24]
+    #[arg(long, value_name = "BITS", requires = "cidrs", value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub(crate) node_mask_ipv4: Option<u8>,
+    /// Prefix length of a node's IPv6 network [default: 64]
+    #[arg(long, value_name = "BITS", requires = "cidrs", value_parser = clap::value_parser!(u8).range(1..=128))]
+    pub(crate) node_mask_ipv6: Option<u8>,
     /// Print every check, in Markdown
     #[arg(long, conflicts_with = "id")]
     pub(crate) all: bool,

@@ -33,6 +33,9 @@ pub(crate) fn explain(options: &ExplainOptions) -> Result<i32, Fault> {
     if let Some(component) = &options.effective {
         return crate::effective::explain(component, options);
     }
+    if let Some(cidrs) = &options.cidrs {
+        return crate::cidr::explain(cidrs, options);
+    }
     let trials: Vec<_> = suites().into_iter().flat_map(|suite| suite.trials).collect();
     if options.all {
         let mut text = format!("# Checks\n\n{} checks; made by `seaworthy explain --all`.\n", trials.len());

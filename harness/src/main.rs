@@ -4,6 +4,7 @@
 
 mod answer;
 mod assets;
+mod cidr;
 mod cli;
 mod cluster;
 mod container;

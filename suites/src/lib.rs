@@ -6,7 +6,7 @@
 
 pub mod cluster;
 mod convert;
-mod dualstack;
+pub mod dualstack;
 mod node;
 mod node_conformance;
 mod pki;

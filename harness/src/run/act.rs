@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use seaworthy_reports::{Attachment, Evidence, Outcome, Planned, Subject, Verdict, What};
-use seaworthy_suites::cluster::{Access, Act, Acted, ClusterNeed, Defect, Order, Ours, Target};
+use seaworthy_suites::cluster::{Access, Act, Acted, ClusterNeed, Defect, Order, Ours, Target, leave};
 use seaworthy_suites::{Trial, suites};
 use tokio_util::sync::CancellationToken;
 
@@ -95,6 +95,9 @@ impl Subjects {
                 needs.push(need.clone());
             }
         }
+        if defect.is_some() {
+            needs = fewest(&needs, acts);
+        }
         Ok(Self::Raised { needs, defect })
     }
 
@@ -122,6 +125,19 @@ impl Subjects {
         }
         plan
     }
+}
+
+/// As few clusters as all acts run on: the one that most of them run on first.
+fn fewest(needs: &[ClusterNeed], acts: &[Arc<Trial>]) -> Vec<ClusterNeed> {
+    let mut rest: Vec<_> = acts.to_vec();
+    let mut chosen = Vec::new();
+    while !rest.is_empty() {
+        let covered = |need: &&ClusterNeed| rest.iter().filter(|trial| on(trial, need)).count();
+        let Some(best) = needs.iter().max_by_key(covered) else { break };
+        rest.retain(|trial| !on(trial, best));
+        chosen.push(best.clone());
+    }
+    chosen
 }
 
 fn on(trial: &Trial, need: &ClusterNeed) -> bool {
@@ -222,6 +238,9 @@ impl Voyage<'_, '_> {
         for trial in acts.iter().filter(|trial| !shared(trial)) {
             self.attempts(trial, target).await;
         }
+        for one in leave(target, self.run).await {
+            self.note(format!("{}: not cleaned up: {one}", target.name));
+        }
     }
 
     /// One act with as many attempts as the user allows.
@@ -251,12 +270,17 @@ impl Voyage<'_, '_> {
             cancel: self.cancel.clone(),
             sink: Arc::new(move |step| drop(sender.send(step.text.clone()))),
         };
-        let noting = async {
-            while let Some(text) = steps.recv().await {
-                self.deck.log.write(What::Step { trial: id.clone(), subject: subject.clone(), text });
+        let note = |text| self.deck.log.write(What::Step { trial: id.clone(), subject: subject.clone(), text });
+        let mut acting = std::pin::pin!(act.run(target, order));
+        let acted = loop {
+            tokio::select! {
+                acted = &mut acting => break acted,
+                Some(text) = steps.recv() => note(text),
             }
         };
-        let (acted, ()) = tokio::join!(act.run(target, order), noting);
+        while let Ok(text) = steps.try_recv() {
+            note(text);
+        }
         self.finished(trial, subject, attempt, began, acted)
     }
 

@@ -10,8 +10,8 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::artifacts::{self, Artifact};
-use super::ctx::StepSink;
-use super::objects::in_the_way;
+use super::ctx::{StepSink, shared_namespace};
+use super::objects::{Attempt, in_the_way};
 use super::{ClusterNeed, Ctx, RUN_LABEL, Ref, Step, Stop, Target};
 
 /// How long cleaning up may take.
@@ -245,15 +245,36 @@ async fn requirement(one: Requirement, ctx: &Ctx) -> Option<Verdict> {
     }
 }
 
+/// The namespace that the acts of a run share; several themes may make it.
+pub(super) async fn make_shared_namespace(ctx: &Ctx) -> Result<(), Stop> {
+    match namespace(ctx).await? {
+        Err(why) if why.code != 409 => Err(Stop::Undetermined(in_the_way("create Namespace", &why))),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what the acts of a run share on a cluster, when all of them have ended. What is left is named.
+pub async fn leave(target: &Arc<Target>, run: &str) -> Vec<String> {
+    if target.is_bare() {
+        return Vec::new();
+    }
+    let ctx = Ctx::new(target.clone(), run, shared_namespace(run), Arc::new(|_| {}));
+    ctx.clean_up(Ref::new("v1", "Namespace", "", ctx.namespace()));
+    clean_up(&ctx).await
+}
+
 async fn make_namespace(ctx: &Ctx) -> Result<(), Stop> {
+    namespace(ctx).await?.map_err(|why| Stop::Undetermined(in_the_way("create Namespace", &why)))?;
+    ctx.clean_up(Ref::new("v1", "Namespace", "", ctx.namespace()));
+    Ok(())
+}
+
+async fn namespace(ctx: &Ctx) -> Result<Attempt, Stop> {
     let object = json!({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": { "name": ctx.namespace(), "labels": { RUN_LABEL: ctx.run() } },
     });
-    let made = ctx.request(Method::POST, "/api/v1/namespaces", Some(&object)).await?;
-    made.map(drop).map_err(|why| Stop::Undetermined(in_the_way("create Namespace", &why)))?;
-    ctx.clean_up(Ref::new("v1", "Namespace", "", ctx.namespace()));
-    Ok(())
+    ctx.request(Method::POST, "/api/v1/namespaces", Some(&object)).await
 }
 
 /// Undoes and deletes, the last thing first, within [`TEARDOWN`]. What is left is named.

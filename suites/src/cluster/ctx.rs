@@ -1,12 +1,17 @@
 //! What the body of an act works with.
 
+use std::any::{Any, TypeId};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use seaworthy_reports::{Evidence, Finding};
 
 use super::stop::finding;
-use super::{Ref, Target};
+use super::{Ref, Stop, Target};
+
+/// How often what is polled is asked.
+const POLL: Duration = Duration::from_millis(200);
 
 /// A step that an act took.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +136,56 @@ impl Ctx {
         lock(&self.0.undo).push((what.into(), Box::pin(work)));
     }
 
+    /// What the acts of a theme share on a cluster, such as pods that all of them dial: made by the first act that asks for it, in the
+    /// run's shared namespace, which goes when the run leaves the cluster.
+    ///
+    /// # Errors
+    /// [`Stop::Undetermined`] for every act, if it could not be made.
+    pub async fn shared<T: Any + Send + Sync, F>(&self, make: impl FnOnce(Self) -> F) -> Result<Arc<T>, Stop>
+    where
+        F: Future<Output = Result<T, Stop>>,
+    {
+        let cell = lock(&self.0.target.stands).entry(TypeId::of::<T>()).or_default().clone();
+        let stand = cell.get_or_init(|| async {
+            // What is shared outlives the act that makes it, and so its steps are no act's.
+            let sink: StepSink = Arc::new(|_| {});
+            let ctx = Self::new(self.0.target.clone(), self.run(), shared_namespace(self.run()), sink);
+            self.step("make what the claims of this theme share");
+            let made = match super::act::make_shared_namespace(&ctx).await {
+                Ok(()) => make(ctx).await,
+                Err(stop) => Err(stop),
+            };
+            let told = |stop: Stop| {
+                let verdict = stop.undetermined("what the claims share could not be made").verdict();
+                verdict.reason.unwrap_or_default()
+            };
+            made.map(|made| Arc::new(made) as Arc<dyn Any + Send + Sync>).map_err(told)
+        });
+        let made = stand.await.clone().map_err(Stop::Undetermined)?;
+        made.downcast().map_err(|_| Stop::Undetermined("what the claims share is of another type".to_owned()))
+    }
+
+    /// Tries until it works, at most for `patience`: for what no watch tells, such as packets.
+    ///
+    /// # Errors
+    /// Why it did not work last, where it never did; or what ends the act.
+    pub async fn eventually<T, F>(
+        &self,
+        patience: Duration,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<Result<T, String>, Stop>
+    where
+        F: Future<Output = Result<Result<T, String>, Stop>>,
+    {
+        let end = tokio::time::Instant::now() + patience;
+        loop {
+            match attempt().await? {
+                Err(_) if tokio::time::Instant::now() < end => tokio::time::sleep(POLL).await,
+                ended => return Ok(ended),
+            }
+        }
+    }
+
     pub(super) fn take_findings(&self) -> (Vec<Finding>, Vec<Evidence>) {
         (std::mem::take(&mut lock(&self.0.findings)), std::mem::take(&mut lock(&self.0.evidence)))
     }
@@ -142,4 +197,9 @@ impl Ctx {
     pub(super) fn take_object(&self) -> Option<Ref> {
         lock(&self.0.objects).pop()
     }
+}
+
+/// The namespace that the acts of a run share.
+pub(super) fn shared_namespace(run: &str) -> String {
+    format!("seaworthy-{}-shared", run.rsplit('-').next().unwrap_or(run))
 }

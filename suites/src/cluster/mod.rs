@@ -19,7 +19,7 @@ mod stop;
 mod sweep;
 mod target;
 
-pub use act::{Access, Act, Acted, Order, Requirement};
+pub use act::{Access, Act, Acted, Order, Requirement, leave};
 pub use artifacts::Artifact;
 pub use claim::Claim;
 pub use condition::Condition;

@@ -23,6 +23,8 @@ pub struct PodSpec {
     pub host_network: bool,
     /// The port of HTTP and UDP.
     pub port: u16,
+    /// Environment variables of the container.
+    pub env: Vec<Value>,
     /// Further fields of `spec`, merged into it.
     pub more: Value,
 }
@@ -37,6 +39,7 @@ impl PodSpec {
             node: None,
             host_network: false,
             port: 8080,
+            env: Vec::new(),
             more: json!({}),
         }
     }
@@ -70,12 +73,20 @@ impl PodSpec {
         self
     }
 
+    /// With these environment variables, as `env` of the container has them.
+    #[must_use]
+    pub fn env(mut self, variables: Vec<Value>) -> Self {
+        self.env = variables;
+        self
+    }
+
     fn object(&self, image: &str) -> Value {
         let port = self.port.to_string();
         let mut spec = json!({
             "containers": [{
                 "name": "workload", "image": image,
                 "args": ["serve", "--http", port, "--udp", port],
+                "env": self.env,
                 "readinessProbe": { "httpGet": { "path": "/readyz", "port": self.port }, "periodSeconds": 1 },
             }],
             "terminationGracePeriodSeconds": 1,
@@ -176,6 +187,25 @@ impl Ctx {
         self.ask(client, "dial", &[("udp", to), ("text", text)]).await.map(dialed)
     }
 
+    /// Makes a pod of ours ready or not, as its readiness probe sees it.
+    ///
+    /// # Errors
+    /// [`Stop::Undetermined`] if the pod cannot be asked through the API server.
+    pub async fn make_ready(&self, pod: &PodSpec, ready: bool) -> Result<(), Stop> {
+        let (namespace, name, port) = (self.namespace(), &pod.name, pod.port);
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/readyz?ready={ready}");
+        let answer = self.text(Method::POST, &path).await?;
+        answer.map(drop).map_err(|why| Stop::Undetermined(format!("the API server does not reach the pod {name}: {why}")))
+    }
+
+    /// The environment of a pod of ours.
+    ///
+    /// # Errors
+    /// [`Stop::Undetermined`] if the pod cannot be asked through the API server.
+    pub async fn environment(&self, client: &PodSpec) -> Result<Value, Stop> {
+        self.ask(client, "env", &[]).await
+    }
+
     /// Has a pod of ours look up a name; the data of the records, or how it failed.
     ///
     /// # Errors
@@ -190,6 +220,22 @@ impl Ctx {
                 Ok(data.map(str::to_owned).collect())
             }
         })
+    }
+
+    /// The domain of the cluster's DNS, such as `cluster.local`, as a pod finds it by its search list.
+    ///
+    /// # Errors
+    /// [`Stop::Breached`] if kubernetes.default.svc is not found.
+    pub async fn dns_domain(&self, client: &PodSpec) -> Result<String, Stop> {
+        let name = "kubernetes.default.svc";
+        let kind = if self.target().families.names()[0] == "IPv4" { "A" } else { "AAAA" };
+        let found = self.eventually(READY, || async {
+            let answer = self.ask(client, "dns", &[("name", name), ("type", kind)]).await?;
+            let record = answer["records"][0]["name"].as_str().unwrap_or_default();
+            let domain = record.trim_end_matches('.').strip_prefix(name);
+            Ok(domain.map(|rest| rest.trim_start_matches('.').to_owned()).ok_or_else(|| answer.to_string()))
+        });
+        found.await?.map_err(|why| Stop::breach(name, format!("{name} is not found: {why}")))
     }
 
     /// Asks the server in a pod, by the API server's proxy, and reads JSON.

@@ -1,13 +1,17 @@
 //! The cluster that acts run on: one of ours, or one that the user named by kubeconfig.
 
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Request;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 
 use super::{Families, RUN_LABEL};
 
@@ -104,7 +108,12 @@ pub struct Target {
     /// The node that is under test, where the user names one.
     pub node: Option<String>,
     pub(super) client: kube::Client,
+    pub(super) stands: Stands,
 }
+
+/// What acts of one theme share on a cluster, by its type.
+pub(super) type Stands = Mutex<HashMap<TypeId, Arc<OnceCell<Stand>>>>;
+type Stand = Result<Arc<dyn Any + Send + Sync>, String>;
 
 impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -172,7 +181,15 @@ impl Target {
             image: own_image(),
             node: None,
             client,
+            stands: Mutex::default(),
         })
+    }
+}
+
+impl Target {
+    /// Do its acts share nothing so far?
+    pub(super) fn is_bare(&self) -> bool {
+        self.stands.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty()
     }
 }
 

@@ -1,11 +1,18 @@
 //! The dual-stack suite: do Services, nodes, pods, DNS and the control plane have the IP families that the cluster is meant to have?
 //!
-//! Its claims run on clusters of all four kinds: IPv4, IPv6, and both in either order. Services are held against a [`model`] of the
+//! Its claims run on clusters of all four kinds: IPv4, IPv6, and both in either order. Services are held against a model of the
 //! API's documented rules; the rest is held against what the families imply, and against packets.
 
+pub mod cidr;
+mod control_plane;
 mod defects;
+mod dns;
 mod model;
+mod nodes;
+mod pods;
 mod services;
+mod stand;
+mod traffic;
 
 use crate::cluster::{ClusterNeed, Families};
 use crate::trial::Suite;
@@ -36,10 +43,11 @@ const SINGLE: [ClusterNeed; 2] = [cluster(Families::V4), cluster(Families::V6)];
 /// The dual-stack suite.
 #[must_use]
 pub fn dualstack_suite() -> Suite {
+    let themes = [services::trials, nodes::trials, pods::trials, traffic::trials, dns::trials, control_plane::trials];
     Suite {
         name: "dualstack",
         title: "Does the cluster have the IP families that it is meant to have?",
-        trials: services::trials(),
+        trials: themes.into_iter().flat_map(|theme| theme()).collect(),
         defects: &defects::DEFECTS,
     }
 }

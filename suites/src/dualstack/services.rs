@@ -270,7 +270,7 @@ fn others() -> Vec<Trial> {
             "dualstack.service.external-name",
             "A Service of the type ExternalName has no families",
             ALL,
-            "no-service-defaults",
+            "no-external-names",
             external_name,
         ))
         .alias("ExternalName")

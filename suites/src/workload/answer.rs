@@ -20,6 +20,9 @@ use super::serve::Options;
 /// How long a dial or a look-up may take, where the request does not say.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The most bytes that are answered at once: a dialing pod takes no more than 64 KiB.
+const MOST_BYTES: usize = 60_000;
+
 /// The server's state.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -125,6 +128,10 @@ pub(super) async fn answer(server: &Server, peer: SocketAddr, request: Request<I
                 text(StatusCode::OK, "ok")
             }
             _ => wrong("ready is true or false"),
+        },
+        (&Method::GET, "/bytes") => match given("count").map(str::parse::<usize>) {
+            Some(Ok(count)) if count <= MOST_BYTES => text(StatusCode::OK, "x".repeat(count)),
+            _ => wrong("count is a number of bytes, at most 60000"),
         },
         (&Method::GET, "/env") => {
             let variable = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {

@@ -1,0 +1,110 @@
+//! Suites that act on clusters, end to end: each is green on clusters of ours, and each of its defects is caught.
+//!
+//! The trials are made of the registry of suites: `green::SUITE`, and `defect::SUITE::NAME`, which raises broken clusters and expects
+//! every claim that names the defect to fail. Needs root and the programs of `seaworthy assets fetch`. Without `SEAWORTHY_NIGHTLY`
+//! only the defects of [`DAILY`] are tried: each takes half a minute or more.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use seaworthy_provision::assets::{Release, Request, find};
+use seaworthy_reports::{Outcome, Run};
+use seaworthy_suites::suites;
+
+/// Defects that are tried each day, `SUITE::NAME`.
+const DAILY: [&str; 2] = ["dualstack::forwarding-off", "dualstack::order-of-families"];
+/// The programs of clusters with workers.
+const PROGRAMS: [&str; 17] = [
+    "etcd",
+    "etcdctl",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubectl",
+    "kubeadm",
+    "kubelet",
+    "kube-proxy",
+    "coredns",
+    "containerd",
+    "containerd-shim-runc-v2",
+    "runc",
+    "bridge",
+    "host-local",
+    "loopback",
+    "portmap",
+];
+
+fn main() {
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    let ignored = !arguments.list && !is_possible();
+    let nightly = std::env::var_os("SEAWORTHY_NIGHTLY").is_some();
+    let mut tests = Vec::new();
+    for suite in suites().iter().filter(|suite| suite.trials.iter().any(|trial| trial.act().is_some())) {
+        let name = suite.name;
+        tests.push(Trial::test(format!("green::{name}"), move || green(name)).with_ignored_flag(ignored));
+        for defect in suite.defects {
+            let defect = defect.name;
+            let daily = nightly || DAILY.contains(&format!("{name}::{defect}").as_str());
+            let test = Trial::test(format!("defect::{name}::{defect}"), move || caught(name, defect));
+            tests.push(test.with_ignored_flag(ignored || !daily));
+        }
+    }
+    libtest_mimic::run(&arguments, tests).exit();
+}
+
+/// Is everything there that clusters need? Where it must be, that it is not fails.
+fn is_possible() -> bool {
+    let missing = match Request::here(Release::newest(), &PROGRAMS).map(|request| find(&request)) {
+        Some(Ok(_)) if nix::unistd::geteuid().is_root() => return true,
+        Some(Err(missing)) => missing.to_string(),
+        _ => "root and a HOME".to_owned(),
+    };
+    assert!(std::env::var_os("SEAWORTHY_REQUIRE").is_none(), "this test needs {missing}");
+    println!("skipped: it needs {missing}");
+    false
+}
+
+/// Runs a suite in a folder of clusters of its own, which must be empty afterwards.
+fn run(words: &[&str], results: &Path) -> Result<(i32, Run, String), Failed> {
+    let clusters = tempfile::tempdir_in("/var/lib").map_err(|error| error.to_string())?;
+    let seaworthy = env!("CARGO_BIN_EXE_seaworthy");
+    let mut command = Command::new(seaworthy);
+    command.arg("run").args(words).arg("-O").arg(results).env("SEAWORTHY_STATE", clusters.path());
+    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    println!("{said}");
+    let listed = Command::new(seaworthy).args(["cluster", "list"]).env("SEAWORTHY_STATE", clusters.path()).output();
+    let left = String::from_utf8_lossy(&listed.map_err(|error| error.to_string())?.stdout).into_owned();
+    if !left.is_empty() {
+        Command::new(seaworthy).args(["cluster", "down", "--all"]).env("SEAWORTHY_STATE", clusters.path()).status().ok();
+        return Err(format!("clusters are left: {left}").into());
+    }
+    let report = std::fs::read(results.join("report.json")).map_err(|error| format!("{said}\nno report: {error}"))?;
+    let run = serde_json::from_slice(&report).map_err(|error| error.to_string())?;
+    Ok((output.status.code().unwrap_or(-1), run, said))
+}
+
+/// A suite on clusters of ours: everything holds that applies, and something applies.
+fn green(suite: &str) -> Result<(), Failed> {
+    let results = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let (code, run, said) = run(&["--suite", suite], results.path())?;
+    let passed = run.count(Outcome::Pass);
+    println!("{suite}: {passed} of {} passed", run.results.len());
+    if code == 0 && passed > 0 { Ok(()) } else { Err(format!("exit code {code}\n{said}").into()) }
+}
+
+/// A suite on clusters with a defect: every claim that names it fails somewhere, and nothing breaks.
+fn caught(suite: &str, defect: &str) -> Result<(), Failed> {
+    let results = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let (code, run, said) = run(&["--suite", suite, "--defect", defect], results.path())?;
+    let failed = |id: &str| run.results.iter().any(|one| one.trial == id && one.verdict.outcome == Outcome::Fail);
+    let missed: Vec<_> = run.info.trials.iter().map(|trial| trial.id.as_str()).filter(|id| !failed(id)).collect();
+    if code == 1 && missed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("exit code {code}; not caught by {defect}: {missed:?}\n{said}").into())
+    }
+}
