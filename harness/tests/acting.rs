@@ -52,6 +52,7 @@ fn main() {
             tests.push(test.with_ignored_flag(ignored || !daily));
         }
     }
+    tests.push(Trial::test("existing::dualstack", existing).with_ignored_flag(ignored));
     libtest_mimic::run(&arguments, tests).exit();
 }
 
@@ -79,12 +80,93 @@ fn run(words: &[&str], results: &Path) -> Result<(i32, Run, String), Failed> {
     let listed = Command::new(seaworthy).args(["cluster", "list"]).env("SEAWORTHY_STATE", clusters.path()).output();
     let left = String::from_utf8_lossy(&listed.map_err(|error| error.to_string())?.stdout).into_owned();
     if !left.is_empty() {
-        Command::new(seaworthy).args(["cluster", "down", "--all"]).env("SEAWORTHY_STATE", clusters.path()).status().ok();
+        Command::new(seaworthy)
+            .args(["cluster", "down", "--all"])
+            .env("SEAWORTHY_STATE", clusters.path())
+            .status()
+            .ok();
         return Err(format!("clusters are left: {left}").into());
     }
     let report = std::fs::read(results.join("report.json")).map_err(|error| format!("{said}\nno report: {error}"))?;
     let run = serde_json::from_slice(&report).map_err(|error| error.to_string())?;
     Ok((output.status.code().unwrap_or(-1), run, said))
+}
+
+/// A cluster by kubeconfig is acted on as one that is not ours: what enters hosts or disturbs is skipped and says why, a run that is
+/// killed leaves what `cluster sweep` removes, and a run that ends leaves nothing.
+fn existing() -> Result<(), Failed> {
+    let clusters = tempfile::tempdir_in("/var/lib").map_err(|error| error.to_string())?;
+    let results = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let seaworthy = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
+        command.args(words).env("SEAWORTHY_STATE", clusters.path()).stdin(Stdio::null());
+        command
+    };
+    let up = ["cluster", "up", "--name", "existing", "--workers", "2", "--ip-family", "dual", "--fast", "-o", "json"];
+    let output = seaworthy(&up).output().map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let events = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let kubeconfig = events.filter_map(|event| event["kubeconfig"].as_str().map(str::to_owned)).last();
+    let tried = kubeconfig.ok_or(said).and_then(|path| on_existing(&seaworthy, &path, results.path()));
+    seaworthy(&["cluster", "down", "--all"]).status().map_err(|error| error.to_string())?;
+    tried.map_err(Into::into)
+}
+
+fn on_existing(seaworthy: &dyn Fn(&[&str]) -> Command, kubeconfig: &str, results: &Path) -> Result<(), String> {
+    let folder = results.display().to_string();
+    let words = ["run", "--suite", "dualstack", "--kubeconfig", kubeconfig, "-O", &folder];
+    let left = || {
+        let words = ["--kubeconfig", kubeconfig, "get", "namespaces", "-l", "seaworthy.dev/run", "-o", "name"];
+        let kubectl = find(&Request::here(Release::newest(), &["kubectl"]).ok_or("no HOME")?);
+        let kubectl = kubectl.map_err(|error| error.to_string())?;
+        let program = kubectl.path("kubectl").ok_or("no kubectl")?.to_owned();
+        let output = Command::new(program).args(words).output().map_err(|error| error.to_string())?;
+        Ok::<_, String>(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    // Killed as soon as it has made something.
+    let mut child = seaworthy(&words).spawn().map_err(|error| error.to_string())?;
+    let begun = std::time::Instant::now();
+    while left()?.is_empty() {
+        if begun.elapsed() > std::time::Duration::from_mins(2) {
+            child.kill().ok();
+            return Err("the run makes no namespace".to_owned());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
+    let swept = seaworthy(&["cluster", "sweep", "--kubeconfig", kubeconfig]).output();
+    let swept = swept.map_err(|error| error.to_string())?;
+    if !swept.status.success() {
+        return Err(format!("sweep: {}", String::from_utf8_lossy(&swept.stderr)));
+    }
+    let ended = seaworthy(&words).output().map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
+    let report = std::fs::read(results.join("report.json")).map_err(|error| format!("{said}\n{error}"))?;
+    let run: Run = serde_json::from_slice(&report).map_err(|error| error.to_string())?;
+    let reason = |id: &str| {
+        let result = run.results.iter().find(|one| one.trial == id);
+        result.and_then(|one| one.verdict.reason.clone()).unwrap_or_default()
+    };
+    for (id, why) in [
+        ("dualstack.service-cidr.extension", "--allow-disruption="),
+        ("dualstack.api.certificate", "only a cluster of ours allows"),
+        ("dualstack.service.single-refuses", "this one has IPv4, then IPv6"),
+    ] {
+        if !reason(id).contains(why) {
+            return Err(format!("{id} says '{}'; expected '{why}'\n{said}", reason(id)));
+        }
+    }
+    // Namespaces go by themselves once they are deleted.
+    let begun = std::time::Instant::now();
+    loop {
+        match left()? {
+            none if none.is_empty() => break,
+            some if begun.elapsed() > std::time::Duration::from_mins(3) => return Err(format!("left: {some}")),
+            _ => std::thread::sleep(std::time::Duration::from_millis(500)),
+        }
+    }
+    let passed = run.count(Outcome::Pass);
+    if ended.status.code() == Some(0) && passed > 60 { Ok(()) } else { Err(format!("{passed} passed\n{said}")) }
 }
 
 /// A suite on clusters of ours: everything holds that applies, and something applies.

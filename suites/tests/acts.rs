@@ -38,7 +38,8 @@ fn every_act_has_a_page_a_basis_an_alias_and_a_defect() {
 fn every_defect_catches_something() {
     for suite in suites() {
         let caught: BTreeSet<_> = suite.trials.iter().filter_map(|trial| Some(trial.act()?.caught_by)).collect();
-        let idle: Vec<_> = suite.defects.iter().map(|defect| defect.name).filter(|name| !caught.contains(name)).collect();
+        let idle: Vec<_> =
+            suite.defects.iter().map(|defect| defect.name).filter(|name| !caught.contains(name)).collect();
         assert!(idle.is_empty(), "{}: no trial is caught by {idle:?}", suite.name);
     }
 }

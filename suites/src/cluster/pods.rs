@@ -195,7 +195,9 @@ impl Ctx {
         let (namespace, name, port) = (self.namespace(), &pod.name, pod.port);
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/readyz?ready={ready}");
         let answer = self.text(Method::POST, &path).await?;
-        answer.map(drop).map_err(|why| Stop::Undetermined(format!("the API server does not reach the pod {name}: {why}")))
+        answer
+            .map(drop)
+            .map_err(|why| Stop::Undetermined(format!("the API server does not reach the pod {name}: {why}")))
     }
 
     /// The environment of a pod of ours.

@@ -54,7 +54,9 @@ fn bits(network: &IpNet) -> u8 {
 /// Which one is no network, or that they are too many or of one family.
 pub fn parse(text: &str) -> Result<Vec<IpNet>, String> {
     let one = |part: &str| {
-        part.trim().parse::<IpNet>().map_err(|_| format!("'{part}' is no network, such as 10.244.0.0/16 or 2001:db8::/56"))
+        part.trim()
+            .parse::<IpNet>()
+            .map_err(|_| format!("'{part}' is no network, such as 10.244.0.0/16 or 2001:db8::/56"))
     };
     let networks = text.split(',').map(one).collect::<Result<Vec<_>, _>>()?;
     match &networks[..] {
@@ -89,12 +91,17 @@ pub fn pods(networks: &[IpNet], masks: NodeMasks, wanted: Option<u128>) -> Vec<P
             problems.push(format!("it holds {nodes} nodes; {wanted} need /{needed} at a node's /{mask}"));
         }
         if size(network) < FEWEST[1] {
-            problems.push(format!("{network} has {} addresses; a network for pods has {} at least", size(network), FEWEST[1]));
+            problems.push(format!(
+                "{network} has {} addresses; a network for pods has {} at least",
+                size(network),
+                FEWEST[1]
+            ));
         }
         // Two addresses of a node's part are no pod's: the network's and the bridge's; of IPv4 a third, the broadcast's.
         let usable = addresses.saturating_sub(if network.addr().is_ipv4() { 3 } else { 2 });
         if usable < PODS_PER_NODE {
-            problems.push(format!("a node has {usable} addresses for pods; the kubelet runs {PODS_PER_NODE} by default"));
+            problems
+                .push(format!("a node has {usable} addresses for pods; the kubelet runs {PODS_PER_NODE} by default"));
         }
         PodNetwork { network: network.trunc(), node_mask: mask, nodes, addresses, problems }
     };
@@ -111,7 +118,11 @@ pub fn services(networks: &[IpNet]) -> Vec<String> {
             problems.push(format!("{network} is too large a range of Services: /{most} at most"));
         }
         if size(network) < FEWEST[0] {
-            problems.push(format!("{network} has {} addresses; a range of Services has {} at least", size(network), FEWEST[0]));
+            problems.push(format!(
+                "{network} has {} addresses; a range of Services has {} at least",
+                size(network),
+                FEWEST[0]
+            ));
         }
     }
     problems

@@ -172,7 +172,10 @@ async fn advertised(ctx: Ctx) -> Result<(), Stop> {
         ctx.evidence("advertised", addresses.join(", "));
         ctx.expect("kubernetes", "the address type of its EndpointSlice", &kind.as_str(), &primary);
         for address in addresses.iter().filter(|address| family(address) != primary) {
-            ctx.breach("kubernetes", format!("the API server is advertised by {address}; expected an {primary} address"));
+            ctx.breach(
+                "kubernetes",
+                format!("the API server is advertised by {address}; expected an {primary} address"),
+            );
         }
     }
     Ok(())
@@ -181,11 +184,16 @@ async fn advertised(ctx: Ctx) -> Result<(), Stop> {
 async fn certificate(ctx: Ctx) -> Result<(), Stop> {
     let service = ctx.get(&Ref::new("v1", "Service", "default", "kubernetes")).await?;
     let shared = texts(&service["spec"]["clusterIPs"]);
-    let mut all_advertised: Vec<_> = api_servers(&ctx).await?.into_iter().flat_map(|(_, addresses)| addresses).collect();
+    let mut all_advertised: Vec<_> =
+        api_servers(&ctx).await?.into_iter().flat_map(|(_, addresses)| addresses).collect();
     let mut named_by_all: Vec<String> = Vec::new();
     for (host, pem) in ctx.read_on_hosts("cp", "/etc/kubernetes/pki/apiserver.crt").await? {
-        let body: String = pem.lines().skip_while(|line| !line.starts_with("-----BEGIN")).skip(1)
-            .take_while(|line| !line.starts_with("-----END")).collect();
+        let body: String = pem
+            .lines()
+            .skip_while(|line| !line.starts_with("-----BEGIN"))
+            .skip(1)
+            .take_while(|line| !line.starts_with("-----END"))
+            .collect();
         let der = base64::engine::general_purpose::STANDARD.decode(body.trim());
         let parsed = der.ok().and_then(|der| seaworthy_checks::pki::x509::Certificate::parse(&der).ok());
         let Some(certificate) = parsed else {
@@ -337,7 +345,8 @@ fn masks(cluster: &Value) -> NodeMasks {
 }
 
 async fn forwarding(ctx: Ctx) -> Result<(), Stop> {
-    for (name, path) in [("IPv4", "/proc/sys/net/ipv4/ip_forward"), ("IPv6", "/proc/sys/net/ipv6/conf/all/forwarding")] {
+    for (name, path) in [("IPv4", "/proc/sys/net/ipv4/ip_forward"), ("IPv6", "/proc/sys/net/ipv6/conf/all/forwarding")]
+    {
         if !ctx.target().families.names().contains(&name) {
             continue;
         }
@@ -355,7 +364,8 @@ async fn advertisements(ctx: Ctx) -> Result<(), Stop> {
     let command = ["ip", "-6", "route", "show", "proto", "ra"];
     let mut routes = 0;
     for (host, text) in ctx.run_on_hosts("worker", &command).await? {
-        let interfaces = text.lines().filter_map(|line| line.split_once(" dev ")?.1.split(' ').next().map(str::to_owned));
+        let interfaces =
+            text.lines().filter_map(|line| line.split_once(" dev ")?.1.split(' ').next().map(str::to_owned));
         for interface in interfaces {
             routes += 1;
             let path = format!("/proc/sys/net/ipv6/conf/{interface}/accept_ra");

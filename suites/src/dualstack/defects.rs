@@ -48,7 +48,14 @@ pub(super) static DEFECTS: [Defect; 14] = [
     }),
     Defect::put("no-further-ranges", "An admission policy refuses further ServiceCIDRs", |target| {
         Box::pin(async move {
-            target.create_objects(policies("servicecidrs", "networking.k8s.io", "v1", "object.metadata.name == 'kubernetes'")).await
+            target
+                .create_objects(policies(
+                    "servicecidrs",
+                    "networking.k8s.io",
+                    "v1",
+                    "object.metadata.name == 'kubernetes'",
+                ))
+                .await
         })
     }),
     Defect::put("overlapping-pod-cidrs", "A node has the networks of another one", |target| {
@@ -56,7 +63,8 @@ pub(super) static DEFECTS: [Defect; 14] = [
     }),
     Defect::put("forwarding-off", "Workers do not forward", |target| {
         Box::pin(async move {
-            let settings = ["net.ipv4.conf.all.forwarding=0", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"];
+            let settings =
+                ["net.ipv4.conf.all.forwarding=0", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"];
             target.on_hosts("worker", &[&["sysctl", "-w"][..], &settings].concat()).await
         })
     }),
@@ -72,7 +80,10 @@ pub(super) static DEFECTS: [Defect; 14] = [
         Box::pin(async move { target.fault(&["stop", "worker1,worker2/kube-proxy"]).await })
     }),
     Defect::put("dns-without-addresses", "CoreDNS answers no A and AAAA of the cluster's domain", |target| {
-        Box::pin(corefile(target, "template IN A cluster.local {\n rcode NXDOMAIN\n }\n template IN AAAA cluster.local {\n rcode NXDOMAIN\n }"))
+        Box::pin(corefile(
+            target,
+            "template IN A cluster.local {\n rcode NXDOMAIN\n }\n template IN AAAA cluster.local {\n rcode NXDOMAIN\n }",
+        ))
     }),
     Defect::put("dns-without-reverse", "CoreDNS answers no reverse names", |target| {
         Box::pin(corefile(target, "template IN PTR {\n rcode NXDOMAIN\n }"))
@@ -84,12 +95,16 @@ pub(super) static DEFECTS: [Defect; 14] = [
             target.on_hosts("cp", &["sh", "-c", &copy]).await
         })
     }),
-    Defect::put("router-advertisements", "Workers have a route of a router advertisement, and ignore further ones", |target| {
-        Box::pin(async move {
-            let route = "ip -6 route add 2001:db8:ad::/64 dev lo proto ra; sysctl -w net.ipv6.conf.lo.accept_ra=1";
-            target.on_hosts("worker", &["sh", "-c", route]).await
-        })
-    }),
+    Defect::put(
+        "router-advertisements",
+        "Workers have a route of a router advertisement, and ignore further ones",
+        |target| {
+            Box::pin(async move {
+                let route = "ip -6 route add 2001:db8:ad::/64 dev lo proto ra; sysctl -w net.ipv6.conf.lo.accept_ra=1";
+                target.on_hosts("worker", &["sh", "-c", route]).await
+            })
+        },
+    ),
     Defect::put("bad-subnets", "kubeadm's configuration has one network for pods and for Services", |target| {
         Box::pin(async move {
             let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nnetworking:\n  \
@@ -104,7 +119,8 @@ const EXTERNAL_NAME: &str = "!has(object.spec.type) || object.spec.type != 'Exte
 
 /// A policy that lets only objects pass for which an expression holds, with its binding.
 fn policies(resource: &str, group: &str, version: &str, expression: &str) -> Vec<serde_json::Value> {
-    let rule = json!({ "apiGroups": [group], "apiVersions": [version], "operations": ["CREATE"], "resources": [resource] });
+    let rule =
+        json!({ "apiGroups": [group], "apiVersions": [version], "operations": ["CREATE"], "resources": [resource] });
     let api = "admissionregistration.k8s.io/v1";
     vec![
         json!({

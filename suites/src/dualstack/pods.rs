@@ -6,10 +6,9 @@ use crate::cluster::{Claim, Ctx, Ref, Requirement, Stop};
 use crate::trial::Trial;
 
 pub(super) fn trials() -> Vec<Trial> {
-    let common = |claim: Claim| {
-        claim.label("pods").basis(DOCUMENT.0, DOCUMENT.1).requires(Requirement::Workers(1))
-    };
-    let network = "Configure the network plugin for both families: an IPAM range of each, in the order of the node's podCIDRs.";
+    let common = |claim: Claim| claim.label("pods").basis(DOCUMENT.0, DOCUMENT.1).requires(Requirement::Workers(1));
+    let network =
+        "Configure the network plugin for both families: an IPAM range of each, in the order of the node's podCIDRs.";
     vec![
         common(Claim::new(
             "dualstack.pod.addresses",
@@ -165,7 +164,9 @@ async fn downward(ctx: Ctx) -> Result<(), Stop> {
     let (name, addresses) = (&stand.client.spec.name, stand.client.addresses());
     ctx.expect(name, "POD_IPS", &environment["POD_IPS"].as_str(), &Some(addresses.join(",").as_str()));
     ctx.expect(name, "POD_IP", &environment["POD_IP"].as_str(), &addresses.first().map(String::as_str));
-    let of = families(&environment["POD_IPS"].as_str().unwrap_or_default().split(',').map(str::to_owned).collect::<Vec<_>>());
+    let of = families(
+        &environment["POD_IPS"].as_str().unwrap_or_default().split(',').map(str::to_owned).collect::<Vec<_>>(),
+    );
     ctx.expect(name, "the families of POD_IPS", &of, &ctx.target().families.names().to_vec());
     Ok(())
 }
@@ -173,8 +174,7 @@ async fn downward(ctx: Ctx) -> Result<(), Stop> {
 async fn downward_hosts(ctx: Ctx) -> Result<(), Stop> {
     let stand = stand(&ctx).await?;
     let environment = stand.ctx.environment(&stand.client.spec).await?;
-    let found: Vec<_> =
-        environment["HOST_IPS"].as_str().unwrap_or_default().split(',').map(str::to_owned).collect();
+    let found: Vec<_> = environment["HOST_IPS"].as_str().unwrap_or_default().split(',').map(str::to_owned).collect();
     compare(&ctx, &stand.client.spec.name, "HOST_IPS", &found, &stand.node_addresses[0]);
     Ok(())
 }

@@ -59,12 +59,48 @@ const WAYS: [Way; 17] = [
     way("pod-to-service-udp", "A pod reaches a Service by its cluster IP over UDP", From::Pod, To::ClusterIp, true),
     way("node-to-service-tcp", "A node reaches a Service by its cluster IP over TCP", From::Node, To::ClusterIp, false),
     way("node-to-service-udp", "A node reaches a Service by its cluster IP over UDP", From::Node, To::ClusterIp, true),
-    way("pod-to-node-port-tcp", "A pod reaches a NodePort of another node over TCP", From::Pod, To::NodePortOfOtherNode, false),
-    way("pod-to-node-port-udp", "A pod reaches a NodePort of another node over UDP", From::Pod, To::NodePortOfOtherNode, true),
-    way("pod-to-own-node-port-tcp", "A pod reaches a NodePort of its node over TCP", From::Pod, To::NodePortOfSameNode, false),
-    way("node-to-node-port-tcp", "A node reaches a NodePort of another node over TCP", From::Node, To::NodePortOfOtherNode, false),
-    way("node-to-own-node-port-tcp", "A node reaches its own NodePort over TCP", From::Node, To::NodePortOfSameNode, false),
-    way("outside-to-node-port-tcp", "A host outside of the cluster reaches a NodePort over TCP", From::Outside, To::NodePortOfOtherNode, false),
+    way(
+        "pod-to-node-port-tcp",
+        "A pod reaches a NodePort of another node over TCP",
+        From::Pod,
+        To::NodePortOfOtherNode,
+        false,
+    ),
+    way(
+        "pod-to-node-port-udp",
+        "A pod reaches a NodePort of another node over UDP",
+        From::Pod,
+        To::NodePortOfOtherNode,
+        true,
+    ),
+    way(
+        "pod-to-own-node-port-tcp",
+        "A pod reaches a NodePort of its node over TCP",
+        From::Pod,
+        To::NodePortOfSameNode,
+        false,
+    ),
+    way(
+        "node-to-node-port-tcp",
+        "A node reaches a NodePort of another node over TCP",
+        From::Node,
+        To::NodePortOfOtherNode,
+        false,
+    ),
+    way(
+        "node-to-own-node-port-tcp",
+        "A node reaches its own NodePort over TCP",
+        From::Node,
+        To::NodePortOfSameNode,
+        false,
+    ),
+    way(
+        "outside-to-node-port-tcp",
+        "A host outside of the cluster reaches a NodePort over TCP",
+        From::Outside,
+        To::NodePortOfOtherNode,
+        false,
+    ),
 ];
 
 impl Way {
@@ -113,9 +149,7 @@ fn of(addresses: &[String], family: &str, whose: &str) -> Result<String, Stop> {
 
 pub(super) fn trials() -> Vec<Trial> {
     let mut trials: Vec<_> = WAYS.into_iter().map(one_way).collect();
-    let common = |claim: Claim| {
-        claim.label("traffic").basis(DOCUMENT.0, DOCUMENT.1).requires(Requirement::Workers(2))
-    };
+    let common = |claim: Claim| claim.label("traffic").basis(DOCUMENT.0, DOCUMENT.1).requires(Requirement::Workers(2));
     let proxy = "Look at kube-proxy's log and rules of the family (nft list table ip6 kube-proxy, ip6tables-save).";
     let path = "Set the MTU of pods at most to that of the hosts' network less the tunnel's headers, and let ICMPv6 through: \
                 IPv6 routers do not fragment.";
@@ -488,7 +522,8 @@ async fn single_family(ctx: Ctx) -> Result<(), Stop> {
             ..Ref::all("discovery.k8s.io/v1", "EndpointSlice")
         };
         let slices = ctx.list(&place).await?;
-        let own = slices.iter().filter(|slice| slice["metadata"]["labels"]["kubernetes.io/service-name"] == name.as_str());
+        let own =
+            slices.iter().filter(|slice| slice["metadata"]["labels"]["kubernetes.io/service-name"] == name.as_str());
         let types: Vec<_> = own.filter_map(|slice| slice["addressType"].as_str()).collect();
         ctx.expect(&name, "the address types of its EndpointSlices", &types, &vec![family]);
     }
