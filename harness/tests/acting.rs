@@ -15,7 +15,7 @@ use seaworthy_reports::{Outcome, Run};
 use seaworthy_suites::suites;
 
 /// Defects that are tried each day, `SUITE::NAME`.
-const DAILY: [&str; 2] = ["dualstack::forwarding-off", "dualstack::order-of-families"];
+const DAILY: [&str; 2] = ["dualstack::routed-packets-dropped", "dualstack::order-of-families"];
 /// The programs of clusters with workers.
 const PROGRAMS: [&str; 17] = [
     "etcd",

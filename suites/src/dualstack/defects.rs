@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cluster::{Defect, Families, Target};
 
-pub(super) static DEFECTS: [Defect; 14] = [
+pub(super) static DEFECTS: [Defect; 15] = [
     Defect::raised(
         "families-of-the-api-server",
         "The cluster has one family where two are meant, and two where one is",
@@ -68,11 +68,17 @@ pub(super) static DEFECTS: [Defect; 14] = [
             target.on_hosts("worker", &[&["sysctl", "-w"][..], &settings].concat()).await
         })
     }),
+    Defect::put("routed-packets-dropped", "A firewall on the second worker drops what is routed through it", |target| {
+        Box::pin(async move {
+            let rules = "table inet apart {\nchain on {\ntype filter hook forward priority -300;\ndrop;\n}\n}";
+            target.on_hosts("worker2", &["nft", rules]).await
+        })
+    }),
     Defect::put("pods-cut-off", "Workers drop all that they send to their pods", |target| {
         Box::pin(async move {
-            let rules = "table inet cut { chain out { type filter hook output priority -300; oifname \"cni*\" drop; } \
-                         chain on { type filter hook forward priority -300; oifname \"cni*\" drop; } }\n\
-                         table bridge cut { chain on { type filter hook forward priority -300; drop; } }";
+            // What goes to pods leaves by the bridge of the network plugin, from the node or from another pod on it.
+            let rules = "table inet cut {\nchain out {\ntype filter hook output priority -300;\noifname \"cni*\" drop;\n}\n}\n\
+                         table bridge cut {\nchain on {\ntype filter hook forward priority -300;\ndrop;\n}\n}";
             target.on_hosts("worker", &["nft", rules]).await
         })
     }),

@@ -107,9 +107,8 @@ impl Way {
     /// The defect that breaks it.
     fn caught_by(self) -> &'static str {
         match self.to {
-            To::PodOfSameNode if self.from == From::Pod => "pods-cut-off",
             To::PodOfSameNode => "pods-cut-off",
-            To::PodOfOtherNode => "forwarding-off",
+            To::PodOfOtherNode => "routed-packets-dropped",
             To::ClusterIp | To::NodePortOfSameNode | To::NodePortOfOtherNode => "kube-proxy-frozen",
         }
     }
@@ -158,7 +157,7 @@ pub(super) fn trials() -> Vec<Trial> {
             "dualstack.traffic.source-address",
             "A pod sees the address of the pod that dials it, of the family that is dialed",
             ALL,
-            "forwarding-off",
+            "routed-packets-dropped",
             source,
         ))
         .alias("masquerade")
@@ -170,7 +169,7 @@ pub(super) fn trials() -> Vec<Trial> {
             "dualstack.traffic.large-udp",
             "Datagrams larger than the MTU pass between pods of different nodes",
             ALL,
-            "forwarding-off",
+            "routed-packets-dropped",
             |ctx| large_udp(ctx, 8_000),
         ))
         .alias("should function for large requests: udp")
@@ -183,7 +182,7 @@ pub(super) fn trials() -> Vec<Trial> {
             "dualstack.traffic.large-tcp",
             "A large answer passes between pods of different nodes",
             ALL,
-            "forwarding-off",
+            "routed-packets-dropped",
             large_tcp,
         ))
         .alias("should function for large requests: http")
