@@ -68,12 +68,16 @@ pub(super) static DEFECTS: [Defect; 15] = [
             target.on_hosts("worker", &[&["sysctl", "-w"][..], &settings].concat()).await
         })
     }),
-    Defect::put("routed-packets-dropped", "A firewall on the second worker drops what is routed through it", |target| {
-        Box::pin(async move {
-            let rules = "table inet apart {\nchain on {\ntype filter hook forward priority -300;\ndrop;\n}\n}";
-            target.on_hosts("worker2", &["nft", rules]).await
-        })
-    }),
+    Defect::put(
+        "routed-packets-dropped",
+        "A firewall on the second worker drops what is routed through it",
+        |target| {
+            Box::pin(async move {
+                let rules = "table inet apart {\nchain on {\ntype filter hook forward priority -300;\ndrop;\n}\n}";
+                target.on_hosts("worker2", &["nft", rules]).await
+            })
+        },
+    ),
     Defect::put("pods-cut-off", "Workers drop all that they send to their pods", |target| {
         Box::pin(async move {
             // What goes to pods leaves by the bridge of the network plugin, from the node or from another pod on it.
