@@ -122,6 +122,21 @@ impl Target {
         self.send(Method::GET, path, &Value::Null).await
     }
 
+    /// Waits until a dry run of an object is refused: a policy takes a moment until it holds. For defects.
+    ///
+    /// # Errors
+    /// If it is still accepted after a minute.
+    pub async fn until_refused(&self, path: &str, object: &Value) -> Result<(), String> {
+        let end = tokio::time::Instant::now() + Duration::from_mins(1);
+        while self.send(Method::POST, &format!("{path}?dryRun=All"), object).await.is_ok() {
+            if tokio::time::Instant::now() > end {
+                return Err(format!("{path}: what a policy ought to refuse is accepted"));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(())
+    }
+
     /// Waits until a Deployment runs as it is specified; for defects.
     ///
     /// # Errors

@@ -44,18 +44,24 @@ pub(super) static DEFECTS: [Defect; 15] = [
         });
     }),
     Defect::put("no-external-names", "An admission policy refuses Services of the type ExternalName", |target| {
-        Box::pin(async move { target.create_objects(policies("services", "", "v1", EXTERNAL_NAME)).await })
+        Box::pin(async move {
+            target.create_objects(policies("services", "", "v1", EXTERNAL_NAME)).await?;
+            let service = json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": { "name": "probe" },
+                "spec": { "type": "ExternalName", "externalName": "example.com" },
+            });
+            target.until_refused("/api/v1/namespaces/default/services", &service).await
+        })
     }),
     Defect::put("no-further-ranges", "An admission policy refuses further ServiceCIDRs", |target| {
         Box::pin(async move {
-            target
-                .create_objects(policies(
-                    "servicecidrs",
-                    "networking.k8s.io",
-                    "v1",
-                    "object.metadata.name == 'kubernetes'",
-                ))
-                .await
+            let (group, only) = ("networking.k8s.io", "object.metadata.name == 'kubernetes'");
+            target.create_objects(policies("servicecidrs", group, "v1", only)).await?;
+            let range = json!({
+                "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": { "name": "probe" },
+                "spec": { "cidrs": ["203.0.113.0/28"] },
+            });
+            target.until_refused("/apis/networking.k8s.io/v1/servicecidrs", &range).await
         })
     }),
     Defect::put("overlapping-pod-cidrs", "A node has the networks of another one", |target| {
