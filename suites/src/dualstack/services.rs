@@ -231,6 +231,8 @@ async fn transition(ctx: Ctx, change: Change) -> Result<(), Stop> {
     };
     let place = Ref::new("v1", "Service", ctx.namespace(), "change");
     let before = strings(&service["spec"]["clusterIPs"]);
+    let first = if change.from == Policy::SingleStack { 1 } else { 2 };
+    ctx.expect("change", "the number of clusterIPs before", &before.len(), &first);
     match (ctx.try_patch(&place, &(change.patch)(&service)).await?, change.wanted) {
         (Ok(changed), Ok(count)) => {
             let after = strings(&changed["spec"]["clusterIPs"]);
