@@ -19,8 +19,10 @@ const REASONS: &[(&str, &str)] = &[
 const INTRODUCTION: &str = "\
 # Coverage of upstream's [NodeConformance] tests
 
-The suite `node-conformance` does the work of these tests of Kubernetes 1.37 (`test/e2e`). Each trial carries the names of the
-tests that it covers as aliases, so `FOCUS` and `SKIP` select by either. This page is generated from the registry of trials by
+The suite `node-conformance` does the work of these tests of Kubernetes 1.37 (`test/e2e`)
+    . Each trial carries the names of the
+tests that it covers as aliases,
+    so `FOCUS` and `SKIP` select by either. This page is generated from the registry of trials by
 `SEAWORTHY_RENEW=1 cargo test --workspace --test node_conformance`, and a test compares it.
 
 ";

@@ -1,7 +1,7 @@
 //! What breaks a node so that trials of the node-conformance suite must fail.
 //!
-//! Three ways: a kubelet or an API server that is configured otherwise; an OCI runtime that changes what it is told, by a wrapper
-//! around runc on the hosts; and an admission policy that changes pods of trials before the node sees them.
+//! Three ways: a kubelet or an API server that is configured otherwise; an OCI runtime that changes what it is told, by
+//! a wrapper around runc on the hosts; and an admission policy that changes pods of trials before the node sees them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,9 +201,12 @@ fn wrapped(target: Arc<Target>, edit: &str) -> BoxFuture<'static, Result<(), Str
     let script = SCRIPT.replace("EDIT", edit).replace("KIND", kind);
     Box::pin(async move {
         let install = format!(
-            "mkdir -p $(dirname {WRAPPER}) && runc=$(sed -n 's/^ *BinaryName = \"\\(..*\\)\"$/\\1/p' {CONFIGURATION} | head -n 1) && \
-             runc=${{runc:-$(command -v runc)}} && printf %s \"$1\" | sed \"s#RUNC#$runc#\" > {WRAPPER} && chmod 755 {WRAPPER} && \
-             sed -i 's#BinaryName = .*#BinaryName = \"{WRAPPER}\"#' {CONFIGURATION} && grep -q {WRAPPER} {CONFIGURATION}"
+            "mkdir -p $(dirname {WRAPPER}) && runc=$(sed -n 's/^ *BinaryName = \"\\(..*\\)\"$/\\1/p' \
+            {CONFIGURATION} | head -n 1) && \
+             runc=${{runc:-$(command -v runc)}} && printf %s \"$1\" | sed \"s#RUNC#$runc#\" > {WRAPPER} && \
+             chmod 755 {WRAPPER} && \
+             sed -i 's#BinaryName = .*#BinaryName = \"{WRAPPER}\"#' {CONFIGURATION} && grep -q {WRAPPER} \
+                                                      {CONFIGURATION}"
         );
         target.on_hosts("worker", &["sh", "-c", &install, "sh", &script]).await?;
         fault(&target, &["restart", "HOST/containerd"]).await
@@ -285,10 +288,12 @@ fn policy(target: Arc<Target>, resource: &str, patches: Vec<String>) -> BoxFutur
     let name = "seaworthy-defect";
     let objects = json!([
         {
-            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy", "metadata": { "name": name },
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy",
+                "metadata": { "name": name },
             "spec": {
                 "matchConstraints": {
-                    "resourceRules": [{ "apiGroups": ["*"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [resource] }],
+                    "resourceRules": [{ "apiGroups": ["*"], "apiVersions": ["v1"], "operations": ["CREATE"],
+                        "resources": [resource] }],
                     "namespaceSelector": { "matchExpressions": [{ "key": RUN_LABEL, "operator": "Exists" }] },
                 },
                 "reinvocationPolicy": "Never", "failurePolicy": "Fail",
@@ -304,7 +309,8 @@ fn policy(target: Arc<Target>, resource: &str, patches: Vec<String>) -> BoxFutur
     Box::pin(async move {
         target.apply_defect(&objects.to_string()).await?;
         let pod = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "tried", "namespace": name, "labels": { "app": "tried" } },
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "tried", "namespace": name,
+                "labels": { "app": "tried" } },
             "spec": { "containers": [{ "name": "main", "image": "none" }] },
         });
         let path = format!("/api/v1/namespaces/{name}/pods?dryRun=All");

@@ -12,7 +12,8 @@ const AREA: Area = Area {
     caught_by: "runtime-loses-environment",
     why: "Programs that read their configuration from the environment start with none, or with that of another place.",
     how: "Runs a pod that prints its environment, and compares the variables with their sources.",
-    fix: "Look into the kubelet's log for the container's start, and for a wrapper around the OCI runtime or an NRI plug-in.",
+    fix: "Look into the kubelet's log for the container's start, and for a wrapper around the OCI runtime or \
+          an NRI plug-in.",
     basis: (
         "Define Environment Variables for a Container",
         "https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-container/",
@@ -45,7 +46,10 @@ fn sources() -> Vec<Trial> {
     ] {
         let key = move |ctx: Ctx| async move {
             ctx.create(data(kind, "source")).await?;
-            let one = |name: &str, key: &str, optional: bool| json!({ "name": name, "valueFrom": { reference: { "name": "source", "key": key, "optional": optional } } });
+            let one = |name: &str, key: &str, optional: bool| {
+                json!({ "name": name,
+                "valueFrom": { reference: { "name": "source", "key": key, "optional": optional } } })
+            };
             let env = json!([one("DATA_1", "data-1", false), one("NONE", "no-such-key", true)]);
             let printed = ctx.output(&Pod::new("env", "env").main(json!({ "env": env }))).await?;
             ctx.line(kind, &printed, "DATA_1=value-1");
@@ -166,7 +170,8 @@ fn addresses(list: &Value) -> String {
 fn downward() -> Vec<Trial> {
     vec![
         AREA.claim("pod-identity", "A container learns its pod's name, namespace and IP address", |ctx| async move {
-            let env = json!([field("NAME", "metadata.name"), field("NS", "metadata.namespace"), field("IP", "status.podIP")]);
+            let env =
+                json!([field("NAME", "metadata.name"), field("NS", "metadata.namespace"), field("IP", "status.podIP")]);
             let (printed, pod) = printed(&ctx, env, json!({})).await?;
             ctx.line("fieldRef", &printed, "NAME=env");
             ctx.line("fieldRef", &printed, &format!("NS={}", ctx.namespace()));
@@ -180,7 +185,8 @@ fn downward() -> Vec<Trial> {
             ctx.line("fieldRef", &printed, &format!("IP={}", text(&pod["status"]["hostIP"])));
             let node = ctx.get(&Ref::new("v1", "Node", "", &ctx.node().await?)).await?;
             let addresses = node["status"]["addresses"].as_array().cloned().unwrap_or_default();
-            let own = addresses.iter().any(|one| one["type"] == "InternalIP" && one["address"] == pod["status"]["hostIP"]);
+            let own =
+                addresses.iter().any(|one| one["type"] == "InternalIP" && one["address"] == pod["status"]["hostIP"]);
             ctx.expect("status.hostIP", "it is an InternalIP of the node", &own, &true);
             Ok(())
         })
@@ -192,7 +198,12 @@ fn downward() -> Vec<Trial> {
             let (printed, pod) = printed(&ctx, env, json!({})).await?;
             let all = addresses(&pod["status"]["hostIPs"]);
             ctx.line("fieldRef", &printed, &format!("IPS={all}"));
-            ctx.expect("status.hostIPs", "the first one is status.hostIP", &all.split(',').next(), &pod["status"]["hostIP"].as_str());
+            ctx.expect(
+                "status.hostIPs",
+                "the first one is status.hostIP",
+                &all.split(',').next(),
+                &pod["status"]["hostIP"].as_str(),
+            );
             Ok(())
         })
         .covers("Downward API should provide hostIPs as an env var")
@@ -215,39 +226,55 @@ fn downward() -> Vec<Trial> {
         })
         .covers("Downward API should provide pod UID as env vars")
         .trial(),
-        AREA.claim("labels-and-annotations", "A container learns a label and an annotation of its pod", |ctx| async move {
-            let env = json!([field("L", "metadata.labels['color']"), field("A", "metadata.annotations['note']")]);
-            let pod = Pod::new("env", "env").metadata(json!({ "labels": { "color": "red" }, "annotations": { "note": "a b" } }));
-            let printed = ctx.output(&pod.main(json!({ "env": env }))).await?;
-            ctx.line("fieldRef", &printed, "L=red");
-            ctx.line("fieldRef", &printed, "A=a b");
-            Ok(())
-        })
+        AREA.claim(
+            "labels-and-annotations",
+            "A container learns a label and an annotation of \
+                                              its pod",
+            |ctx| async move {
+                let env = json!([field("L", "metadata.labels['color']"), field("A", "metadata.annotations['note']")]);
+                let pod = Pod::new("env", "env")
+                    .metadata(json!({ "labels": { "color": "red" }, "annotations": { "note": "a b" } }));
+                let printed = ctx.output(&pod.main(json!({ "env": env }))).await?;
+                ctx.line("fieldRef", &printed, "L=red");
+                ctx.line("fieldRef", &printed, "A=a b");
+                Ok(())
+            },
+        )
         .alias("metadata.labels['KEY']")
         .trial(),
         AREA.claim("resources", "A container learns its requests and limits of CPU and memory", |ctx| async move {
             let env = json!([
-                resource("CL", "limits.cpu"), resource("ML", "limits.memory"),
-                resource("CR", "requests.cpu"), resource("MR", "requests.memory"),
+                resource("CL", "limits.cpu"),
+                resource("ML", "limits.memory"),
+                resource("CR", "requests.cpu"),
+                resource("MR", "requests.memory"),
             ]);
-            let resources = json!({ "requests": { "cpu": "100m", "memory": "32Mi" }, "limits": { "cpu": "1250m", "memory": "64Mi" } });
+            let resources = json!({ "requests": { "cpu": "100m", "memory": "32Mi" }, "limits": { "cpu": "1250m",
+                "memory": "64Mi" } });
             let pod = Pod::new("env", "env").main(json!({ "env": env, "resources": resources }));
             let printed = ctx.output(&pod).await?;
             // Of the divisor 1, rounded up.
-            ["CL=2", "ML=67108864", "CR=1", "MR=33554432"].iter().for_each(|line| ctx.line("resourceFieldRef", &printed, line));
+            ["CL=2", "ML=67108864", "CR=1", "MR=33554432"]
+                .iter()
+                .for_each(|line| ctx.line("resourceFieldRef", &printed, line));
             Ok(())
         })
         .covers("Downward API should provide container's limits.cpu/memory and requests.cpu/memory as env vars")
         .trial(),
-        AREA.claim("default-resources", "Without limits a container learns what the node can allocate", |ctx| async move {
-            let env = json!([resource("CL", "limits.cpu"), resource("ML", "limits.memory")]);
-            let (printed, _) = printed(&ctx, env, json!({})).await?;
-            let node = ctx.get(&Ref::new("v1", "Node", "", &ctx.node().await?)).await?;
-            let allocatable = |what: &str| quantity(&node["status"]["allocatable"][what]);
-            ctx.line("resourceFieldRef", &printed, &format!("CL={}", allocatable("cpu").ceil()));
-            ctx.line("resourceFieldRef", &printed, &format!("ML={}", allocatable("memory")));
-            Ok(())
-        })
+        AREA.claim(
+            "default-resources",
+            "Without limits a container learns what the node can \
+                                         allocate",
+            |ctx| async move {
+                let env = json!([resource("CL", "limits.cpu"), resource("ML", "limits.memory")]);
+                let (printed, _) = printed(&ctx, env, json!({})).await?;
+                let node = ctx.get(&Ref::new("v1", "Node", "", &ctx.node().await?)).await?;
+                let allocatable = |what: &str| quantity(&node["status"]["allocatable"][what]);
+                ctx.line("resourceFieldRef", &printed, &format!("CL={}", allocatable("cpu").ceil()));
+                ctx.line("resourceFieldRef", &printed, &format!("ML={}", allocatable("memory")));
+                Ok(())
+            },
+        )
         .covers("Downward API should provide default limits.cpu/memory from node allocatable")
         .trial(),
     ]

@@ -13,9 +13,11 @@ const AREA: Area = Area {
     id: "hooks",
     caught_by: "hooks-are-stripped",
     why: "Servers that leave load balancers in their preStop hook drop requests where the kubelet does not run it.",
-    how: "Runs a pod with a hook that calls another pod, and looks for the call in that one's log; for sleep, compares the \
+    how: "Runs a pod with a hook that calls another pod, and looks for the call in that one's log; for sleep, \
+    compares the \
           container's end with the pod's deletion.",
-    fix: "Look into the kubelet's log for 'lifecycle hook' and at the pod's events FailedPostStartHook and FailedPreStopHook.",
+    fix: "Look into the kubelet's log for 'lifecycle hook' and at the pod's events FailedPostStartHook and \
+          FailedPreStopHook.",
     basis: ("Container Lifecycle Hooks", "https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/"),
 };
 
@@ -42,7 +44,10 @@ pub(super) fn trials() -> Vec<Trial> {
                 let title = format!("The kubelet runs the {when} hook of {kind} by {how}");
                 trials.push(
                     AREA.claim(&format!("{id}.{lower}-{how}"), title, move |ctx| called(ctx, hook))
-                        .covers(&format!("{upstream} when create a pod with lifecycle hook should execute {lower} {how} hook properly"))
+                        .covers(&format!(
+                            "{upstream} when create a pod with lifecycle hook should execute \
+                                          {lower} {how} hook properly"
+                        ))
                         .trial(),
                 );
             }
@@ -54,9 +59,11 @@ pub(super) fn trials() -> Vec<Trial> {
             .covers(&format!("{prefix} valid prestop hook using sleep action"))
             .requires(Requirement::KubernetesFrom(30))
             .trial(),
-        AREA.claim("sleep-shortened", "A grace period given at deletion ends a preStop hook that sleeps longer", |ctx| {
-            sleeps(ctx, 80, Some(6))
-        })
+        AREA.claim(
+            "sleep-shortened",
+            "A grace period given at deletion ends a preStop hook that sleeps longer",
+            |ctx| sleeps(ctx, 80, Some(6)),
+        )
         .covers(&format!("{prefix} reduce GracePeriodSeconds during runtime"))
         .requires(Requirement::KubernetesFrom(30))
         .trial(),
@@ -67,7 +74,8 @@ pub(super) fn trials() -> Vec<Trial> {
             .trial(),
         AREA.claim("sleep-zero", "A preStop hook that sleeps for zero seconds delays nothing", zero)
             .covers(
-                "Lifecycle sleep action zero value when create a pod with lifecycle hook using sleep action with a duration \
+                "Lifecycle sleep action zero value when create a pod with lifecycle hook using sleep action \
+                with a duration \
                  of zero seconds prestop hook using sleep action with zero duration",
             )
             .requires(Requirement::KubernetesFrom(33))
@@ -99,7 +107,8 @@ async fn called(ctx: Ctx, hook: Hook) -> Result<(), Stop> {
     let redirect = merged(
         container("redirect", "serve --https 8443"),
         json!({
-            "restartPolicy": "Always", "startupProbe": merged(probe, json!({ "periodSeconds": 1, "failureThreshold": 60 })),
+            "restartPolicy": "Always", "startupProbe": merged(probe, json!({ "periodSeconds": 1,
+                "failureThreshold": 60 })),
         }),
     );
     let hooked = merged(container("hooked", "until-term"), json!({ "lifecycle": { hook.when: handler } }));

@@ -28,18 +28,29 @@ pub(super) fn trials() -> Vec<Trial> {
 
 fn hosts() -> Vec<Trial> {
     vec![
-        AREA.claim("etc-hosts", "The kubelet manages /etc/hosts, except where a container mounts its own or is in the node's network", managed)
-            .covers("KubeletManagedEtcHosts should test kubelet managed /etc/hosts file")
-            .trial(),
+        AREA.claim(
+            "etc-hosts",
+            "The kubelet manages /etc/hosts, except where a container mounts its own or \
+                                 is in the node's network",
+            managed,
+        )
+        .covers("KubeletManagedEtcHosts should test kubelet managed /etc/hosts file")
+        .trial(),
         AREA.claim("host-aliases", "hostAliases are entries in /etc/hosts", |ctx| aliases(ctx, false))
             .covers("Kubelet when scheduling an agnhost Pod with hostAliases should write entries to /etc/hosts")
             .trial(),
-        AREA.claim("host-aliases-host-network", "hostAliases are entries in /etc/hosts, also in the network of the node", |ctx| aliases(ctx, true))
-            .covers(
-                "Kubelet with pods in a privileged namespace when scheduling an agnhost Pod with hostAliases and hostNetwork \
+        AREA.claim(
+            "host-aliases-host-network",
+            "hostAliases are entries in /etc/hosts, also in the network \
+                                                 of the node",
+            |ctx| aliases(ctx, true),
+        )
+        .covers(
+            "Kubelet with pods in a privileged namespace when scheduling an agnhost Pod with hostAliases \
+                and hostNetwork \
                  should write entries to /etc/hosts when hostNetwork is enabled",
-            )
-            .trial(),
+        )
+        .trial(),
     ]
 }
 
@@ -184,36 +195,51 @@ fn names() -> Vec<Trial> {
 
 fn dns() -> Vec<Trial> {
     vec![
-        AREA.claim("dns-cluster-first", "resolv.conf names the cluster's DNS and searches the pod's namespace", |ctx| async move {
-            let printed = ctx.output(&Pod::new("resolver", "cat /etc/resolv.conf")).await?;
-            ctx.prints("resolv.conf", &printed, "nameserver ");
-            ctx.prints("resolv.conf", &printed, &format!("search {}.svc.", ctx.namespace()));
-            ctx.prints("resolv.conf", &printed, "options ndots:5");
-            Ok(())
-        })
+        AREA.claim(
+            "dns-cluster-first",
+            "resolv.conf names the cluster's DNS and searches the pod's \
+                                         namespace",
+            |ctx| async move {
+                let printed = ctx.output(&Pod::new("resolver", "cat /etc/resolv.conf")).await?;
+                ctx.prints("resolv.conf", &printed, "nameserver ");
+                ctx.prints("resolv.conf", &printed, &format!("search {}.svc.", ctx.namespace()));
+                ctx.prints("resolv.conf", &printed, "options ndots:5");
+                Ok(())
+            },
+        )
         .alias("ClusterFirst")
         .trial(),
         AREA.claim("dns-config", "dnsConfig with the policy None is all that resolv.conf has", |ctx| async move {
-            let config = json!({ "nameservers": ["1.1.1.1"], "searches": ["resolv.conf.local"], "options": [{ "name": "ndots", "value": "2" }] });
+            let config = json!({ "nameservers": ["1.1.1.1"], "searches": ["resolv.conf.local"],
+                "options": [{ "name": "ndots", "value": "2" }] });
             let spec = json!({ "dnsPolicy": "None", "dnsConfig": config });
             let printed = ctx.output(&Pod::new("resolver", "cat /etc/resolv.conf").spec(spec)).await?;
             let mut lines: Vec<_> = printed.lines().filter(|line| !line.is_empty()).collect();
             lines.sort_unstable();
-            ctx.expect("resolv.conf", "its lines", &lines, &vec!["nameserver 1.1.1.1", "options ndots:2", "search resolv.conf.local"]);
+            ctx.expect(
+                "resolv.conf",
+                "its lines",
+                &lines,
+                &vec!["nameserver 1.1.1.1", "options ndots:2", "search resolv.conf.local"],
+            );
             Ok(())
         })
         .alias("dnsConfig")
         .trial(),
-        AREA.claim("dns-default", "With the policy Default resolv.conf has the node's name servers", |ctx| async move {
-            let pod = Pod::new("resolver", "cat /etc/resolv.conf").spec(json!({ "dnsPolicy": "Default" }));
-            let printed = ctx.output(&pod).await?;
-            if printed.contains(&format!("{}.svc.", ctx.namespace())) {
-                ctx.breach("resolv.conf", format!("it searches the cluster's domain: {printed}"));
-            }
-            let servers = printed.lines().filter(|line| line.starts_with("nameserver ")).count();
-            ctx.expect("resolv.conf", "it names a server", &(servers > 0), &true);
-            Ok(())
-        })
+        AREA.claim(
+            "dns-default",
+            "With the policy Default resolv.conf has the node's name servers",
+            |ctx| async move {
+                let pod = Pod::new("resolver", "cat /etc/resolv.conf").spec(json!({ "dnsPolicy": "Default" }));
+                let printed = ctx.output(&pod).await?;
+                if printed.contains(&format!("{}.svc.", ctx.namespace())) {
+                    ctx.breach("resolv.conf", format!("it searches the cluster's domain: {printed}"));
+                }
+                let servers = printed.lines().filter(|line| line.starts_with("nameserver ")).count();
+                ctx.expect("resolv.conf", "it names a server", &(servers > 0), &true);
+                Ok(())
+            },
+        )
         .alias("dnsPolicy Default")
         .trial(),
     ]

@@ -13,8 +13,10 @@ const AREA: Area = Area {
     id: "images",
     caught_by: "images-are-not-pulled",
     why: "A node that cannot pull starts nothing new; one that hides why costs hours.",
-    how: "Runs a pod with the image and the pull policy, and reads whether it runs, or which reason its container waits with.",
-    fix: "Look at the registry configuration of the runtime (containerd: config_path and hosts.toml) and at proxies and names.",
+    how: "Runs a pod with the image and the pull policy, and reads whether it runs, or which reason its \
+          container waits with.",
+    fix: "Look at the registry configuration of the runtime (containerd: config_path and hosts.toml) and at \
+          proxies and names.",
     basis: ("Images", "https://kubernetes.io/docs/concepts/containers/images/"),
 };
 

@@ -1,8 +1,8 @@
 //! The node-conformance suite: do the kubelet and the container runtime of a node behave as Kubernetes promises?
 //!
-//! Its trials put pods of our own image on one node, and hold what the pods, the kubelet and the API say against the documents.
-//! They carry the names of upstream's `[NodeConformance]` tests whose work they do ([`upstream_names`]); `docs/node-conformance.md`
-//! says which of those is covered by what.
+//! Its trials put pods of our own image on one node, and compare what the pods, the kubelet and the API say with the
+//! documents. They carry the names of upstream's `[NodeConformance]` tests whose work they do ([`upstream_names`]);
+//! `docs/node-conformance.md` says which of those is covered by what.
 
 mod containers;
 mod coverage;

@@ -11,8 +11,10 @@ const AREA: Area = Area {
     id: "network",
     caught_by: "pods-are-unreachable",
     why: "Every Service, probe and DNS answer is a packet between pods or between a node and a pod.",
-    how: "Runs a server on each node that runs pods, and dials each of them from a pod, or from the network of the node under test.",
-    fix: "Look at the CNI plug-in's log and configuration, at net.ipv4.ip_forward, and at rules that drop forwarded packets.",
+    how: "Runs a server on each node that runs pods, and dials each of them from a pod, or from the network \
+          of the node under test.",
+    fix: "Look at the CNI plug-in's log and configuration, at net.ipv4.ip_forward, and at rules that drop \
+          forwarded packets.",
     basis: ("The Kubernetes network model", "https://kubernetes.io/docs/concepts/services-networking/"),
 };
 

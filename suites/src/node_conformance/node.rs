@@ -24,7 +24,8 @@ const METRICS: Area = Area {
     caught_by: "runtime-leaves-cgroups",
     why: "Autoscalers, eviction and dashboards rest on what the kubelet measures.",
     how: "Reads the kubelet's endpoint through the API server, and compares the numbers with the node and with a pod.",
-    fix: "Look at the kubelet's log for 'cadvisor' and 'stats', and at the API server's rights on nodes/proxy, nodes/stats and nodes/metrics.",
+    fix: "Look at the kubelet's log for 'cadvisor' and 'stats', and at the API server's rights on \
+          nodes/proxy, nodes/stats and nodes/metrics.",
     basis: ("Node metrics data", "https://kubernetes.io/docs/reference/instrumentation/node-metrics/"),
 };
 
@@ -37,11 +38,15 @@ pub(super) fn trials() -> Vec<Trial> {
             .trial(),
         Area { caught_by: "leases-have-no-owner", ..LEASE }
             .claim("lease-owner", "The lease of a node is owned by the node", |ctx| async move {
-                let leases = Ref { namespace: Some("kube-node-lease".to_owned()), ..Ref::all("coordination.k8s.io/v1", "Lease") };
+                let leases = Ref {
+                    namespace: Some("kube-node-lease".to_owned()),
+                    ..Ref::all("coordination.k8s.io/v1", "Lease")
+                };
                 for lease in ctx.list(&leases).await? {
                     let name = lease["metadata"]["name"].as_str().unwrap_or_default();
                     let owners = lease["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
-                    let kinds: Vec<_> = owners.iter().map(|one| (one["kind"].as_str(), one["apiVersion"].as_str())).collect();
+                    let kinds: Vec<_> =
+                        owners.iter().map(|one| (one["kind"].as_str(), one["apiVersion"].as_str())).collect();
                     ctx.expect(name, "its owners", &kinds, &vec![(Some("Node"), Some("v1"))]);
                 }
                 Ok(())
@@ -49,7 +54,12 @@ pub(super) fn trials() -> Vec<Trial> {
             .covers(&format!("{prefix} should have OwnerReferences set"))
             .trial(),
         LEASE
-            .claim("status-infrequent", "The kubelet reports an unchanged status less often than it renews its lease", infrequent)
+            .claim(
+                "status-infrequent",
+                "The kubelet reports an unchanged status less often than it renews \
+                                         its lease",
+                infrequent,
+            )
             .limit(Duration::from_mins(7))
             .covers(&format!("{prefix} the kubelet should report node status infrequently"))
             .trial(),
@@ -74,17 +84,34 @@ pub(super) fn trials() -> Vec<Trial> {
             .trial(),
         METRICS
             .claim("summary", "The Summary API has what the node and a pod use, within the bounds of the node", summary)
-            .alias("[sig-node] Summary API [NodeConformance] when querying /stats/summary should report resource usage through the stats api")
+            .alias(
+                "[sig-node] Summary API [NodeConformance] when querying /stats/summary should report \
+                    resource usage through the stats api",
+            )
             .trial(),
         METRICS
             .claim("cadvisor", "The metrics of containers have a pod that uses CPU and memory", |ctx| async move {
-                metrics(ctx, "metrics/cadvisor", &["container_cpu_usage_seconds_total", "container_memory_working_set_bytes"]).await
+                metrics(
+                    ctx,
+                    "metrics/cadvisor",
+                    &["container_cpu_usage_seconds_total", "container_memory_working_set_bytes"],
+                )
+                .await
             })
             .alias("ContainerMetrics")
             .trial(),
         METRICS
             .claim("resource", "The resource metrics have a pod that uses CPU and memory", |ctx| async move {
-                metrics(ctx, "metrics/resource", &["container_cpu_usage_seconds_total", "container_memory_working_set_bytes", "pod_memory_working_set_bytes"]).await
+                metrics(
+                    ctx,
+                    "metrics/resource",
+                    &[
+                        "container_cpu_usage_seconds_total",
+                        "container_memory_working_set_bytes",
+                        "pod_memory_working_set_bytes",
+                    ],
+                )
+                .await
             })
             .alias("ResourceMetrics")
             .trial(),

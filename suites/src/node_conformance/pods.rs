@@ -12,7 +12,8 @@ use crate::trial::Trial;
 const AREA: Area = Area {
     id: "pods",
     caught_by: "kubelet-stands-still",
-    why: "Controllers, Services and people act on what the kubelet reports of pods, and wait for it to end what is deleted.",
+    why: "Controllers, Services and people act on what the kubelet reports of pods, and wait for it to end \
+          what is deleted.",
     how: "Creates, changes and deletes a pod, and compares the conditions, phases and times that the kubelet reports.",
     fix: "Look whether the kubelet runs and reaches the API server, and into its log for the pod's name.",
     basis: ("Pod Lifecycle", "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/"),

@@ -13,7 +13,8 @@ use crate::trial::Trial;
 const AREA: Area = Area {
     id: "probes",
     caught_by: "probes-are-stripped",
-    why: "Without working probes the kubelet leaves containers that hang alone, or restarts healthy ones, and Services send \
+    why: "Without working probes the kubelet leaves containers that hang alone, or restarts healthy ones, and \
+    Services send \
           clients to pods that cannot answer.",
     how: "Runs a pod whose container becomes unhealthy, or stays healthy while it counts probes, and watches restarts, \
           readiness and events.",
@@ -237,7 +238,8 @@ const CASES: &[Case] = &[
         title: "Liveness probes do not begin before KIND has started: it is not restarted",
         upstream: "should *not* be restarted by liveness probe because startup probe delays it",
         container: || {
-            let probes = json!({ "livenessProbe": probe(run("exit 1"), 1), "startupProbe": probe(run("append /seen x; exit 1"), 300) });
+            let probes = json!({ "livenessProbe": probe(run("exit 1"), 1),
+                "startupProbe": probe(run("append /seen x; exit 1"), 300) });
             probed("sleep 600", probes)
         },
         spec: nothing,
@@ -283,7 +285,8 @@ const CASES: &[Case] = &[
         title: "The kubelet does not restart KIND whose gRPC liveness probe succeeds",
         upstream: "should *not* be restarted with a GRPC liveness probe",
         container: || {
-            let probes = json!({ "livenessProbe": probe(json!({ "grpc": { "port": 5000 } }), 5), "readinessProbe": seen("grpc") });
+            let probes = json!({ "livenessProbe": probe(json!({ "grpc": { "port": 5000 } }), 5),
+                "readinessProbe": seen("grpc") });
             probed("serve --grpc 5000", probes)
         },
         spec: nothing,
@@ -365,14 +368,16 @@ pub(super) fn trials() -> Vec<Trial> {
             more(
                 "terminating-unready",
                 "KIND that ends becomes unready by its readiness probe while it ends",
-                &["should mark readiness on pods to false while pod is in progress of terminating when a pod has a readiness probe"],
+                &["should mark readiness on pods to false while pod is in progress of terminating when a pod \
+                   has a readiness probe"],
                 |ctx, place| Box::pin(terminating(ctx, place, false)),
             )
             .trial(),
             more(
                 "terminating-without-liveness",
                 "The kubelet stops liveness probes of KIND that ends, and keeps readiness probes",
-                &["should mark readiness on pods to false and disable liveness probes while pod is in progress of terminating"],
+                &["should mark readiness on pods to false and disable liveness probes while pod is in \
+                   progress of terminating"],
                 |ctx, place| Box::pin(terminating(ctx, place, true)),
             )
             .trial(),
@@ -435,7 +440,8 @@ async fn elsewhere(ctx: Ctx, place: Place) -> Result<(), Stop> {
     let live = probe(get("/redirect?loc=http%3A%2F%2F0.0.0.0%2F"), 1);
     let container = probed(
         "serve",
-        json!({ "livenessProbe": super::merged(live, json!({ "initialDelaySeconds": 2 })), "readinessProbe": seen("/redirect") }),
+        json!({ "livenessProbe": super::merged(live, json!({ "initialDelaySeconds": 2 })),
+            "readinessProbe": seen("/redirect") }),
     );
     let pod = ctx.ready(&place.pod(container, json!({}))).await?;
     ctx.expect("probed", "its restart count", &status_of(&pod, PROBED)["restartCount"].as_u64(), &Some(0));

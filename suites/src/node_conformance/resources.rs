@@ -11,7 +11,8 @@ const AREA: Area = Area {
     caught_by: "runtime-leaves-cgroups",
     why: "Without working limits one pod takes the memory, the processors or the processes of all others on its node.",
     how: "Runs a pod with requests and limits, and reads its cgroup, or uses more than the limit.",
-    fix: "Compare cgroupDriver of the kubelet with SystemdCgroup of the runtime, and look at cgroupsPerQOS and podPidsLimit.",
+    fix: "Compare cgroupDriver of the kubelet with SystemdCgroup of the runtime, and look at cgroupsPerQOS \
+          and podPidsLimit.",
     basis: (
         "Resource Management for Pods and Containers",
         "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/",

@@ -12,9 +12,11 @@ use crate::trial::Trial;
 const AREA: Area = Area {
     id: "runtime-class",
     caught_by: "no-runtime-class-admission",
-    why: "A pod that asks for a sandboxed runtime and gets another one, or none of its overhead, is isolated less than it says.",
+    why: "A pod that asks for a sandboxed runtime and gets another one, or none of its overhead, is isolated \
+          less than it says.",
     how: "Creates RuntimeClasses of its own and pods that name them, and reads what is admitted, scheduled and run.",
-    fix: "Look at the admission plug-ins of the API server (RuntimeClass is on by default) and the handlers of the runtime.",
+    fix: "Look at the admission plug-ins of the API server (RuntimeClass is on by default) and the handlers \
+          of the runtime.",
     basis: ("Runtime Class", "https://kubernetes.io/docs/concepts/containers/runtime-class/"),
 };
 
@@ -24,7 +26,9 @@ const CREATE: Requirement =
 /// Creates a RuntimeClass of a name that no other has.
 async fn class(ctx: &Ctx, handler: &str, overhead: Option<Value>) -> Result<String, Stop> {
     let name = format!("{}-class", ctx.namespace());
-    let mut object = json!({ "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": { "name": name }, "handler": handler });
+    let mut object = json!({
+        "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": { "name": name }, "handler": handler,
+    });
     if let Some(overhead) = overhead {
         object["overhead"] = json!({ "podFixed": overhead });
     }

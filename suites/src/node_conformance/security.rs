@@ -69,17 +69,23 @@ fn users() -> Vec<Trial> {
             })
             .covers("Security Context When creating a container with runAsUser should run the container with uid 0")
             .trial(),
-        AREA.claim("groups", "runAsGroup, supplementalGroups and fsGroup are the groups of a container", |ctx| async move {
-            let pod = json!({ "runAsUser": 1000, "runAsGroup": 3000, "supplementalGroups": [4000], "fsGroup": 5000 });
-            let printed = id(&ctx, pod, json!({})).await?;
-            ctx.prints("the group", &printed, " gid=3000 egid=3000");
-            let groups = printed.lines().find_map(|line| line.strip_prefix("groups=")).unwrap_or_default();
-            let groups: Vec<_> = groups.split(',').collect();
-            for group in ["4000", "5000"] {
-                ctx.expect(group, "it is among the groups", &groups.contains(&group), &true);
-            }
-            Ok(())
-        })
+        AREA.claim(
+            "groups",
+            "runAsGroup, supplementalGroups and fsGroup are the groups of a \
+                              container",
+            |ctx| async move {
+                let pod =
+                    json!({ "runAsUser": 1000, "runAsGroup": 3000, "supplementalGroups": [4000], "fsGroup": 5000 });
+                let printed = id(&ctx, pod, json!({})).await?;
+                ctx.prints("the group", &printed, " gid=3000 egid=3000");
+                let groups = printed.lines().find_map(|line| line.strip_prefix("groups=")).unwrap_or_default();
+                let groups: Vec<_> = groups.split(',').collect();
+                for group in ["4000", "5000"] {
+                    ctx.expect(group, "it is among the groups", &groups.contains(&group), &true);
+                }
+                Ok(())
+            },
+        )
         .alias("supplementalGroups")
         .trial(),
         STRIPPED
@@ -88,7 +94,10 @@ fn users() -> Vec<Trial> {
                 ctx.prints("the user", &printed, "uid=1234 ");
                 Ok(())
             })
-            .covers("Security Context When creating a container with runAsNonRoot should run with an explicit non-root user ID")
+            .covers(
+                "Security Context When creating a container with runAsNonRoot should run with an explicit \
+                     non-root user ID",
+            )
             .trial(),
         STRIPPED
             .claim("non-root-but-root", "runAsNonRoot refuses to run as root", |ctx| async move {
@@ -96,7 +105,10 @@ fn users() -> Vec<Trial> {
                 ctx.prints("the refusal", &message, "breaks non-root policy");
                 Ok(())
             })
-            .covers("Security Context When creating a container with runAsNonRoot should not run with an explicit root user ID")
+            .covers(
+                "Security Context When creating a container with runAsNonRoot should not run with an \
+                     explicit root user ID",
+            )
             .trial(),
         STRIPPED
             .claim("non-root-of-image", "runAsNonRoot refuses an image without a user", |ctx| async move {
@@ -104,7 +116,10 @@ fn users() -> Vec<Trial> {
                 ctx.prints("the refusal", &message, "image will run as root");
                 Ok(())
             })
-            .covers("Security Context When creating a container with runAsNonRoot should not run without a specified user ID")
+            .covers(
+                "Security Context When creating a container with runAsNonRoot should not run without a \
+                     specified user ID",
+            )
             .trial(),
     ]
 }
@@ -141,76 +156,126 @@ async fn escalated(ctx: Ctx, allow: Option<bool>) -> Result<String, Stop> {
 fn privileges() -> Vec<Trial> {
     let escalation = "Security Context when creating containers with AllowPrivilegeEscalation";
     vec![
-        AREA.claim("no-escalation", "Without allowPrivilegeEscalation a set-user-ID program gains nothing", |ctx| async move {
-            let printed = escalated(ctx.clone(), Some(false)).await?;
-            ctx.prints("the user", &printed, "uid=1000 euid=1000 ");
-            ctx.line("the process", &printed, "no-new-privs=1");
-            Ok(())
-        })
+        AREA.claim(
+            "no-escalation",
+            "Without allowPrivilegeEscalation a set-user-ID program gains \
+                                     nothing",
+            |ctx| async move {
+                let printed = escalated(ctx.clone(), Some(false)).await?;
+                ctx.prints("the user", &printed, "uid=1000 euid=1000 ");
+                ctx.line("the process", &printed, "no-new-privs=1");
+                Ok(())
+            },
+        )
         .covers(&format!("{escalation} should not allow privilege escalation when false"))
         .trial(),
         DENIED
-            .claim("escalation", "With allowPrivilegeEscalation a set-user-ID program becomes its owner", |ctx| async move {
-                let printed = escalated(ctx.clone(), Some(true)).await?;
-                ctx.prints("the user", &printed, "uid=1000 euid=0 ");
-                Ok(())
-            })
+            .claim(
+                "escalation",
+                "With allowPrivilegeEscalation a set-user-ID program becomes its \
+                                  owner",
+                |ctx| async move {
+                    let printed = escalated(ctx.clone(), Some(true)).await?;
+                    ctx.prints("the user", &printed, "uid=1000 euid=0 ");
+                    Ok(())
+                },
+            )
             .covers(&format!("{escalation} should allow privilege escalation when true"))
             .trial(),
         DENIED
-            .claim("default-escalation", "A set-user-ID program becomes its owner where nothing is said of it", |ctx| async move {
-                let printed = escalated(ctx.clone(), None).await?;
-                ctx.prints("the user", &printed, "uid=1000 euid=0 ");
-                Ok(())
-            })
+            .claim(
+                "default-escalation",
+                "A set-user-ID program becomes its owner where nothing is said \
+                                          of it",
+                |ctx| async move {
+                    let printed = escalated(ctx.clone(), None).await?;
+                    ctx.prints("the user", &printed, "uid=1000 euid=0 ");
+                    Ok(())
+                },
+            )
             .covers(&format!("{escalation} should allow privilege escalation when not explicitly set and uid != 0"))
             .trial(),
-        AREA.claim("read-only-root", "With readOnlyRootFilesystem nothing can be written to the root", |ctx| async move {
-            let pod = Pod::new("writer", "try write /file text; echo over").main(json!({ "securityContext": { "readOnlyRootFilesystem": true } }));
-            let printed = ctx.output(&pod).await?;
-            ctx.line("writing", &printed, "failed EROFS");
-            Ok(())
-        })
-        .covers("Security Context When creating a pod with readOnlyRootFilesystem should run the container with readonly rootfs when readOnlyRootFilesystem=true")
+        AREA.claim(
+            "read-only-root",
+            "With readOnlyRootFilesystem nothing can be written to \
+                                      the root",
+            |ctx| async move {
+                let pod = Pod::new(
+                    "writer",
+                    "try write /file text; \
+                                          echo over",
+                )
+                .main(json!({ "securityContext": { "readOnlyRootFilesystem": true } }));
+                let printed = ctx.output(&pod).await?;
+                ctx.line("writing", &printed, "failed EROFS");
+                Ok(())
+            },
+        )
+        .covers(
+            "Security Context When creating a pod with readOnlyRootFilesystem should run the container \
+                 with readonly rootfs when readOnlyRootFilesystem=true",
+        )
         .covers("Kubelet when scheduling a read only busybox container should not write to root filesystem")
         .trial(),
         DENIED
             .claim("writable-root", "Without readOnlyRootFilesystem the root can be written to", |ctx| async move {
-                let pod = Pod::new("writer", "write /file text; cat /file").main(json!({ "securityContext": { "readOnlyRootFilesystem": false } }));
+                let pod = Pod::new("writer", "write /file text; cat /file")
+                    .main(json!({ "securityContext": { "readOnlyRootFilesystem": false } }));
                 let printed = ctx.output(&pod).await?;
                 ctx.line("writing", &printed, "text");
                 Ok(())
             })
-            .covers("Security Context When creating a pod with readOnlyRootFilesystem should run the container with writable rootfs when readOnlyRootFilesystem=false")
+            .covers(
+                "Security Context When creating a pod with readOnlyRootFilesystem should run the \
+                     container with writable rootfs when readOnlyRootFilesystem=false",
+            )
             .trial(),
-        AREA.claim("unprivileged", "A container that is not privileged cannot administer the system", |ctx| async move {
-            let pod = Pod::new("unprivileged", "try set-hostname other; id").main(json!({ "securityContext": { "privileged": false } }));
-            let printed = ctx.output(&pod).await?;
-            ctx.line("setting the host name", &printed, "failed EPERM");
-            ctx.expect("effective", "it has CAP_SYS_ADMIN", &has(&printed, "effective", SYS_ADMIN), &false);
-            ctx.expect("effective", "it has CAP_NET_ADMIN", &has(&printed, "effective", NET_ADMIN), &false);
-            Ok(())
-        })
-        .covers("Security Context When creating a pod with privileged should run the container as unprivileged when false")
+        AREA.claim(
+            "unprivileged",
+            "A container that is not privileged cannot administer the system",
+            |ctx| async move {
+                let pod = Pod::new("unprivileged", "try set-hostname other; id")
+                    .main(json!({ "securityContext": { "privileged": false } }));
+                let printed = ctx.output(&pod).await?;
+                ctx.line("setting the host name", &printed, "failed EPERM");
+                ctx.expect("effective", "it has CAP_SYS_ADMIN", &has(&printed, "effective", SYS_ADMIN), &false);
+                ctx.expect("effective", "it has CAP_NET_ADMIN", &has(&printed, "effective", NET_ADMIN), &false);
+                Ok(())
+            },
+        )
+        .covers(
+            "Security Context When creating a pod with privileged should run the container as \
+                 unprivileged when false",
+        )
         .trial(),
         DENIED
-            .claim("privileged", "A privileged container can administer its system, one beside it cannot", |ctx| async move {
-                let other = container("other", "try set-hostname other; id");
-                let pod = Pod::new("privileged", "set-hostname mine; hostname; id").and(other);
-                let printed = ctx.output(&pod.main(json!({ "securityContext": { "privileged": true } }))).await?;
-                ctx.line("the privileged container", &printed, "mine");
-                ctx.expect("effective", "it has CAP_NET_ADMIN", &has(&printed, "effective", NET_ADMIN), &true);
-                let printed = ctx.logs("privileged", "other").await?;
-                ctx.line("the container beside it", &printed, "failed EPERM");
-                Ok(())
-            })
+            .claim(
+                "privileged",
+                "A privileged container can administer its system, one beside it \
+                                  cannot",
+                |ctx| async move {
+                    let other = container("other", "try set-hostname other; id");
+                    let pod = Pod::new("privileged", "set-hostname mine; hostname; id").and(other);
+                    let printed = ctx.output(&pod.main(json!({ "securityContext": { "privileged": true } }))).await?;
+                    ctx.line("the privileged container", &printed, "mine");
+                    ctx.expect("effective", "it has CAP_NET_ADMIN", &has(&printed, "effective", NET_ADMIN), &true);
+                    let printed = ctx.logs("privileged", "other").await?;
+                    ctx.line("the container beside it", &printed, "failed EPERM");
+                    Ok(())
+                },
+            )
             .covers("PrivilegedPod should enable privileged commands")
             .trial(),
         AREA.claim("capabilities", "Capabilities are added and dropped as a container says", |ctx| async move {
             let security = json!({ "capabilities": { "add": ["SYS_TIME"], "drop": ["NET_BIND_SERVICE"] } });
             let printed = id(&ctx, json!({}), security).await?;
             ctx.expect("effective", "it has CAP_SYS_TIME", &has(&printed, "effective", SYS_TIME), &true);
-            ctx.expect("effective", "it has CAP_NET_BIND_SERVICE", &has(&printed, "effective", NET_BIND_SERVICE), &false);
+            ctx.expect(
+                "effective",
+                "it has CAP_NET_BIND_SERVICE",
+                &has(&printed, "effective", NET_BIND_SERVICE),
+                &false,
+            );
             ctx.expect("bounding", "it has CAP_NET_BIND_SERVICE", &has(&printed, "bounding", NET_BIND_SERVICE), &false);
             Ok(())
         })
@@ -240,17 +305,22 @@ fn privileges() -> Vec<Trial> {
             })
             .alias("seccomp Unconfined")
             .trial(),
-        AREA.claim("pid-namespace", "Containers do not see each other's processes unless the pod says so", |ctx| async move {
-            for share in [false, true] {
-                let name = format!("share-{share}");
-                let pod = Pod::new(&name, "list /proc").spec(json!({ "shareProcessNamespace": share }));
-                let printed = ctx.output(&pod).await?;
-                let processes = printed.split_whitespace().filter(|word| word.parse::<u32>().is_ok()).count();
-                // Beside it there is the pause process, which is then the first.
-                ctx.expect(&name, "it sees more than one process", &(processes > 1), &share);
-            }
-            Ok(())
-        })
+        AREA.claim(
+            "pid-namespace",
+            "Containers do not see each other's processes unless the pod \
+                                     says so",
+            |ctx| async move {
+                for share in [false, true] {
+                    let name = format!("share-{share}");
+                    let pod = Pod::new(&name, "list /proc").spec(json!({ "shareProcessNamespace": share }));
+                    let printed = ctx.output(&pod).await?;
+                    let processes = printed.split_whitespace().filter(|word| word.parse::<u32>().is_ok()).count();
+                    // Beside it there is the pause process, which is then the first.
+                    ctx.expect(&name, "it sees more than one process", &(processes > 1), &share);
+                }
+                Ok(())
+            },
+        )
         .alias("shareProcessNamespace")
         .trial(),
     ]

@@ -41,7 +41,10 @@ pub(super) fn trials() -> Vec<Trial> {
     let mut trials = vec![
         AREA.claim("policies", "Always, OnFailure and Never restart what they say, and no more", policies)
             .limit(LOOPS)
-            .covers("Container Runtime blackbox test when starting a container that exits should run with the expected status")
+            .covers(
+                "Container Runtime blackbox test when starting a container that exits should run with the \
+                     expected status",
+            )
             .trial(),
     ];
     trials.extend(init());
@@ -77,64 +80,111 @@ async fn policies(ctx: Ctx) -> Result<(), Stop> {
 
 fn init() -> Vec<Trial> {
     vec![
-        INIT.claim("init-never", "Init containers run in order, to their end, before the containers of a pod that is not restarted", |ctx| {
-            initialized(ctx, "Never")
-        })
+        INIT.claim(
+            "init-never",
+            "Init containers run in order, to their end, before the containers of a pod \
+                                  that is not restarted",
+            |ctx| initialized(ctx, "Never"),
+        )
         .covers("InitContainer should invoke init containers on a RestartNever pod")
         .trial(),
-        INIT.claim("init-always", "Init containers run in order, to their end, before the containers of a pod that is restarted", |ctx| {
-            initialized(ctx, "Always")
-        })
+        INIT.claim(
+            "init-always",
+            "Init containers run in order, to their end, before the containers of a pod \
+                                   that is restarted",
+            |ctx| initialized(ctx, "Always"),
+        )
         .covers("InitContainer should invoke init containers on a RestartAlways pod")
         .trial(),
-        INIT.claim("init-fails-never", "A failing init container fails a pod that is not restarted, and its containers do not start", |ctx| async move {
-            let pod = Pod::new("init", "echo started").init(container("first", "exit 0")).init(container("second", "exit 3"));
-            ctx.put(&pod.init(container("third", "exit 0"))).await?;
-            let pod = ctx.ended("init").await?;
-            ctx.expect("init", "its phase", &pod["status"]["phase"].as_str(), &Some("Failed"));
-            let code = &status_of(&pod, "second")["state"]["terminated"]["exitCode"];
-            ctx.expect("second", "its exit code", &code.as_i64(), &Some(3));
-            for name in ["third", "main"] {
-                let waiting = status_of(&pod, name)["state"]["waiting"]["reason"].as_str();
-                ctx.expect(name, "it waits for", &waiting, &Some("PodInitializing"));
-            }
-            Ok(())
-        })
-        .covers("InitContainer should not start app containers and fail the pod if init containers fail on a RestartNever pod")
+        INIT.claim(
+            "init-fails-never",
+            "A failing init container fails a pod that is not restarted, and its \
+                                        containers do not start",
+            |ctx| async move {
+                let pod = Pod::new("init", "echo started")
+                    .init(container("first", "exit 0"))
+                    .init(container("second", "exit 3"));
+                ctx.put(&pod.init(container("third", "exit 0"))).await?;
+                let pod = ctx.ended("init").await?;
+                ctx.expect("init", "its phase", &pod["status"]["phase"].as_str(), &Some("Failed"));
+                let code = &status_of(&pod, "second")["state"]["terminated"]["exitCode"];
+                ctx.expect("second", "its exit code", &code.as_i64(), &Some(3));
+                for name in ["third", "main"] {
+                    let waiting = status_of(&pod, name)["state"]["waiting"]["reason"].as_str();
+                    ctx.expect(name, "it waits for", &waiting, &Some("PodInitializing"));
+                }
+                Ok(())
+            },
+        )
+        .covers(
+            "InitContainer should not start app containers and fail the pod if init containers fail on a \
+                 RestartNever pod",
+        )
         .trial(),
-        INIT.claim("init-fails-always", "A failing init container is tried again, and the pod's containers wait for it", |ctx| async move {
-            let pod = Pod::new("init", "sleep 600").spec(json!({ "restartPolicy": "Always" }));
-            ctx.put(&pod.init(container("first", "exit 1")).init(container("second", "exit 0"))).await?;
-            let again = container_is("was tried three times", "first", |status| status["restartCount"].as_u64() >= Some(2));
-            let pod = ctx.until_pod("init", &again, Duration::from_secs(150)).await?;
-            ctx.expect("init", "its phase", &pod["status"]["phase"].as_str(), &Some("Pending"));
-            for name in ["second", "main"] {
-                let status = status_of(&pod, name);
-                ctx.expect(name, "it waits for", &status["state"]["waiting"]["reason"].as_str(), &Some("PodInitializing"));
-                ctx.expect(name, "its restart count", &status["restartCount"].as_u64(), &Some(0));
-            }
-            ctx.expect("init", "it is Initialized", &Condition::is("Initialized").test(&pod).is_ok(), &false);
-            Ok(())
-        })
+        INIT.claim(
+            "init-fails-always",
+            "A failing init container is tried again, and the pod's containers \
+                                         wait for it",
+            |ctx| async move {
+                let pod = Pod::new("init", "sleep 600").spec(json!({ "restartPolicy": "Always" }));
+                ctx.put(&pod.init(container("first", "exit 1")).init(container("second", "exit 0"))).await?;
+                let again =
+                    container_is("was tried three times", "first", |status| status["restartCount"].as_u64() >= Some(2));
+                let pod = ctx.until_pod("init", &again, Duration::from_secs(150)).await?;
+                ctx.expect("init", "its phase", &pod["status"]["phase"].as_str(), &Some("Pending"));
+                for name in ["second", "main"] {
+                    let status = status_of(&pod, name);
+                    ctx.expect(
+                        name,
+                        "it waits for",
+                        &status["state"]["waiting"]["reason"].as_str(),
+                        &Some("PodInitializing"),
+                    );
+                    ctx.expect(name, "its restart count", &status["restartCount"].as_u64(), &Some(0));
+                }
+                ctx.expect("init", "it is Initialized", &Condition::is("Initialized").test(&pod).is_ok(), &false);
+                Ok(())
+            },
+        )
         .limit(LOOPS)
         .covers("InitContainer should not start app containers if init containers fail on a RestartAlways pod")
         .trial(),
-        INIT.claim("sidecar-order", "A sidecar starts before the containers and ends after them, and does not keep the pod", |ctx| async move {
-            let sidecar = merged(container("sidecar", "append /log/list sidecar-started; write /log/up yes; until-term; append /log/list sidecar-ended"), json!({
-                "restartPolicy": "Always",
-                "volumeMounts": [{ "name": "log", "mountPath": "/log" }],
-                "startupProbe": { "exec": { "command": ["/seaworthy", "workload", "do", "test /log/up"] }, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 60 },
-            }));
-            let pod = Pod::new("order", "append /log/list main-started; append /log/list main-ended; cat /log/list").init(sidecar);
-            let pod = pod.volume("log", "/log", json!({ "emptyDir": {} })).spec(json!({ "terminationGracePeriodSeconds": 30 }));
-            let printed = ctx.output(&pod).await?;
-            let lines: Vec<_> = printed.lines().collect();
-            ctx.expect("order", "the order", &lines, &vec!["sidecar-started", "main-started", "main-ended"]);
-            let pod = ctx.get(&ctx.pod("order")).await?;
-            let code = status_of(&pod, "sidecar")["state"]["terminated"]["exitCode"].as_i64();
-            ctx.expect("sidecar", "its exit code", &code, &Some(0));
-            Ok(())
-        })
+        INIT.claim(
+            "sidecar-order",
+            "A sidecar starts before the containers and ends after them, and does not \
+                                     keep the pod",
+            |ctx| async move {
+                let sidecar = merged(
+                    container(
+                        "sidecar",
+                        "append /log/list sidecar-started; write /log/up yes; \
+                                                       until-term; append /log/list sidecar-ended",
+                    ),
+                    json!({
+                        "restartPolicy": "Always",
+                        "volumeMounts": [{ "name": "log", "mountPath": "/log" }],
+                        "startupProbe": { "exec": { "command": ["/seaworthy", "workload", "do", "test /log/up"] },
+                            "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 60 },
+                    }),
+                );
+                let pod = Pod::new(
+                    "order",
+                    "append /log/list main-started; append /log/list main-ended; cat \
+                                         /log/list",
+                )
+                .init(sidecar);
+                let pod = pod
+                    .volume("log", "/log", json!({ "emptyDir": {} }))
+                    .spec(json!({ "terminationGracePeriodSeconds": 30 }));
+                let printed = ctx.output(&pod).await?;
+                let lines: Vec<_> = printed.lines().collect();
+                ctx.expect("order", "the order", &lines, &vec!["sidecar-started", "main-started", "main-ended"]);
+                let pod = ctx.get(&ctx.pod("order")).await?;
+                let code = status_of(&pod, "sidecar")["state"]["terminated"]["exitCode"].as_i64();
+                ctx.expect("sidecar", "its exit code", &code, &Some(0));
+                Ok(())
+            },
+        )
         .requires(Requirement::KubernetesFrom(29))
         .alias("SidecarContainers")
         .trial(),
@@ -177,7 +227,8 @@ async fn initialized(ctx: Ctx, policy: &'static str) -> Result<(), Stop> {
 struct Rule(&'static str, &'static str, &'static str, &'static str, fn() -> Value, &'static str, bool);
 
 fn on_42(action: &str) -> Value {
-    json!({ "restartPolicy": "Never", "restartPolicyRules": [{ "action": action, "exitCodes": { "operator": "In", "values": [42] } }] })
+    let codes = json!({ "operator": "In", "values": [42] });
+    json!({ "restartPolicy": "Never", "restartPolicyRules": [{ "action": action, "exitCodes": codes }] })
 }
 
 const RULES: [Rule; 5] = [
@@ -355,7 +406,10 @@ const ROWS: [Message; 5] = [
         "A user other than root writes its message, at another path",
         "should report termination message if TerminationMessagePath is set as non-root user and at a non-default path",
         "write /dev/termination-custom-log DONE",
-        || json!({ "terminationMessagePath": "/dev/termination-custom-log", "securityContext": { "runAsUser": 10000 } }),
+        || {
+            let path = "/dev/termination-custom-log";
+            json!({ "terminationMessagePath": path, "securityContext": { "runAsUser": 10000 } })
+        },
         "Succeeded",
         "DONE",
     ),
@@ -371,7 +425,8 @@ const ROWS: [Message; 5] = [
     Message(
         "empty-on-success",
         "With FallbackToLogsOnError a container that succeeds has no message",
-        "should report termination message as empty when pod succeeds and TerminationMessagePolicy FallbackToLogsOnError is set",
+        "should report termination message as empty when pod succeeds and TerminationMessagePolicy \
+         FallbackToLogsOnError is set",
         "print DONE; try cat /dev/termination-log",
         || json!({ "terminationMessagePolicy": "FallbackToLogsOnError" }),
         "Succeeded",
@@ -380,7 +435,8 @@ const ROWS: [Message; 5] = [
     Message(
         "file-before-log",
         "With FallbackToLogsOnError a message in the file is preferred to the log",
-        "should report termination message from file when pod succeeds and TerminationMessagePolicy FallbackToLogsOnError is set",
+        "should report termination message from file when pod succeeds and TerminationMessagePolicy \
+         FallbackToLogsOnError is set",
         "write /dev/termination-log OK; echo DONE",
         || json!({ "terminationMessagePolicy": "FallbackToLogsOnError" }),
         "Succeeded",

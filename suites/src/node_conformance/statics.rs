@@ -11,9 +11,11 @@ use crate::trial::Trial;
 const AREA: Area = Area {
     id: "static-pods",
     caught_by: "no-static-pods",
-    why: "Control planes of kubeadm are static pods: where the kubelet does not run, update or end them, there is no cluster.",
+    why: "Control planes of kubeadm are static pods: where the kubelet does not run, update or end them, \
+          there is no cluster.",
     how: "Puts a manifest into the kubelet's folder of static pods on the host, and watches the mirror pod at the API.",
-    fix: "Look at staticPodPath in the kubelet's configuration and whether the folder exists; then into the kubelet's log.",
+    fix: "Look at staticPodPath in the kubelet's configuration and whether the folder exists; then into the \
+          kubelet's log.",
     basis: ("Create static Pods", "https://kubernetes.io/docs/tasks/configure-pod-container/static-pod/"),
 };
 

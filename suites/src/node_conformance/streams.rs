@@ -1,4 +1,5 @@
-//! What goes over the kubelet's streaming server: commands, attached streams, forwarded ports, logs; and ephemeral containers.
+//! What goes over the kubelet's streaming server: commands, attached streams, forwarded ports, logs; and ephemeral
+//! containers.
 
 use std::time::Duration;
 
@@ -13,9 +14,11 @@ use crate::trial::Trial;
 const AREA: Area = Area {
     id: "streams",
     caught_by: "no-debugging-handlers",
-    why: "kubectl exec, attach, port-forward, logs and debug are how people look into pods; tools that copy files use them, too.",
+    why: "kubectl exec, attach, port-forward, logs and debug are how people look into pods; tools that copy \
+          files use them, too.",
     how: "Runs a pod and uses the subresource over WebSockets, through the API server, as kubectl does.",
-    fix: "Look at enableDebuggingHandlers of the kubelet, the API server's --kubelet-preferred-address-types and client \
+    fix: "Look at enableDebuggingHandlers of the kubelet, the API server's --kubelet-preferred-address-types \
+    and client \
           certificate, and the firewall between them (port 10250).",
     basis: (
         "Get a Shell to a Running Container",

@@ -82,9 +82,17 @@ pub(super) fn trials() -> Vec<Trial> {
         .trial(),
     );
     trials.push(
-        AREA.claim("empty-dir.sub-path", "A subPath that is missing is made, with the volume's mode and fsGroup", sub_path)
-            .covers("EmptyDir volumes when FSGroup is specified nonexistent volume subPath should have the correct mode and owner using FSGroup")
-            .trial(),
+        AREA.claim(
+            "empty-dir.sub-path",
+            "A subPath that is missing is made, with the volume's mode and \
+                                          fsGroup",
+            sub_path,
+        )
+        .covers(
+            "EmptyDir volumes when FSGroup is specified nonexistent volume subPath should have the \
+                     correct mode and owner using FSGroup",
+        )
+        .trial(),
     );
     trials.push(
         AREA.claim("empty-dir.size", "An emptyDir in memory has its sizeLimit", size)

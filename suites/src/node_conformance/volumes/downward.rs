@@ -39,7 +39,8 @@ fn item(path: &str, field: &str) -> Value {
     json!({ "path": path, "fieldRef": { "fieldPath": field } })
 }
 
-/// A row about the file `podname`: id, title, words of upstream, the volume's and the item's mode, user, group, the file's mode.
+/// A row about the file `podname`: id, title, words of upstream, the volume's and the item's mode, user, group, and the
+/// file's mode.
 struct Row(&'static str, &'static str, &'static str, Option<u32>, Option<u32>, Option<u32>, Option<u32>, u32);
 
 const ROWS: [Row; 5] = [
@@ -134,7 +135,8 @@ pub(super) fn trials() -> Vec<Trial> {
                     move |ctx| default_limit(ctx, kind, what),
                 )
                 .covers(&format!(
-                    "{upstream} should provide node allocatable ({what}) as default {what} limit if the limit is not set"
+                    "{upstream} should provide node allocatable ({what}) as default {what} limit if the limit \
+                     is not set"
                 ))
                 .trial(),
             );

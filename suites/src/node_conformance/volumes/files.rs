@@ -10,7 +10,7 @@ use super::{AREA, GROUP, USER, data, file_has};
 use crate::cluster::{Ctx, Pod, Ref, Stop, status_of};
 use crate::trial::Trial;
 
-/// A change reaches volumes within the kubelet's sync period and the time to live of its cache: two minutes with defaults.
+/// A change reaches volumes within the kubelet's sync period and the time to live of its cache: two minutes by default.
 const UPDATES: Duration = Duration::from_mins(5);
 
 /// Where nothing is mounted, nothing is missed.

@@ -1,4 +1,5 @@
-//! Volumes: what of ConfigMaps, Secrets, the downward API, memory, disk and the node is seen in containers, with which mode and owner.
+//! Volumes: what of ConfigMaps, Secrets, the downward API, memory, disk and the node is seen in containers, with which
+//! mode and owner.
 
 mod directories;
 mod downward;
@@ -13,10 +14,12 @@ use crate::trial::Trial;
 const AREA: Area = Area {
     id: "volumes",
     caught_by: "runtime-loses-mounts",
-    why: "A program that finds its files missing, unreadable or stale fails, or works with what is no longer true; files with \
+    why: "A program that finds its files missing, unreadable or stale fails, or works with what is no longer \
+    true; files with \
           too wide a mode show secrets to other users.",
     how: "Runs a pod with the volume, and reads content, mode, owner and file system from inside.",
-    fix: "Look into the kubelet's log for the volume's name, and at the mounts of /var/lib/kubelet (propagation, nosuid, quota).",
+    fix: "Look into the kubelet's log for the volume's name, and at the mounts of /var/lib/kubelet \
+          (propagation, nosuid, quota).",
     basis: ("Volumes", "https://kubernetes.io/docs/concepts/storage/volumes/"),
 };
 
