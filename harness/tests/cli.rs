@@ -73,6 +73,8 @@ fn bad_input_is_named() {
     refuses(&["run", "--focus", "("], &["--focus", "unclosed group"]);
     refuses(&["run", "--focus", "ip-foward"], &["matches no trial", "did you mean"]);
     refuses(&["list", "--suite", "nodes"], &["no suite 'nodes'", "node"]);
+    let node = ["run", "--suite", "node-conformance", "--focus", "containers.args", "--node", "worker1"];
+    refuses(&node, &["--node", "--kubeconfig"]);
     refuses(&["list", "-l", "kernal"], &["kernal", "kernel"]);
     refuses(&["run", "--host", file], &[file, "no recording"]);
     refuses(&["run", "--host", "/nonexistent"], &["/nonexistent"]);

@@ -89,6 +89,10 @@ impl Subjects {
             fixture.name_node(&mut target)?;
             return Ok(Self::Named(Box::new(target)));
         }
+        if fixture.node.is_some() {
+            let fault = Fault::usage("--node names a node of a cluster that exists, and none is named");
+            return Err(fault.hint("add --kubeconfig FILE or --cluster NAME"));
+        }
         let mut needs: Vec<ClusterNeed> = Vec::new();
         for need in acts.iter().filter_map(|trial| trial.act()).flat_map(|act| &act.on) {
             if !needs.contains(need) {

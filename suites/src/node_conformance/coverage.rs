@@ -23,7 +23,7 @@ The suite `node-conformance` does the work of these tests of Kubernetes 1.37 (`t
     . Each trial carries the names of the
 tests that it covers as aliases,
     so `FOCUS` and `SKIP` select by either. This page is generated from the registry of trials by
-`SEAWORTHY_RENEW=1 cargo test --workspace --test node_conformance`, and a test compares it.
+`SEAWORTHY_BLESS=1 cargo test --workspace --test node_conformance`, and a test compares it.
 
 ";
 
