@@ -15,7 +15,7 @@ use super::{Condition, Ctx, RUN_LABEL, Stop};
 const WATCH: u32 = 30;
 
 /// Kinds without a namespace, of those that acts use.
-const CLUSTER_SCOPED: [&str; 19] = [
+const CLUSTER_SCOPED: [&str; 21] = [
     "Namespace",
     "Node",
     "PersistentVolume",
@@ -30,6 +30,8 @@ const CLUSTER_SCOPED: [&str; 19] = [
     "APIService",
     "ValidatingWebhookConfiguration",
     "MutatingWebhookConfiguration",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
     "CSINode",

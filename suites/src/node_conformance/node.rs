@@ -29,6 +29,9 @@ const METRICS: Area = Area {
     basis: ("Node metrics data", "https://kubernetes.io/docs/reference/instrumentation/node-metrics/"),
 };
 
+/// cAdvisor finds containers in whatever cgroup they are: only one that is not run is not measured.
+const UNMEASURED: Area = Area { caught_by: "kubelet-stands-still", ..METRICS };
+
 pub(super) fn trials() -> Vec<Trial> {
     let prefix = "NodeLease NodeLease";
     vec![
@@ -89,7 +92,7 @@ pub(super) fn trials() -> Vec<Trial> {
                     resource usage through the stats api",
             )
             .trial(),
-        METRICS
+        UNMEASURED
             .claim("cadvisor", "The metrics of containers have a pod that uses CPU and memory", |ctx| async move {
                 metrics(
                     ctx,
@@ -100,7 +103,7 @@ pub(super) fn trials() -> Vec<Trial> {
             })
             .alias("ContainerMetrics")
             .trial(),
-        METRICS
+        UNMEASURED
             .claim("resource", "The resource metrics have a pod that uses CPU and memory", |ctx| async move {
                 metrics(
                     ctx,
@@ -269,6 +272,8 @@ async fn metrics(ctx: Ctx, path: &'static str, names: &'static [&'static str]) -
 fn sample(ctx: &Ctx, line: &str, name: &str) -> bool {
     let ours = line.starts_with(&format!("{name}{{")) && line.contains("pod=\"measured\"");
     let ours = ours && line.contains(&format!("namespace=\"{}\"", ctx.namespace()));
+    // Not the pod's sandbox, nor its cgroup as a whole.
+    let ours = ours && (name.starts_with("pod_") || line.contains("container=\"main\""));
     // Behind the labels: the value, and a time perhaps.
     let value = line.rsplit_once('}').and_then(|(_, rest)| rest.split_whitespace().next()?.parse::<f64>().ok());
     ours && value > Some(0.0)
