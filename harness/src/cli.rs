@@ -333,6 +333,37 @@ pub(crate) struct FixtureOptions {
     pub(crate) engine: EngineOptions,
 }
 
+/// The load of the large-scale suite. Without any of these it is what CI runs: 500 nodes and 10,000 pods.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Load of the large-scale suite")]
+pub(crate) struct LoadOptions {
+    /// Profile: envelope, density, churn, burst or list-storm [default: envelope]
+    #[arg(long = "profile", value_name = "NAME", value_parser = load_profile)]
+    pub(crate) load_profile: Option<seaworthy_scale::load::Profile>,
+    /// Part of the documented envelope, 5,000 nodes and 150,000 pods: more than 0, at most 1
+    #[arg(long, value_name = "PART")]
+    pub(crate) scale: Option<f64>,
+}
+
+fn load_profile(text: &str) -> Result<seaworthy_scale::load::Profile, String> {
+    let all = seaworthy_scale::load::Profile::ALL;
+    let found = all.iter().find(|(name, _)| *name == text).map(|(_, profile)| *profile);
+    found.ok_or_else(|| format!("expected one of {}", all.map(|(name, _)| name).join(", ")))
+}
+
+impl LoadOptions {
+    /// Hands the load to the suite.
+    pub(crate) fn set(&self) -> Result<(), Fault> {
+        if self.load_profile.is_none() && self.scale.is_none() {
+            return Ok(());
+        }
+        let profile = self.load_profile.unwrap_or(seaworthy_scale::load::Profile::Envelope);
+        let plan = seaworthy_scale::load::Plan::new(profile, self.scale.unwrap_or(0.1));
+        seaworthy_suites::set_load(plan.map_err(|error| Fault::usage(format!("--scale: {error}")))?);
+        Ok(())
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RunOptions {
     #[command(flatten)]
@@ -352,6 +383,8 @@ pub(crate) struct RunOptions {
     pub(crate) remote: RemoteOptions,
     #[command(flatten)]
     pub(crate) cluster: FixtureOptions,
+    #[command(flatten)]
+    pub(crate) load: LoadOptions,
     /// Only look: skip kernel probes, which try features in namespaces
     #[arg(long)]
     pub(crate) passive: bool,

@@ -41,6 +41,7 @@ struct Deck<'a> {
 
 pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
     signals::listen();
+    options.load.set()?;
     let mut all: Vec<_> = select::select(&options.selection)?.into_iter().map(Arc::new).collect();
     let defect = options.cluster.defect(&mut all)?;
     let (acts, trials): (Vec<_>, Vec<_>) = all.iter().cloned().partition(|trial| trial.act().is_some());

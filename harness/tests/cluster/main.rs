@@ -12,6 +12,7 @@ mod faults;
 mod input;
 mod inventory;
 mod lab;
+mod large_scale;
 mod nodes;
 mod simulated;
 mod static_pods;
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     if boxed.is_some() || ignored || arguments.list {
         let prefix = boxed.unwrap_or_default();
         type Test = fn(&lab::Lab);
-        let tests: [(&str, Test); 26] = [
+        let tests: [(&str, Test); 28] = [
             ("one_control_plane_and_the_real_kubeadm", topologies::one),
             ("three_control_planes_lose_one_and_then_all", topologies::three),
             ("etcd_on_hosts_of_its_own", topologies::external_etcd),
@@ -59,6 +60,8 @@ fn main() -> ExitCode {
             ("its_nodes_are_seaworthy", nodes::healthy),
             ("simulated_nodes_take_the_schedulers_pods", simulated::in_a_cluster),
             ("simulate_is_a_command_that_cleans_up", simulated::as_a_command),
+            ("a_large_cluster_is_audited_and_loaded", large_scale::healthy),
+            ("each_defect_of_a_large_cluster_is_caught", large_scale::defects),
             ("twenty_times_up_and_down_leaks_nothing", failures::twenty_times),
             ("killed_after_each_phase_it_goes_on", failures::killed_and_on),
             ("killed_at_any_time_down_leaves_nothing", failures::killed_and_down),

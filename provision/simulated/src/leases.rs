@@ -49,8 +49,10 @@ struct Entry {
     /// Its moment within a period.
     phase: Duration,
     due: Duration,
-    /// When it was renewed last; none since it was started.
+    /// When it was renewed last, or was to be for the first time.
     renewed: Option<Instant>,
+    /// Has it run out, and was that counted?
+    missing: bool,
     version: String,
     failures: u32,
 }
@@ -74,7 +76,11 @@ pub(crate) async fn run(
         while let Some(Reverse((at, node))) = timers.peek().copied().filter(|Reverse((at, _))| *at <= now) {
             timers.pop();
             let entry = &mut entries[node];
-            if entry.due == at && entry.on && !entry.busy {
+            if entry.due != at || !entry.on {
+                continue;
+            }
+            overdue(entry, period, &stats);
+            if !entry.busy {
                 entry.busy = true;
                 ready.push_back(node);
             }
@@ -102,7 +108,8 @@ pub(crate) async fn run(
                     // Multiples of the golden ratio spread any number of nodes evenly.
                     let phase = period.mul_f64(((node + 1) as f64 * 0.618_033_988_749_894_9).fract());
                     let entry = &mut entries[node];
-                    (entry.name, entry.uid, entry.on, entry.phase, entry.renewed) = (name, uid, true, phase, None);
+                    (entry.name, entry.uid, entry.on, entry.phase) = (name, uid, true, phase);
+                    (entry.renewed, entry.missing) = (Some(Instant::now()), false);
                     entry.due = begun.elapsed();
                     timers.push(Reverse((entry.due, node)));
                 }
@@ -156,9 +163,19 @@ fn account(entry: &mut Entry, period: Duration, stats: &LeaseStats) {
     if let Some(before) = entry.renewed.replace(now) {
         let gap = now - before;
         stats.worst_gap.fetch_max(gap.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
-        if gap > period * PERIODS {
+        if gap > period * PERIODS && !entry.missing {
             stats.missed.fetch_add(1, Ordering::Relaxed);
         }
+    }
+    entry.missing = false;
+}
+
+/// Counts a lease that has run out, once, though nobody knows yet whether it is ever renewed again.
+fn overdue(entry: &mut Entry, period: Duration, stats: &LeaseStats) {
+    let gap = entry.renewed.map_or(Duration::ZERO, |renewed| renewed.elapsed());
+    if gap > period * PERIODS && !std::mem::replace(&mut entry.missing, true) {
+        stats.missed.fetch_add(1, Ordering::Relaxed);
+        stats.worst_gap.fetch_max(gap.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
@@ -248,5 +265,12 @@ mod tests {
         account(&mut entry, period, &stats);
         assert_eq!((stats.missed.load(Ordering::Relaxed), stats.renewed.load(Ordering::Relaxed)), (1, 2));
         assert!(stats.worst_gap.load(Ordering::Relaxed) >= 5);
+        // One that is not renewed at all counts as soon as it has run out, and once.
+        entry.renewed = Some(Instant::now() - Duration::from_millis(5));
+        overdue(&mut entry, period, &stats);
+        overdue(&mut entry, period, &stats);
+        assert_eq!(stats.missed.load(Ordering::Relaxed), 2);
+        account(&mut entry, period, &stats);
+        assert_eq!(stats.missed.load(Ordering::Relaxed), 2, "the gap that ends was counted");
     }
 }

@@ -58,6 +58,8 @@ pub struct Act {
     pub access: Access,
     /// Does it disturb what others have on the cluster? Then it wants consent, except on clusters of ours.
     pub disturbs: bool,
+    /// Does it only read? Then it gets no namespace of its own.
+    pub read_only: bool,
     /// What else it requires.
     pub requires: Vec<Requirement>,
     /// The defect that catches it: a name of the suite's list of defects.
@@ -124,6 +126,7 @@ impl Act {
             on: on.into_iter().collect(),
             access: Access::Shared,
             disturbs: false,
+            read_only: false,
             requires: Vec::new(),
             caught_by,
             body: Box::new(move |ctx| Box::pin(body(ctx))),
@@ -162,7 +165,8 @@ impl Act {
         if let Some(verdict) = self.unmet(&ctx).await {
             return Acted::of(verdict);
         }
-        let mut verdict = match make_namespace(&ctx).await {
+        let made = if self.read_only { Ok(()) } else { make_namespace(&ctx).await };
+        let mut verdict = match made {
             Ok(()) => self.body(&ctx, &order).await,
             Err(stop) => stop.verdict(),
         };

@@ -112,6 +112,13 @@ impl Claim {
         self
     }
 
+    /// It only reads, and has no namespace of its own.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.act.read_only = true;
+        self
+    }
+
     /// It runs alone on its cluster.
     #[must_use]
     pub fn exclusive(mut self) -> Self {

@@ -87,6 +87,8 @@ pub struct ClusterNeed {
     pub durable: bool,
     /// Documents of kubeadm, as YAML, for what is particular to the components.
     pub kubeadm: Option<&'static str>,
+    /// May a cluster that exists have other families?
+    pub any_families: bool,
 }
 
 impl ClusterNeed {
@@ -105,6 +107,7 @@ impl ClusterNeed {
             faulty_disks: false,
             durable: false,
             kubeadm: None,
+            any_families: false,
         }
     }
 

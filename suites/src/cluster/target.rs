@@ -95,6 +95,8 @@ pub struct Target {
     pub name: String,
     /// The kubeconfig.
     pub kubeconfig: PathBuf,
+    /// The context of the kubeconfig; without, its current one.
+    pub context: Option<String>,
     /// What is known of it.
     pub facts: ClusterFacts,
     /// The IP families that it is meant to have: of a cluster of ours those that were asked for.
@@ -174,6 +176,7 @@ impl Target {
         Ok(Self {
             name: shown.unwrap_or_else(|| "cluster".to_owned()),
             kubeconfig: path.to_owned(),
+            context: context.map(str::to_owned),
             families: facts.families,
             facts,
             ours: None,

@@ -7,7 +7,7 @@ use seaworthy_simulated::watch::page;
 use seaworthy_simulated::{Call, Client, ClientError, Form, Lane};
 use serde_json::Value;
 
-use super::{Nodes, Pods, Server, Sums, Told, Usage};
+use super::{Flags, Nodes, Pods, Server, Sums, Told, Usage};
 use crate::prometheus::{Buckets, samples};
 use crate::wire;
 
@@ -202,8 +202,6 @@ fn cores(text: &str) -> u64 {
     }
 }
 
-type Flags = BTreeMap<String, Vec<String>>;
-
 async fn pods(client: &Client) -> Told<(Pods, Flags)> {
     each(client, "/api/v1/pods", (Form::Protobuf, PAGE), |(pods, flags): &mut (Pods, Flags), item| {
         let Ok(pod) = wire::Pod::decode(item) else { return };
@@ -289,7 +287,7 @@ pub(super) fn flag<'a>(flags: &'a Flags, component: &str, name: &str) -> Option<
     words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
-fn quota(flags: &Told<Flags>) -> Told<u64> {
+pub(super) fn quota(flags: &Told<Flags>) -> Told<u64> {
     let flags = flags.as_ref().map_err(Clone::clone)?;
     if !flags.contains_key("etcd") {
         return Err("etcd is no pod of this cluster, so its --quota-backend-bytes is not known".to_owned());
@@ -316,7 +314,7 @@ fn networks(text: &str) -> Vec<ipnet::IpNet> {
     text.split(',').filter_map(|one| one.trim().parse().ok()).collect()
 }
 
-fn pod_networks(flags: &Told<Flags>, config: &Told<(String, String)>) -> Told<Vec<ipnet::IpNet>> {
+pub(super) fn pod_networks(flags: &Told<Flags>, config: &Told<(String, String)>) -> Told<Vec<ipnet::IpNet>> {
     let flag = flags.as_ref().ok().and_then(|flags| flag(flags, "kube-controller-manager", "--cluster-cidr"));
     let text = flag.or_else(|| config.as_ref().ok().map(|(pods, _)| pods.as_str())).unwrap_or_default();
     match networks(text) {

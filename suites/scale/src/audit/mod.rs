@@ -20,6 +20,9 @@ pub type Told<T> = Result<T, String>;
 /// Sums by name, of which there may be thousands.
 pub type Sums = BTreeMap<String, u64>;
 
+/// Command lines of a control plane's components, by component: `kube-apiserver`, `etcd`.
+pub type Flags = BTreeMap<String, Vec<String>>;
+
 /// What a cluster has of everything that is limited.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Usage {
@@ -52,7 +55,18 @@ pub struct Usage {
     /// What the API server says of itself.
     pub server: Told<Server>,
     /// Command lines of the control plane's static pods, by component.
-    pub flags: Told<BTreeMap<String, Vec<String>>>,
+    pub flags: Told<Flags>,
+}
+
+impl Usage {
+    /// The same with what is known of the control plane from elsewhere than its pods.
+    #[must_use]
+    pub fn with_flags(mut self, flags: Flags) -> Self {
+        self.flags = Ok(flags);
+        self.quota = gather::quota(&self.flags);
+        self.pod_networks = gather::pod_networks(&self.flags, &Err(String::new())).or(self.pod_networks);
+        self
+    }
 }
 
 /// Nodes.

@@ -46,12 +46,19 @@ fn api(what: &'static str) -> impl Fn(ClientError) -> LoadError {
     move |why| LoadError::Api { what, why }
 }
 
-/// Runs a plan on a cluster. `run` is the run's name: a-z, 0-9 and hyphens, at most 40; `step` is told what is done. Everything
+/// Runs a plan on a cluster. Simulated nodes have a client of their own, so that their requests and those that are measured do not
+/// share connections. `run` is the run's name: a-z, 0-9 and hyphens, at most 40; `step` is told what is done. Everything
 /// that was created is deleted again; after an error [`clean_up`] does the same.
 ///
 /// # Errors
 /// [`LoadError`]. What is merely slow is no error but part of the report.
-pub async fn drive(client: &Client, plan: &Plan, run: &str, step: impl Fn(String)) -> Result<Report, LoadError> {
+pub async fn drive(
+    client: &Client,
+    kubelets: &Client,
+    plan: &Plan,
+    run: &str,
+    step: impl Fn(String),
+) -> Result<Report, LoadError> {
     if let Some(other) =
         labelled(client, "/api/v1/namespaces", LABEL).await.map_err(api("other runs"))?.into_iter().next()
     {
@@ -60,7 +67,7 @@ pub async fn drive(client: &Client, plan: &Plan, run: &str, step: impl Fn(String
     let (machine, begun, spent) = (Machine::read(), Instant::now(), cpu());
     let names = Names { run: run.to_owned() };
     step(format!("{} simulated nodes are registered", plan.nodes));
-    let fleet = start(client, plan, run).await?;
+    let fleet = start(kubelets, plan, run).await?;
     let wanted = u64::from(plan.nodes);
     let all = fleet.until("all nodes are ready", NODES, |counts| {
         counts.nodes.schedulable >= wanted && counts.nodes.with_network >= wanted
@@ -85,6 +92,8 @@ pub async fn drive(client: &Client, plan: &Plan, run: &str, step: impl Fn(String
     placed.and(bound).map_err(api("creating pods"))?;
     let (series, peak) = until_full(plan, &observer).await;
     let fill_seconds = filling.elapsed().as_secs_f64();
+    // Those that are timed one by one come later, at a rate of their own.
+    let (scheduled, scheduled_per_second) = throughput(&observer);
     step(format!("{peak} pods are ready; requests are measured for {:?}", plan.steady));
     let full = metrics(client).await;
     let measured = steady::measure(client, plan, &names, &nodes, &observer, ready).await;
@@ -95,7 +104,6 @@ pub async fn drive(client: &Client, plan: &Plan, run: &str, step: impl Fn(String
     let namespaces: Vec<_> = (0..plan.namespaces()).map(|number| names.namespace(number)).collect();
     fill::delete_namespaces(client, &namespaces).await.map_err(api("deleting namespaces"))?;
     fleet.shutdown(Keep::Nothing).await?;
-    let (scheduled, scheduled_per_second) = throughput(&observer);
     let Measured { startup, not_started, watch, requests, lag } = measured;
     let part = |reached: u64, whole: u32| reached as f64 / f64::from(whole);
     let containers = peak * u64::from(plan.containers);
@@ -148,7 +156,8 @@ async fn until_full(plan: &Plan, observer: &Observer) -> (Series, u64) {
             series.ready.push(ready);
             series.bound.push(observer.seen.bound.load(Ordering::Relaxed));
         }
-        if ready >= u64::from(plan.pods) || moved.elapsed() > plan.patience {
+        let late = moved.elapsed() > plan.patience || begun.elapsed() > plan.fill_limit();
+        if ready >= u64::from(plan.pods) || late {
             return (series, peak);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -157,8 +166,7 @@ async fn until_full(plan: &Plan, observer: &Observer) -> (Series, u64) {
 
 /// How many pods the scheduler placed, and how many a second: between the first and the last twentieth.
 fn throughput(observer: &Observer) -> (u64, f64) {
-    let mut placed = lock(&observer.seen.placed).clone();
-    placed.sort_unstable();
+    let placed = lock(&observer.seen.placed);
     let count = placed.len();
     let cut = count / 20;
     let rate = match placed.get(cut..count - cut) {

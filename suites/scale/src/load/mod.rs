@@ -70,9 +70,9 @@ pub struct Plan {
     pub steady: Duration,
     /// Pods a second that are created, timed and deleted meanwhile.
     pub pod_rate: f64,
-    /// Requests a second meanwhile, lists of namespaces included.
+    /// Requests of single objects a second meanwhile.
     pub request_rate: f64,
-    /// Lists of all pods a second meanwhile.
+    /// Lists a second meanwhile: of all pods, of those of a namespace, of all nodes.
     pub list_rate: f64,
     /// The longest wait for progress before the run goes on with what it has reached.
     pub patience: Duration,
@@ -123,7 +123,7 @@ impl Plan {
             steady: Duration::from_secs(60),
             pod_rate: 5.0,
             request_rate: 20.0,
-            list_rate: 0.2,
+            list_rate: 0.3,
             patience: Duration::from_secs(60),
         };
         Ok(match profile {
@@ -148,7 +148,7 @@ impl Plan {
             steady: Duration::from_secs(30),
             pod_rate: 4.0,
             request_rate: 20.0,
-            list_rate: 0.2,
+            list_rate: 0.3,
             patience: Duration::from_secs(60),
         }
     }
@@ -170,6 +170,12 @@ impl Plan {
         }
         let fits = self.scale * left.saturating_sub(800) as f64 / (needed - 800).max(1) as f64;
         Err(BadPlan::Memory { profile: self.profile.name(), scale: self.scale, needed, left, fits })
+    }
+
+    /// How long pods may take to be ready before the run goes on with those that are: as long as 50 a second take, and a minute.
+    #[must_use]
+    pub fn fill_limit(&self) -> Duration {
+        Duration::from_secs(60 + u64::from(self.pods) / 50)
     }
 
     /// How many namespaces the pods are spread over: half of what a namespace may have.

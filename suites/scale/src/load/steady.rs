@@ -51,8 +51,9 @@ enum Kind {
 }
 
 /// The order in which requests come round: a ConfigMap is created, read, changed and deleted.
-const ROUND: [Kind; 7] =
-    [Kind::Create, Kind::Get, Kind::GetNode, Kind::Patch, Kind::ListNamespace, Kind::GetNode, Kind::Delete];
+const ROUND: [Kind; 6] = [Kind::Create, Kind::Get, Kind::GetNode, Kind::Patch, Kind::GetNode, Kind::Delete];
+/// The order of lists: clients begin with one, and then watch.
+const LISTS: [Kind; 3] = [Kind::ListPods, Kind::ListNamespace, Kind::ListNodes];
 
 impl Kind {
     fn about(self) -> (&'static str, f64) {
@@ -114,7 +115,7 @@ pub(crate) async fn measure(
         Some(Job::Request(kind, kind.call(&namespace, number / ROUND.len() as u64, node)))
     });
     let lists = run(plan.list_rate, &|number, _| {
-        let kind = if number % 2 == 0 { Kind::ListPods } else { Kind::ListNodes };
+        let kind = LISTS[(number % LISTS.len() as u64) as usize];
         Some(Job::Request(kind, kind.call(&namespace, number, "")))
     });
     let pods = run(plan.pod_rate, &|number, _| {

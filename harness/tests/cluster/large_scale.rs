@@ -1,0 +1,74 @@
+//! The large-scale suite as people run it: on a cluster that it raises, sound or with one defect.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::lab::{Lab, Ran, ran};
+
+/// A load that two cores carry beside whatever else they do: 100 nodes and 3,000 pods.
+const SMALL: [&str; 4] = ["--profile", "envelope", "--scale", "0.02"];
+
+/// Runs the suite with these words; its report's verdicts by id, as outcome and the texts of the findings.
+fn run(lab: &Lab, name: &str, words: &[&str]) -> (Ran, BTreeMap<String, (String, String)>) {
+    let folder = Path::new("/mnt").join(name);
+    let mut command = lab.program();
+    command.args(["run", "--suite", "large-scale", "--format", "json", "-O"]).arg(&folder).args(words);
+    let ran = ran(&mut command);
+    let text = std::fs::read_to_string(folder.join("report.json"));
+    let text = text.unwrap_or_else(|error| panic!("{name}: {error}\n{}{}", ran.out, ran.err));
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let results = report["results"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let verdict = |one: &Value| (text(&one["trial"]), (text(&one["verdict"]["outcome"]), one["verdict"].to_string()));
+    let verdicts: BTreeMap<_, _> = results.iter().map(verdict).collect();
+    assert!(!verdicts.is_empty(), "{name}: {report:#}");
+    (ran, verdicts)
+}
+
+pub(super) fn healthy(lab: &Lab) {
+    let (ran, verdicts) = run(lab, "healthy", &SMALL);
+    let failed: Vec<_> = verdicts.iter().filter(|(_, (outcome, _))| outcome.starts_with("fail")).collect();
+    assert!(failed.is_empty(), "{failed:#?}\n{}", ran.err);
+    let passed = |part: &str| {
+        verdicts.iter().filter(|(id, (outcome, _))| id.contains(part) && outcome.starts_with("pass")).count()
+    };
+    // Rows about clusters that are larger, or in zones, are not about this one.
+    assert!(passed(".limits.") >= 17, "{verdicts:#?}");
+    for id in ["filled", "leases", "deletion"] {
+        let (outcome, text) = &verdicts[&format!("large-scale.load.{id}")];
+        assert_eq!(outcome, "pass", "{text}");
+    }
+    assert_eq!(verdicts.keys().filter(|id| id.contains(".load.")).count(), 7);
+    let summary = &verdicts["large-scale.load.filled"].1;
+    assert!(summary.contains("100 of 100") && summary.contains("3000 of 3000"), "{summary}");
+    // 3,000 of 150,000 pods.
+    assert!(summary.contains("2.0 %"), "{summary}");
+}
+
+pub(super) fn defects(lab: &Lab) {
+    for (defect, caught) in [
+        ("too-many-backends", &["limits.backends-per-service"][..]),
+        ("namespace-over-its-limits", &["limits.pods-per-namespace"]),
+        ("etcd-near-its-quota", &["limits.etcd-size"]),
+        (
+            "crowded",
+            &["limits.room-for-pods", "limits.pods-per-node", "limits.control-planes-per-zone", "limits.object-sizes"],
+        ),
+        ("slow-scheduler", &["load.filled", "load.pod-startup", "load.scheduler"]),
+        ("slow-api-server", &["load.api-writes", "load.api-reads"]),
+        ("leases-refused", &["load.leases"]),
+        ("deletions-refused", &["load.deletion"]),
+    ] {
+        let (ran, verdicts) = run(lab, defect, &[&SMALL[..], &["--defect", defect]].concat());
+        let ids: Vec<_> = verdicts.keys().map(|id| id.trim_start_matches("large-scale.")).collect();
+        let mut caught = caught.to_vec();
+        caught.sort_unstable();
+        assert_eq!(ids, caught, "{defect}");
+        for (id, (outcome, text)) in &verdicts {
+            assert!(outcome.starts_with("fail"), "{defect}: {id} is {outcome}: {text}\n{}", ran.err);
+        }
+        println!("    {defect} is caught");
+    }
+}
