@@ -3,7 +3,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -13,6 +12,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::Method;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::node::{Node, State};
 use super::{Command, Fleet, FleetError, Keep};
 use crate::client::{Call, ClientError, Lane, Reply};
 use crate::counts::Counts;
@@ -23,64 +23,12 @@ use crate::spec::LABEL;
 use crate::watch::{Item, WatchStats};
 use crate::{address, status, wire};
 
+/// Where the leases of nodes are.
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/";
 /// How often counts are published at most.
 const PUBLISH: Duration = Duration::from_millis(100);
 /// How many items are looked at before requests are sent again.
 const BATCH: usize = 256;
-
-/// A node of the fleet.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) name: Arc<str>,
-    pub(super) group: usize,
-    pub(super) index: u32,
-    pub(super) address: IpAddr,
-    pub(super) kubelet: Arc<str>,
-    state: State,
-    uid: u128,
-    /// Does its kubelet work?
-    up: bool,
-    leases: bool,
-    ready: bool,
-    schedulable: bool,
-    failures: u32,
-    queued: bool,
-}
-
-/// What a node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// It is to be registered.
-    New,
-    Registered,
-    /// Somebody else deleted it, or has its name.
-    Lost,
-    /// It is to be deleted.
-    Leaving,
-    Removed,
-}
-
-impl Node {
-    pub(super) fn new(name: Arc<str>, group: usize, index: u32, address: IpAddr, kubelet: Arc<str>) -> Self {
-        let (state, uid, failures) = (State::New, 0, 0);
-        let (ready, schedulable, queued) = (false, false, false);
-        Self {
-            name,
-            group,
-            index,
-            address,
-            kubelet,
-            state,
-            uid,
-            up: true,
-            leases: true,
-            ready,
-            schedulable,
-            failures,
-            queued,
-        }
-    }
-}
 
 /// What a request is for.
 #[derive(Debug, Clone, Copy)]
@@ -271,9 +219,7 @@ impl Core {
                     (Job::Register(number), nodes::register(&object, false))
                 }
                 State::Registered if node.up => (Job::Heartbeat(number), nodes::heartbeat(&node.name)),
-                State::Leaving => {
-                    (Job::Delete(number), Call::sealed(Method::DELETE, node_path(node), Default::default()))
-                }
+                State::Leaving => (Job::Delete(number), Call::sealed(Method::DELETE, node.path(), Default::default())),
                 _ => continue,
             };
             self.send(job, call);
@@ -469,7 +415,7 @@ impl Core {
     }
 
     async fn node_answer(&mut self, job: Job, number: usize, answer: Result<Reply, ClientError>, now: Millis) {
-        let path = node_path(&self.nodes[number]);
+        let path = self.nodes[number].path();
         let after = answer.as_ref().ok().and_then(|reply| reply.retry_after);
         let done = answer.and_then(|reply| match (job, reply.status.as_u16()) {
             (Job::Delete(_), 404) => Ok(reply),
@@ -508,7 +454,7 @@ impl Core {
         let node = &mut self.nodes[number];
         if meta.labels.get(LABEL) != Some(&self.fleet.name) {
             node.state = State::Lost;
-            let path = node_path(node);
+            let path = node.path();
             let why = format!("there is a node of this name that is not of the fleet '{}'", self.fleet.name);
             self.note(&ClientError::Broken { method: "POST".to_owned(), path, why });
             return;
@@ -616,10 +562,4 @@ impl Core {
             done.send(answer.clone()).ok();
         }
     }
-}
-
-const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/";
-
-fn node_path(node: &Node) -> String {
-    format!("/api/v1/nodes/{}", node.name)
 }

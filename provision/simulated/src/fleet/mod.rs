@@ -1,6 +1,7 @@
 //! A fleet of simulated nodes: what starts it, and the handle by which it is looked at, broken on purpose and ended.
 
 mod core;
+mod node;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +9,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use self::core::{Core, Node};
+use self::core::Core;
+use self::node::Node;
 use crate::client::{Call, Client, ClientError, Lane};
 use crate::counts::Counts;
 use crate::leases::{self, LeaseStats};
-use crate::nodes::{self, Identity};
+use crate::nodes;
 use crate::spec::{Behavior, LABEL, NodeGroup};
 use crate::watch::{self as watching, Source, WatchStats};
 use crate::{address, wire};
@@ -344,13 +346,6 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.tasks.iter().chain(&self.task).for_each(JoinHandle::abort);
-    }
-}
-
-impl Node {
-    fn object(&self, groups: &[NodeGroup], fleet: &str) -> wire::Node {
-        let (name, address, kubelet) = (&*self.name, self.address, &*self.kubelet);
-        nodes::object(&groups[self.group], &Identity { fleet, name, index: self.index, address, kubelet })
     }
 }
 

@@ -261,3 +261,22 @@ async fn metrics(client: &Client) -> Metrics {
     }
     metrics
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send<T: Send>(_: &T) {}
+
+    #[tokio::test]
+    async fn runs_can_be_spawned() {
+        let error = Client::open("/no/such/kubeconfig".as_ref(), None).unwrap_err();
+        assert!(error.to_string().contains("/no/such/kubeconfig"));
+        if let Ok(client) = Client::open("/no/such/kubeconfig".as_ref(), None) {
+            let plan = Plan::ci();
+            is_send(&drive(&client, &client, &plan, "run", |_| {}));
+            is_send(&clean_up(&client, "run"));
+            is_send(&crate::audit::gather(&client));
+        }
+    }
+}

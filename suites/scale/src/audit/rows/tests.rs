@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
-use super::super::{Nodes, Pods, Server};
+use super::judges::shown;
 use super::*;
+use crate::audit::{Nodes, Pods, Server, Sums};
 
 fn sums<const N: usize>(all: [(&str, u64); N]) -> Sums {
     all.into_iter().map(|(name, sum)| (name.to_owned(), sum)).collect()
