@@ -87,8 +87,6 @@ pub struct ClusterNeed {
     pub durable: bool,
     /// Documents of kubeadm, as YAML, for what is particular to the components.
     pub kubeadm: Option<&'static str>,
-    /// May a cluster that exists have other families?
-    pub any_families: bool,
 }
 
 impl ClusterNeed {
@@ -107,7 +105,6 @@ impl ClusterNeed {
             faulty_disks: false,
             durable: false,
             kubeadm: None,
-            any_families: false,
         }
     }
 

@@ -86,7 +86,10 @@ fn create(target: Arc<Target>, objects: Vec<(String, Value)>) -> BoxFuture<'stat
         post(&client, "/api/v1/namespaces", &namespace).await?;
         // The controller may be first.
         post(&client, "/api/v1/namespaces/defect/serviceaccounts", &account).await.ok();
-        let all = objects.iter().map(|(path, object)| post(&client, path, object));
+        let all = objects.into_iter().map(move |(path, object)| {
+            let client = client.clone();
+            async move { post(&client, &path, &object).await }
+        });
         stream::iter(all).buffer_unordered(32).try_collect::<Vec<()>>().await.map(drop)
     })
 }
