@@ -41,6 +41,9 @@ kind: KubeletConfiguration
 podPidsLimit: 128
 ";
 
+/// How long a body may take: what it waits for first and last may each take two minutes on a busy node.
+const LIMIT: std::time::Duration = std::time::Duration::from_mins(6);
+
 /// What trials of one theme have in common.
 #[derive(Debug, Clone, Copy)]
 struct Area {
@@ -62,6 +65,7 @@ impl Area {
         F: Future<Output = Result<(), Stop>> + Send + 'static,
     {
         Claim::new(format!("node-conformance.{}.{id}", self.id), title, [NODE], self.caught_by, body)
+            .limit(LIMIT)
             .label(self.id)
             .why(self.why)
             .how(self.how)

@@ -483,6 +483,9 @@ async fn delayed(ctx: Ctx, place: Place) -> Result<(), Stop> {
     if waited.get_seconds() < 6 {
         ctx.breach("probed", format!("it became Ready {waited:#} after its start; its initial delay is 6 s"));
     }
+    // A pod may be late for other reasons: its probe was asked, too.
+    let asked = ctx.exec("probed", PROBED, "dial http://127.0.0.1:8080/seen?path=/readyz").await?;
+    ctx.expect("probed", "the exit code of counting its readiness probes", &asked.code, &Some(0));
     ctx.expect("probed", "its restart count", &status["restartCount"].as_u64(), &Some(0));
     Ok(())
 }

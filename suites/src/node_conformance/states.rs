@@ -35,7 +35,7 @@ const MESSAGES: Area = Area {
 };
 
 /// How long crash loops take, with their back-off.
-const LOOPS: Duration = Duration::from_mins(4);
+const LOOPS: Duration = Duration::from_mins(6);
 
 pub(super) fn trials() -> Vec<Trial> {
     let mut trials = vec![

@@ -30,7 +30,7 @@ pub(super) fn trials() -> Vec<Trial> {
         })
         .alias(format!("[sig-node] MirrorPod when create a mirror pod {upstream} [NodeConformance]"))
         .requires(Requirement::Hosts)
-        .limit(Duration::from_mins(5))
+        .limit(Duration::from_mins(8))
         .trial()
     };
     vec![

@@ -106,7 +106,7 @@ pub(super) fn trials() -> Vec<Trial> {
                     format!("A change of the pod's {what} reaches its volume of {title}"),
                     move |ctx| update(ctx, kind, what),
                 )
-                .limit(UPDATES)
+                .limit(UPDATES + UPDATES)
                 .covers(&format!("{upstream} should update {what} on modification"))
                 .trial(),
             );

@@ -248,7 +248,7 @@ fn others(kind: Kind) -> Vec<Trial> {
             format!("Creation, change and deletion of {} reach optional volumes", kind.title),
             move |ctx| optional(ctx, kind),
         )
-        .limit(UPDATES)
+        .limit(UPDATES + UPDATES)
         .covers(&format!("{} optional updates should be reflected in volume", kind.upstream))
         .trial(),
         STRIPPED
@@ -281,7 +281,7 @@ fn others(kind: Kind) -> Vec<Trial> {
             AREA.claim(&id("update"), format!("A change of {} reaches its volume", kind.title), move |ctx| {
                 update(ctx, kind)
             })
-            .limit(UPDATES)
+            .limit(UPDATES + UPDATES)
             .covers(&format!("{} updates should be reflected in volume", kind.upstream))
             .trial(),
         );
