@@ -19,11 +19,9 @@ const REASONS: &[(&str, &str)] = &[
 const INTRODUCTION: &str = "\
 # Coverage of upstream's [NodeConformance] tests
 
-The suite `node-conformance` does the work of these tests of Kubernetes 1.37 (`test/e2e`)
-    . Each trial carries the names of the
-tests that it covers as aliases,
-    so `FOCUS` and `SKIP` select by either. This page is generated from the registry of trials by
-`SEAWORTHY_BLESS=1 cargo test --workspace --test node_conformance`, and a test compares it.
+The suite `node-conformance` does the work of these tests of Kubernetes 1.37 (`test/e2e`). Each trial carries the
+names of the tests that it covers as aliases, so `FOCUS` and `SKIP` select by either. This page is generated from the
+registry of trials by `SEAWORTHY_BLESS=1 cargo test --workspace --test node_conformance`, and a test compares it.
 
 ";
 
