@@ -84,11 +84,10 @@ pub(super) static DEFECTS: [Defect; 15] = [
             })
         },
     ),
-    Defect::put("pods-cut-off", "Workers drop all that they send to their pods", |target| {
+    Defect::put("pods-cut-off", "Workers drop what their pods send to each other", |target| {
         Box::pin(async move {
-            // What goes to pods leaves by the bridge of the network plugin, from the node or from another pod on it.
-            let rules = "table inet cut {\nchain out {\ntype filter hook output priority -300;\noifname \"cni*\" drop;\n}\n}\n\
-                         table bridge cut {\nchain on {\ntype filter hook forward priority -300;\ndrop;\n}\n}";
+            // The bridge of the network plugin forwards it; what the node itself sends, such as probes, still arrives.
+            let rules = "table bridge cut {\nchain on {\ntype filter hook forward priority -300;\ndrop;\n}\n}";
             target.on_hosts("worker", &["nft", rules]).await
         })
     }),

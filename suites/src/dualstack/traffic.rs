@@ -107,6 +107,8 @@ impl Way {
     /// The defect that breaks it.
     fn caught_by(self) -> &'static str {
         match self.to {
+            // Nothing keeps the client from its own node's pods that would not keep the kubelet's probes from them.
+            To::PodOfSameNode if self.from == From::Node => "families-of-the-api-server",
             To::PodOfSameNode => "pods-cut-off",
             To::PodOfOtherNode => "routed-packets-dropped",
             To::ClusterIp | To::NodePortOfSameNode | To::NodePortOfOtherNode => "kube-proxy-frozen",
