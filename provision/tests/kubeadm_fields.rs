@@ -179,7 +179,7 @@ fn applied(kubeadm: String, run_as: RunAs) -> Result<String, String> {
     let spec = ClusterSpec {
         name: "fields".to_owned(),
         workers: 1,
-        control_plane: ControlPlaneSpec { run_as, nodes: None },
+        control_plane: ControlPlaneSpec { run_as, ..ControlPlaneSpec::default() },
         kubeadm: Some(kubeadm),
         ..ClusterSpec::default()
     };

@@ -8,6 +8,7 @@ pub mod cluster;
 mod convert;
 pub mod dualstack;
 mod large_scale;
+mod ha;
 mod node;
 mod node_conformance;
 mod pki;
@@ -16,6 +17,7 @@ mod workload;
 
 pub use dualstack::dualstack_suite;
 pub use large_scale::{large_scale_suite, set_load};
+pub use ha::ha_suite;
 pub use node::{Kubeconfig, Node, NodeError, Source, node_suite};
 pub use node_conformance::{node_conformance_coverage, node_conformance_suite, upstream_names};
 pub use pki::pki_suite;
@@ -25,5 +27,12 @@ pub use workload::workload_main;
 /// Every suite, in order.
 #[must_use]
 pub fn suites() -> Vec<Suite> {
-    vec![node_suite(), pki_suite(), node_conformance_suite(), dualstack_suite(), large_scale_suite()]
+    vec![
+        node_suite(),
+        pki_suite(),
+        node_conformance_suite(),
+        dualstack_suite(),
+        large_scale_suite(),
+        ha_suite(),
+    ]
 }

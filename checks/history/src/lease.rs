@@ -16,6 +16,8 @@ pub struct Tenure {
     pub acquired: u64,
     /// The last renewal that was seen.
     pub renewed: u64,
+    /// How often the Lease had changed its holder.
+    pub transitions: u64,
     /// When it was released, if it was.
     pub released: Option<u64>,
     /// What the holder first wrote under it.
@@ -82,7 +84,9 @@ fn of_lease(records: &[&LeaseRecord], acts: &[&Act]) -> Vec<Tenure> {
     let mut all: Vec<Tenure> = Vec::new();
     for record in records {
         match (all.last_mut(), &record.holder) {
-            (Some(last), Some(holder)) if last.holder == *holder && last.released.is_none() => {
+            (Some(last), Some(holder))
+                if last.holder == *holder && last.released.is_none() && last.transitions == record.transitions =>
+            {
                 last.renewed = record.renewed;
             }
             (_, Some(holder)) => all.push(Tenure {
@@ -90,6 +94,7 @@ fn of_lease(records: &[&LeaseRecord], acts: &[&Act]) -> Vec<Tenure> {
                 holder: holder.clone(),
                 acquired: record.acquired,
                 renewed: record.renewed,
+                transitions: record.transitions,
                 released: None,
                 first_act: None,
             }),

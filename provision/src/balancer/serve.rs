@@ -32,6 +32,9 @@ pub struct Settings {
     pub backends: BTreeMap<String, SocketAddr>,
     /// The CA that signs their certificates, in PEM.
     pub ca: String,
+    /// Are backends never asked for their health? It is how a balancer keeps one that is dead.
+    #[serde(default)]
+    pub unchecked: bool,
 }
 
 /// The sockets that a host's agent keeps for this process.
@@ -77,7 +80,8 @@ fn ask(line: &str) -> io::Result<()> {
 
 async fn serve(sockets: Vec<TcpListener>, settings: Settings) -> io::Result<()> {
     let mut ended = signal(SignalKind::terminate())?;
-    let config = Config { backends: settings.backends, health: Some(Health::readyz(settings.ca)) };
+    let health = (!settings.unchecked).then(|| Health::readyz(settings.ca));
+    let config = Config { backends: settings.backends, health };
     let balancer = Balancer::start(sockets, config).await.map_err(io::Error::other)?;
     if Path::new(CONTROL).exists() {
         std::fs::remove_file(CONTROL)?;

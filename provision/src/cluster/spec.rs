@@ -92,6 +92,8 @@ pub struct ControlPlaneSpec {
     pub nodes: Option<bool>,
     /// As what their components run.
     pub run_as: RunAs,
+    /// Files of every control plane by their paths below `/etc/kubernetes`, such as an audit policy that a flag names.
+    pub files: BTreeMap<String, String>,
 }
 
 /// As what the components of a control plane run.

@@ -78,7 +78,7 @@ impl std::fmt::Debug for Act {
 pub struct Acted {
     /// The verdict.
     pub verdict: Verdict,
-    /// What a failing act leaves to read.
+    /// What the act attached, and what a failing one leaves to read.
     pub artifacts: Vec<Artifact>,
     /// What could not be cleaned up.
     pub left: Vec<String>,
@@ -177,7 +177,10 @@ impl Act {
         }
         verdict.evidence.splice(0..0, evidence);
         let failed = matches!(verdict.outcome, Outcome::Fail | Outcome::Errored | Outcome::Undetermined);
-        let artifacts = if failed { artifacts::gather(&ctx).await } else { Vec::new() };
+        let mut artifacts = ctx.take_attached();
+        if failed {
+            artifacts.extend(artifacts::gather(&ctx).await);
+        }
         let left = clean_up(&ctx).await;
         Acted { verdict, artifacts, left }
     }

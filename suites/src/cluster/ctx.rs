@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use seaworthy_reports::{Evidence, Finding};
 
 use super::stop::finding;
-use super::{Ref, Stop, Target};
+use super::{Artifact, Ref, Stop, Target};
 
 /// How often what is polled is asked.
 const POLL: Duration = Duration::from_millis(200);
@@ -41,6 +41,7 @@ struct Inner {
     steps: Mutex<Vec<Step>>,
     findings: Mutex<Vec<Finding>>,
     evidence: Mutex<Vec<Evidence>>,
+    attached: Mutex<Vec<Artifact>>,
     objects: Mutex<Vec<Ref>>,
     undo: Mutex<Vec<Undo>>,
 }
@@ -60,6 +61,7 @@ impl Ctx {
             steps: Mutex::default(),
             findings: Mutex::default(),
             evidence: Mutex::default(),
+            attached: Mutex::default(),
             objects: Mutex::default(),
             undo: Mutex::default(),
         }))
@@ -124,6 +126,15 @@ impl Ctx {
     /// What the verdict rests on, for reports.
     pub fn evidence(&self, label: &str, value: impl Into<String>) {
         lock(&self.0.evidence).push(Evidence { label: label.to_owned(), value: value.into() });
+    }
+
+    /// A file beside the report, whatever the verdict is.
+    pub fn attach(&self, name: &str, content: impl Into<String>) {
+        lock(&self.0.attached).push(Artifact { name: name.to_owned(), content: content.into() });
+    }
+
+    pub(super) fn take_attached(&self) -> Vec<Artifact> {
+        std::mem::take(&mut lock(&self.0.attached))
     }
 
     /// An object outside of the act's namespace that is deleted when the act ends. What `create` makes is noted already.

@@ -87,6 +87,8 @@ pub struct ClusterNeed {
     pub durable: bool,
     /// Documents of kubeadm, as YAML, for what is particular to the components.
     pub kubeadm: Option<&'static str>,
+    /// Files of control planes, by their paths below `/etc/kubernetes`.
+    pub files: &'static [(&'static str, &'static str)],
 }
 
 impl ClusterNeed {
@@ -105,6 +107,7 @@ impl ClusterNeed {
             faulty_disks: false,
             durable: false,
             kubeadm: None,
+            files: &[],
         }
     }
 
@@ -126,6 +129,10 @@ impl ClusterNeed {
         }
         if let Some(version) = self.kubernetes {
             spec["kubernetes"] = version.into();
+        }
+        if !self.files.is_empty() {
+            spec["controlPlane"]["files"] =
+                self.files.iter().map(|(path, text)| ((*path).to_owned(), json!(text))).collect();
         }
         if let Some(documents) = self.kubeadm {
             spec["kubeadm"] = documents.into();

@@ -109,7 +109,7 @@ pub struct Target {
     pub image: String,
     /// The node that is under test, where the user names one.
     pub node: Option<String>,
-    pub(super) client: kube::Client,
+    pub(crate) client: kube::Client,
     pub(super) stands: Stands,
 }
 

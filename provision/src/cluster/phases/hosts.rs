@@ -87,7 +87,15 @@ pub(super) fn hosts(engine: &Engine<'_>) -> Result<(), EngineError> {
     let plan = engine.plan();
     let all: Vec<_> = plan.hosts.iter().collect();
     engine.each(&all, |planned| {
-        Host::create(&engine.cluster().host_folder(&planned.name), engine.host_spec(planned)?)?.start()?;
+        let host = Host::create(&engine.cluster().host_folder(&planned.name), engine.host_spec(planned)?)?;
+        if planned.role == Role::ControlPlane {
+            for (path, content) in &plan.spec.control_plane.files {
+                let path = host.kubernetes().join(path);
+                path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(file(&path))?;
+                crate::whole::write(&path, content, 0o600).map_err(file(&path))?;
+            }
+        }
+        host.start()?;
         Ok(())
     })?;
     engine.cluster().connect_all()?;
@@ -114,7 +122,7 @@ pub(super) fn load_balancer(engine: &Engine<'_>) -> Result<(), EngineError> {
     match kind {
         LoadBalancer::None => Ok(()),
         LoadBalancer::Seaworthy => {
-            let settings = balancer::Settings { backends, ca };
+            let settings = balancer::Settings { backends, ca, unchecked: false };
             write("balancer.json", &serde_json::to_string_pretty(&settings).unwrap_or_default())?;
             let mut unit = own_unit("load-balancer", &[balancer::ARGUMENT, "/var/lib/balancer.json"]);
             unit.listen = addresses;

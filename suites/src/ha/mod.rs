@@ -1,0 +1,126 @@
+//! The HA suite: what does a control plane show, and what does it lose, when a part of it dies?
+//!
+//! Each trial is a drill: load and watchers on every API server and the load balancer, one fault, its end, and the judgement of
+//! the recorded history ([`seaworthy_history`]) and of the gaps against bounds that are computed from the cluster's own constants.
+
+mod audit;
+mod clock;
+mod defects;
+mod drill;
+mod faults;
+mod load;
+mod row;
+mod scene;
+mod watcher;
+mod wire;
+mod work;
+
+use std::time::Duration;
+
+use crate::cluster::{Claim, ClusterNeed, Ctx, Requirement, Stop};
+use crate::trial::{Suite, Trial};
+use faults::{DRILLS, Drill};
+
+const TOPOLOGY: (&str, &str) = (
+    "Options for Highly Available Topology",
+    "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/ha-topology/",
+);
+const CLUSTERS: (&str, &str) = (
+    "Creating Highly Available Clusters with kubeadm",
+    "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/high-availability/",
+);
+/// How long one drill may take.
+const LIMIT: Duration = Duration::from_mins(6);
+/// What a whole run must have judged to say anything of the suite.
+const KINDS: usize = 12;
+const OPERATIONS: usize = 20_000;
+
+/// Three stacked control planes and a worker, durable, on disks that can fail.
+const STACKED: ClusterNeed = ClusterNeed {
+    control_planes: 3,
+    workers: 1,
+    durable: true,
+    faulty_disks: true,
+    kubeadm: Some(audit::KUBEADM),
+    files: &[(audit::POLICY_FILE, audit::POLICY)],
+    ..ClusterNeed::new("stacked-3")
+};
+
+/// The HA suite.
+#[must_use]
+pub fn ha_suite() -> Suite {
+    let mut trials: Vec<_> = DRILLS.iter().map(trial).collect();
+    trials.push(summary());
+    Suite {
+        name: "ha",
+        title: "Is the control plane highly available, and what does it lose when something dies?",
+        trials,
+        defects: &defects::DEFECTS,
+    }
+}
+
+fn trial(drill: &'static Drill) -> Trial {
+    let id = format!("ha.fault.{}", drill.name);
+    Claim::new(id, drill.title, [STACKED], drill.caught_by, move |ctx| drill::run(ctx, drill))
+        .why(drill.why)
+        .how(
+            "Clients create, update, delete, read and list objects through the load balancer and each API server, 20 \
+             requests of each kind a second by the clock; a watcher of each API server resumes where it was cut off. \
+             Afterwards every API server and every member of etcd is read, and the history is judged: linearizability of \
+             each object, lost and repeated writes, reads that go back, resourceVersions, watches, and who wrote under \
+             which Lease.",
+        )
+        .fix(
+            "See docs/ha.md for what each bound is made of: health checks of the load balancer, etcd's election timeout, \
+             the Leases' duration",
+        )
+        .basis(TOPOLOGY.0, TOPOLOGY.1)
+        .basis(CLUSTERS.0, CLUSTERS.1)
+        .label("disruptive")
+        .requires(Requirement::Hosts)
+        .limit(LIMIT)
+        .disturbs()
+        .trial()
+}
+
+fn summary() -> Trial {
+    Claim::new(
+        "ha.summary",
+        "The drills judged enough to say that nothing is lost",
+        [STACKED],
+        "two-schedulers",
+        |ctx| async move { summarize(&ctx) },
+    )
+    .why("A few requests around a few faults show little; what was not judged is not known to be well.")
+    .how(
+        "Counts the kinds of faults and the operations of this run, and attaches the table of all drills as ha.md and \
+         ha.json, with its schema",
+    )
+    .fix("Run the whole suite: --suite ha")
+    .basis(TOPOLOGY.0, TOPOLOGY.1)
+    .requires(Requirement::Hosts)
+    .disturbs()
+    .trial()
+}
+
+fn summarize(ctx: &Ctx) -> Result<(), Stop> {
+    let constants =
+        "Bounds are computed from the cluster's own constants; what the machine shows undisturbed is added \
+                     twice."
+            .to_owned();
+    let table = drill::table(ctx, constants);
+    ctx.attach("ha.md", table.markdown());
+    ctx.attach("ha.json", table.json());
+    ctx.attach("ha.schema.json", row::Table::schema());
+    let operations: usize = table.rows.iter().map(|row| row.operations).sum();
+    ctx.evidence("kinds of faults", table.rows.len().to_string());
+    ctx.evidence("operations", operations.to_string());
+    for row in table.rows.iter().filter(|row| !row.holds) {
+        ctx.breach(row.fault.clone(), "it does not hold".to_owned());
+    }
+    if table.rows.len() < KINDS || operations < OPERATIONS {
+        let (kinds, wanted) = (table.rows.len(), format!("{KINDS} kinds of faults and {OPERATIONS} operations"));
+        return Err(Stop::Undetermined(format!("{kinds} kinds of faults and {operations} operations of {wanted}")));
+    }
+    Ok(())
+}
