@@ -1,6 +1,6 @@
 //! Runs the trials that act: raises a cluster for each need, or takes the one that the user named, and runs the acts on it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -148,8 +148,15 @@ fn on(trial: &Trial, need: &ClusterNeed) -> bool {
     trial.act().is_some_and(|act| act.on.contains(need))
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| Fault::ours(error.to_string()))
+/// One for all: a client lives as long as the runtime in which it was made.
+fn runtime() -> Result<&'static tokio::runtime::Runtime, Fault> {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    let made = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let made = made.map_err(|error| Fault::ours(error.to_string()))?;
+    Ok(RUNTIME.get_or_init(|| made))
 }
 
 /// What all acts of a run share.

@@ -133,7 +133,9 @@ impl Run<'_> {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(format!("no answers of {}", lacking.join(", ")));
+                let failures = self.load.failures(since);
+                let failures: Vec<_> = failures.iter().map(|(what, count)| format!("{count} × {what}")).collect();
+                return Err(format!("too few answers of {}: {}", lacking.join(", "), failures.join(", ")));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

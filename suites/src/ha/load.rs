@@ -1,6 +1,6 @@
 //! The load: for each endpoint and kind of request a stream that a clock sends, whether what it sent before was answered or not.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -123,6 +123,17 @@ impl Load {
         for probe in &lock(&self.recorded).probes {
             let count: &mut usize = all.entry((probe.endpoint.clone(), probe.kind.clone())).or_default();
             *count += usize::from(probe.result == ProbeResult::Ok && probe.scheduled >= since);
+        }
+        all
+    }
+
+    /// What failed at an endpoint since a moment, and how often.
+    pub(super) fn failures(&self, since: u64) -> BTreeMap<String, usize> {
+        let mut all = BTreeMap::new();
+        for probe in lock(&self.recorded).probes.iter().filter(|probe| probe.scheduled >= since) {
+            if let ProbeResult::Failed(why) = &probe.result {
+                *all.entry(format!("{} ({}): {why}", probe.endpoint, probe.kind)).or_default() += 1;
+            }
         }
         all
     }
