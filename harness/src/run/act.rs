@@ -1,7 +1,7 @@
 //! Runs the trials that act: raises a cluster for each need, or takes the one that the user named, and runs the acts on it.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;

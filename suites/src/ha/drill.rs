@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use seaworthy_history::availability::{Availability, measure};
-use seaworthy_history::{Act, Final, History, Judgement, Kind, Outcome, Seen, judge, lease, watch};
+use seaworthy_history::{Act, Final, History, Judgement, Kind, Operation, Outcome, Seen, judge, lease, watch};
 use tokio::time::Instant;
 
 use super::audit;
 use super::clock::{Clock, nanoseconds, seconds};
 use super::faults::{Bound, Cast, Drill, Stay};
-use super::load::{Load, Place};
+use super::load::{INTERVALS, Load, Place};
 use super::row::{Row, Table, Takeover, VERSION};
 use super::scene::Scene;
 use super::watcher::{self, LEASES, Leases, Objects};
@@ -24,7 +24,11 @@ const BEFORE: Duration = Duration::from_secs(2);
 /// How many answers of each endpoint and kind say that it serves.
 const ANSWERS: usize = 10;
 /// How long the cluster may take to be well before the fault.
-const READY: Duration = Duration::from_secs(60);
+const READY: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(60)];
+/// How long both Leases may take to be held.
+const HELD: Duration = Duration::from_secs(60);
+/// A machine that shows longer gaps by itself cannot tell those of a fault.
+const NOISE: Duration = Duration::from_millis(500);
 /// How long it may take to be well after it.
 const RECOVERY: Duration = Duration::from_secs(60);
 /// How long watches may take to have everything after that.
@@ -61,6 +65,8 @@ struct Run<'a> {
     leases: Leases,
     work: Work,
     logs: BTreeMap<String, u64>,
+    /// What an earlier load did.
+    before: Vec<Operation>,
 }
 
 /// When what happened.
@@ -83,16 +89,29 @@ pub(super) async fn run(ctx: Ctx, drill: &'static Drill) -> Result<(), Stop> {
     let logs = audit::sizes(&scene.ours, scene.servers.keys()).await;
     let watchers = gates.iter().map(|gate| watcher::objects(gate, &place, clock)).collect();
     let leases = watcher::leases(&scene.balancer, clock);
-    ctx.step(format!("load on {} endpoints, 20 requests of each kind a second", gates.len()));
-    let load = Load::start(&gates, &place, clock);
-    let run = Run { ctx: &ctx, scene, clock, place, load, watchers, leases, work, logs };
-    run.all(drill).await
+    let load = Load::start(&gates, &place, clock, INTERVALS[0]);
+    let mut run = Run { ctx: &ctx, scene, clock, place, load, watchers, leases, work, logs, before: Vec::new() };
+    for (interval, patience) in INTERVALS.into_iter().zip(READY) {
+        let begun = clock.now();
+        if interval != INTERVALS[0] {
+            // What was recorded so far happened: the history needs it.
+            let slower = Load::start(&gates, &run.place, clock, interval);
+            run.before = std::mem::replace(&mut run.load, slower).stop().await.0;
+        }
+        let rate = 1000 / interval.as_millis();
+        run.ctx.step(format!("load on {} endpoints, {rate} requests of each kind a second", gates.len()));
+        match run.steady(begun, patience).await {
+            Ok(()) => return run.all(drill, interval).await,
+            Err(why) if interval == INTERVALS[1] => return Err(undetermined("before the fault", why)),
+            Err(why) => run.ctx.step(why),
+        }
+    }
+    Ok(())
 }
 
 impl Run<'_> {
-    async fn all(self, drill: &Drill) -> Result<(), Stop> {
-        let begun = self.clock.now();
-        self.steady(begun, READY).await.map_err(|why| undetermined("before the fault", why))?;
+    async fn all(self, drill: &Drill, interval: Duration) -> Result<(), Stop> {
+        self.ctx.evidence("interval of probes", format!("{} ms", interval.as_millis()));
         let begun = self.clock.now();
         tokio::time::sleep(BEFORE).await;
         let cast = self.cast().await?;
@@ -143,7 +162,7 @@ impl Run<'_> {
 
     /// Who plays which part now. Waits until both Leases are held and etcd has a leader.
     async fn cast(&self) -> Result<Cast, Stop> {
-        let deadline = Instant::now() + READY;
+        let deadline = Instant::now() + HELD;
         let holders = loop {
             let held = |lease| self.leases.look(|log| log.last(lease).and_then(|record| record.holder.clone()));
             if let [Some(manager), Some(scheduler)] = LEASES.map(held) {
@@ -240,9 +259,10 @@ impl Run<'_> {
     }
 
     async fn finish(self, drill: &Drill, words: Vec<String>, times: Times) -> Result<(), Stop> {
-        let Self { ctx, scene, clock, place, load, watchers, leases, work, logs } = self;
+        let Self { ctx, scene, clock, place, load, watchers, leases, work, logs, before } = self;
         work.stop().await;
-        let (operations, probes) = load.stop().await;
+        let (mut operations, probes) = load.stop().await;
+        operations.splice(0..0, before);
         ctx.step(format!("reading {} operations back from {} places", operations.len(), 2 * scene.servers.len()));
         let mut history = History::new();
         (history.operations, history.probes) = (operations, probes);
@@ -348,6 +368,8 @@ fn report(
         one.map_or(0, |one| one.longest_gap)
     };
     let undisturbed = ["write", "read"].map(|kind| gap(&before, kind)).into_iter().max().unwrap_or_default();
+    let noisy = undisturbed > nanoseconds(NOISE);
+    let mut slow = Vec::new();
     let mut sound = judgement.is_clean();
     for anomaly in judgement.anomalies.iter().take(20) {
         ctx.breach(&anomaly.key, anomaly.to_string());
@@ -358,7 +380,9 @@ fn report(
         // What the machine shows by itself stands on top.
         let most = nanoseconds(most) + 2 * undisturbed + outage;
         let found = gap(&during, kind);
-        if found > most {
+        if found > most && noisy {
+            slow.push(format!("no {kind} was answered for {:.2} s", seconds(found)));
+        } else if found > most {
             sound = false;
             let (found, most) = (seconds(found), seconds(most));
             let why = format!("no {kind} was answered for {found:.2} s; at most {most:.2} s ({})", bound.because);
@@ -423,9 +447,15 @@ fn report(
             ctx.attach("history.json", String::from_utf8_lossy(&text).into_owned());
         }
     }
-    match judgement.undetermined.first() {
-        Some(why) => Err(Stop::Undetermined(why.clone())),
-        None => Ok(()),
+    match (judgement.undetermined.first(), slow.is_empty()) {
+        (Some(why), _) => Err(Stop::Undetermined(why.clone())),
+        (None, true) => Ok(()),
+        (None, false) => Err(Stop::Undetermined(format!(
+            "the history is as it should be; of the gaps this machine cannot tell, on which {:.2} s passed without an \
+             answer before the fault: {}",
+            seconds(undisturbed),
+            slow.join(", ")
+        ))),
     }
 }
 

@@ -15,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Clock;
 use super::wire::{Broke, Gate, Line};
 
-/// The time between two requests of a stream.
-pub(super) const INTERVAL: Duration = Duration::from_millis(50);
+/// The time between two requests of a stream; the longer one where the machine does not bear the shorter.
+pub(super) const INTERVALS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
+/// A connection of which nothing is heard for so long is given up.
+const SILENCE: Duration = Duration::from_secs(2);
 /// How long a request may take, connecting included.
 pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 /// How many objects there are. Few enough that writers meet.
@@ -25,6 +27,8 @@ const KEYS: u64 = 24;
 pub(super) const LABEL: &str = "seaworthy.dev/history";
 /// What stands before a payload in an object, so that it is found in etcd's bytes, too.
 pub(super) const MARK: &str = "seaworthy-payload-";
+
+const TIMEOUT: &str = "timeout";
 
 static PAYLOADS: AtomicU64 = AtomicU64::new(1);
 
@@ -97,7 +101,7 @@ struct Stream {
 
 impl Load {
     /// Begins.
-    pub(super) fn start(gates: &[Arc<Gate>], place: &Place, clock: Clock) -> Self {
+    pub(super) fn start(gates: &[Arc<Gate>], place: &Place, clock: Clock, interval: Duration) -> Self {
         let recorded: Arc<Mutex<Recorded>> = Arc::default();
         let stop = CancellationToken::new();
         let mut streams = JoinSet::new();
@@ -112,7 +116,7 @@ impl Load {
                 line: tokio::sync::Mutex::default(),
                 recorded: recorded.clone(),
             });
-            streams.spawn(stream.run(stop.clone()));
+            streams.spawn(stream.run(interval, stop.clone()));
         }
         Self { recorded, stop, streams }
     }
@@ -159,8 +163,8 @@ struct Asked {
 }
 
 impl Stream {
-    async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(INTERVAL);
+    async fn run(self: Arc<Self>, interval: Duration, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(interval);
         // What was missed is sent at once, under the time at which it was to be sent.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut under_way = JoinSet::new();
@@ -190,9 +194,11 @@ impl Stream {
         let mut line = line;
         let body = asked.body.as_ref().map(|body| ("application/json", body));
         let answer = tokio::time::timeout_at(end, line.call(asked.method.clone(), &asked.path, body)).await;
-        let answer = answer.unwrap_or_else(|_| Err(Broke::Lost("timeout".to_owned())));
+        let answer = answer.unwrap_or_else(|_| Err(Broke::Lost(TIMEOUT.to_owned())));
         let completed = self.clock.now();
-        if answer.is_err() {
+        // One request that is late is no reason to leave those behind it; a silent connection is.
+        let silent = line.is_silent(SILENCE);
+        if answer.as_ref().is_err_and(|broke| *broke != Broke::Lost(TIMEOUT.to_owned()) || silent) {
             let mut held = self.line.lock().await;
             if held.as_ref().is_some_and(|held| held.number == number) {
                 *held = None;
@@ -219,7 +225,9 @@ impl Stream {
         match self.kind {
             Kind::Read => Asked { method: Method::GET, path, body: None, action: get(Consistency::Quorum) },
             Kind::List => {
-                let query = format!("{}&resourceVersion=0", Place::selector());
+                // One object of the list: the cache is asked, and the answer stays small.
+                let field = format!("fieldSelector=metadata.name%3D{key}");
+                let query = format!("{}&{field}&resourceVersion=0", Place::selector());
                 let path = format!("{}?{query}", self.place.collection());
                 Asked { method: Method::GET, path, body: None, action: get(Consistency::Cached) }
             }

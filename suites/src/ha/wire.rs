@@ -1,9 +1,9 @@
 //! Connections of which the suite knows when they begin and end: HTTP/2 over TLS, one after the other, nothing retried.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// How long a connection may take to be there.
-const CONNECT: Duration = Duration::from_secs(1);
+const CONNECT: Duration = Duration::from_secs(3);
 /// How often a connection is asked for a sign of life, and how long that may take. client-go has 30 and 15 seconds.
 const PING: Duration = Duration::from_secs(2);
 
@@ -45,6 +45,8 @@ pub(super) struct Line {
     pub(super) number: u32,
     authority: String,
     sender: http2::SendRequest<Full<Bytes>>,
+    /// When it was last heard of.
+    heard: Arc<Mutex<Instant>>,
 }
 
 /// Why there is no answer.
@@ -83,11 +85,21 @@ impl Gate {
         // It ends with its last sender, or with the connection, which requests then tell of.
         tokio::spawn(connection);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        Ok(Line { number, authority: self.address.to_string(), sender })
+        let heard = Arc::new(Mutex::new(Instant::now()));
+        Ok(Line { number, authority: self.address.to_string(), sender, heard })
     }
 }
 
 impl Line {
+    /// Has nothing been heard of it for so long?
+    pub(super) fn is_silent(&self, patience: Duration) -> bool {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= patience
+    }
+
+    fn heard(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
     /// Sends a request; the body of the answer is yet to come.
     pub(super) async fn send(
         &mut self,
@@ -106,7 +118,9 @@ impl Line {
         };
         let request = request.body(content).map_err(|error| Broke::NotSent(error.to_string()))?;
         self.sender.ready().await.map_err(|error| Broke::NotSent(words(&error)))?;
-        self.sender.send_request(request).await.map_err(|error| Broke::Lost(words(&error)))
+        let answer = self.sender.send_request(request).await.map_err(|error| Broke::Lost(words(&error)))?;
+        self.heard();
+        Ok(answer)
     }
 
     /// Sends a request and reads the answer: its status and its JSON.
