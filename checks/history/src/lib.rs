@@ -11,6 +11,7 @@
 //! | [`versions`] | resourceVersions grow, and each names one write |
 //! | [`watch`] | a watch log is ordered, complete after a resume, and equal to the history |
 //! | [`lease`] | two holders of a lease never act at the same time |
+//! | [`topology`] | what the objects of a cluster say of its availability: sizes, single points, spread |
 //! | [`availability`] | measures: the longest gap and the latencies of probes that a clock sends |
 //!
 //! A request that got no answer is neither done nor not done: every checker takes it as "maybe".
@@ -23,6 +24,7 @@ pub mod lease;
 pub mod reads;
 pub mod record;
 pub mod register;
+pub mod topology;
 pub mod versions;
 pub mod watch;
 pub mod writes;

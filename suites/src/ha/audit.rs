@@ -1,4 +1,5 @@
-//! Who wrote what: the audit logs of the API servers, which know from which host a controller-manager or a scheduler asked.
+//! Who wrote what: the audit logs of the API servers, which know from which host a controller-manager or a
+//! scheduler asked.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

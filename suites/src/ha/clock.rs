@@ -27,7 +27,8 @@ impl Clock {
         nanoseconds(moment.saturating_duration_since(self.origin) + BEFORE)
     }
 
-    /// The moment of a time that a component wrote: all hosts have this machine's clock. Earlier ones are the beginning.
+    /// The moment of a time that a component wrote: all hosts have this machine's clock. Earlier ones are the
+    /// beginning.
     pub(super) fn wall(self, time: Timestamp) -> u64 {
         let since = time.duration_since(self.wall).as_nanos() + i128::from(nanoseconds(BEFORE));
         u64::try_from(since.max(0)).unwrap_or(u64::MAX)

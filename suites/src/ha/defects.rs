@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::watcher::LEASES;
 use crate::cluster::{Defect, Target};
 
-pub(super) static DEFECTS: [Defect; 8] = [
+pub(super) static DEFECTS: [Defect; 9] = [
     Defect::raised("two-members", "etcd has two members, of which both make the majority", |need| {
         need.control_planes = 2;
     }),
@@ -30,6 +30,9 @@ pub(super) static DEFECTS: [Defect; 8] = [
     Defect::put("no-standby", "Only the leaders among controller-managers and schedulers run", |target| {
         Box::pin(async move { no_standby(&target).await })
     }),
+    Defect::raised("endless-lease", "The Leases of the control plane hold for ten minutes", |need| {
+        need.kubeadm = Some(ENDLESS);
+    }),
     Defect::put("no-controller-manager", "No controller-manager runs", |target| {
         Box::pin(async move {
             let hosts = planes(&target).await?.join(",");
@@ -37,6 +40,23 @@ pub(super) static DEFECTS: [Defect; 8] = [
         })
     }),
 ];
+
+const ENDLESS: &str = "\
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+apiServer:
+  extraArgs:
+  - {name: audit-policy-file, value: /etc/kubernetes/audit-policy.yaml}
+  - {name: audit-log-path, value: /var/log/audit.log}
+controllerManager:
+  extraArgs:
+  - {name: leader-elect-lease-duration, value: 10m}
+  - {name: leader-elect-renew-deadline, value: 5m}
+scheduler:
+  extraArgs:
+  - {name: leader-elect-lease-duration, value: 10m}
+  - {name: leader-elect-renew-deadline, value: 5m}
+";
 
 async fn fault(target: &Target, words: &[&str]) -> Result<(), String> {
     let ours = target.ours.as_ref().ok_or("faults need a cluster of ours")?;

@@ -32,7 +32,7 @@ const NOISE: Duration = Duration::from_millis(500);
 /// How long it may take to be well after it.
 const RECOVERY: Duration = Duration::from_secs(60);
 /// How long watches may take to have everything after that.
-const FRESH: Duration = Duration::from_secs(10);
+const FRESH: Duration = Duration::from_secs(30);
 /// How long a holder that continues is watched: longer than its renew deadline.
 const RESUMED: Duration = Duration::from_secs(6);
 
@@ -174,7 +174,13 @@ impl Run<'_> {
             tokio::time::sleep(Duration::from_millis(100)).await;
         };
         let (manager, scheduler) = holders;
-        let etcd_leader = self.scene.etcd_leader().await?;
+        let etcd_leader = loop {
+            match self.scene.etcd_leader().await {
+                Err(stop) if Instant::now() > deadline => return Err(stop),
+                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                Ok(leader) => break leader,
+            }
+        };
         let followers = self.scene.members.keys().filter(|host| **host != etcd_leader).cloned();
         let mut planes: Vec<_> = self.scene.servers.keys().cloned().collect();
         planes.sort_by_key(|host| [&etcd_leader, &manager, &scheduler].into_iter().filter(|one| *one == host).count());
@@ -380,8 +386,8 @@ fn report(
         // What the machine shows by itself stands on top.
         let most = nanoseconds(most) + 2 * undisturbed + outage;
         let found = gap(&during, kind);
-        if found > most && noisy {
-            slow.push(format!("no {kind} was answered for {:.2} s", seconds(found)));
+        if noisy {
+            slow.push(format!("no {kind} was answered for {:.2} s after it", seconds(found)));
         } else if found > most {
             sound = false;
             let (found, most) = (seconds(found), seconds(most));

@@ -57,8 +57,8 @@ pub(super) struct Drill {
     pub(super) caught_by: &'static str,
 }
 
-/// What the load balancer of our engine does: it asks each second, waits as long for the answer, and drops a backend after two
-/// bad ones. `suites/tests` compares this with the balancer.
+/// What the load balancer of our engine does: it asks each second, waits as long for the answer, and drops a
+/// backend after two bad ones. `suites/tests` compares this with the balancer.
 pub(super) const BALANCER_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) const BALANCER_PATIENCE: Duration = Duration::from_secs(1);
 pub(super) const BALANCER_FALL: u32 = 2;

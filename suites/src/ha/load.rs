@@ -1,4 +1,5 @@
-//! The load: for each endpoint and kind of request a stream that a clock sends, whether what it sent before was answered or not.
+//! The load: for each endpoint and kind of request a stream that a clock sends, whether what it sent before was
+//! answered or not.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};

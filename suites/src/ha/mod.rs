@@ -1,7 +1,8 @@
 //! The HA suite: what does a control plane show, and what does it lose, when a part of it dies?
 //!
-//! Each trial is a drill: load and watchers on every API server and the load balancer, one fault, its end, and the judgement of
-//! the recorded history ([`seaworthy_history`]) and of the gaps against bounds that are computed from the cluster's own constants.
+//! Each trial is a drill: load and watchers on every API server and the load balancer, one fault, its end, and the
+//! judgement of the recorded history ([`seaworthy_history`]) and of the gaps against bounds that are computed from
+//! the cluster's own constants.
 
 mod audit;
 mod clock;
@@ -11,6 +12,7 @@ mod faults;
 mod load;
 mod row;
 mod scene;
+mod topology;
 mod watcher;
 mod wire;
 mod work;
@@ -49,7 +51,8 @@ const STACKED: ClusterNeed = ClusterNeed {
 /// The HA suite.
 #[must_use]
 pub fn ha_suite() -> Suite {
-    let mut trials: Vec<_> = DRILLS.iter().map(trial).collect();
+    let mut trials = topology::trials();
+    trials.extend(DRILLS.iter().map(trial));
     trials.push(summary());
     Suite {
         name: "ha",

@@ -78,8 +78,9 @@ impl Constants {
         }
     }
 
-    /// The longest time until a candidate has the Lease of a holder that died: the Lease holds from the last renewal that the
-    /// candidate saw, which it looks at after up to 2.2 times the retry period, and once more after it ran out.
+    /// The longest time until a candidate has the Lease of a holder that died: the Lease holds from the last
+    /// renewal that the candidate saw, which it looks at after up to 2.2 times the retry period, and once more
+    /// after it ran out.
     pub(super) fn takeover(&self) -> Duration {
         self.lease + self.retry.mul_f64(2.2) * 2
     }
@@ -169,7 +170,7 @@ async fn member_final(gate: &Gate, place: &Place, revision: u64) -> Result<Final
     let start = format!("/registry/configmaps/{}/", place.namespace);
     let end = format!("/registry/configmaps/{}0", place.namespace);
     let range = json!({ "key": STANDARD.encode(&start), "range_end": STANDARD.encode(end), "serializable": true });
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
         let answer = etcd(gate, "/v3/kv/range", &range).await;
         let at = answer.as_ref().ok().and_then(|answer| answer["header"]["revision"].as_str()?.parse::<u64>().ok());

@@ -1,4 +1,5 @@
-//! Connections of which the suite knows when they begin and end: HTTP/2 over TLS, one after the other, nothing retried.
+//! Connections of which the suite knows when they begin and end: HTTP/2 over TLS, one after the other, nothing
+//! retried.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,5 +1,5 @@
-//! Work for the controller-manager and the scheduler: a ReplicaSet that grows and shrinks, and a node without a kubelet that its
-//! pods are bound to. So a new leader has something to do at once, and its first act shows.
+//! Work for the controller-manager and the scheduler: a ReplicaSet that grows and shrinks, and a node without a
+//! kubelet that its pods are bound to. So a new leader has something to do at once, and its first act shows.
 
 use std::sync::Arc;
 use std::time::Duration;
