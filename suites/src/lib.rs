@@ -6,14 +6,19 @@
 
 pub mod cluster;
 mod convert;
+mod defects;
 pub mod dualstack;
 mod large_scale;
+mod fitting;
 mod ha;
 mod node;
 mod node_conformance;
 mod pki;
+mod random;
 mod trial;
+mod windows;
 mod workload;
+mod zones;
 
 pub use dualstack::dualstack_suite;
 pub use large_scale::{large_scale_suite, set_load};
@@ -22,7 +27,9 @@ pub use node::{Kubeconfig, Node, NodeError, Source, node_suite};
 pub use node_conformance::{node_conformance_coverage, node_conformance_suite, upstream_names};
 pub use pki::pki_suite;
 pub use trial::{Suite, Trial};
+pub use windows::windows_suite;
 pub use workload::workload_main;
+pub use zones::zones_suite;
 
 /// Every suite, in order.
 #[must_use]
@@ -34,5 +41,7 @@ pub fn suites() -> Vec<Suite> {
         dualstack_suite(),
         large_scale_suite(),
         ha_suite(),
+        windows_suite(),
+        zones_suite(),
     ]
 }

@@ -126,6 +126,13 @@ impl Claim {
         self
     }
 
+    /// It makes what others on the cluster can see, such as nodes, and wants consent for that; it runs beside others.
+    #[must_use]
+    pub fn wants_consent(mut self) -> Self {
+        self.act.disturbs = true;
+        self
+    }
+
     /// It disturbs what others have on the cluster, and runs alone.
     #[must_use]
     pub fn disturbs(mut self) -> Self {
