@@ -1,7 +1,6 @@
 //! Parts of defects that several suites put into clusters: policies that change or refuse objects, schedulers without plug-ins.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -62,12 +61,13 @@ pub(crate) fn refusing(name: &str, about: About, expression: &str) -> Vec<Value>
     ]
 }
 
-/// Creates objects, and gives policies among them the time until API servers know them.
+/// Creates objects, and waits until API servers have seen the policies among them: one more, which is made last, refuses then.
 pub(crate) async fn put(target: Arc<Target>, objects: Vec<Value>) -> Result<(), String> {
-    target.apply_defect(&Value::Array(objects).to_string()).await?;
-    // API servers see policies by a watch; none of their answers says when.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    Ok(())
+    target.create_objects(objects).await?;
+    let canary = "object.metadata.name != 'seaworthy-canary'";
+    target.create_objects(refusing("canary", About("", "v1", "configmaps"), canary)).await?;
+    let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "seaworthy-canary" } });
+    target.until_refused("/api/v1/namespaces/default/configmaps", &object).await
 }
 
 /// Freezes the scheduler of each control plane, and starts one beside it that lacks plug-ins.

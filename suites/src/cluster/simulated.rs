@@ -217,17 +217,17 @@ impl Ctx {
     /// A pod for the act's own simulated nodes: it runs nothing, tolerates what keeps others away, and goes at once when it is
     /// deleted. Fields of `more` are merged into its spec; tolerations and node selectors are added.
     #[must_use]
-    pub fn pod(&self, name: &str, labels: &[(&str, &str)], more: &Value) -> Value {
+    pub fn bare_pod(&self, name: &str, labels: &[(&str, &str)], more: &Value) -> Value {
         let labels: BTreeMap<_, _> = labels.iter().copied().collect();
         json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "labels": labels },
-            "spec": self.pod_spec(more),
+            "spec": self.bare_spec(more),
         })
     }
 
     /// The spec of such a pod, for templates.
     #[must_use]
-    pub fn pod_spec(&self, more: &Value) -> Value {
+    pub fn bare_spec(&self, more: &Value) -> Value {
         let request = json!({ "cpu": "500m", "memory": "1Gi" });
         let mut spec = json!({
             "containers": [{

@@ -64,7 +64,7 @@ fn common(claim: Claim) -> Claim {
 
 /// The least pod of an operating system; none leaves `spec.os` out.
 fn pod(ctx: &Ctx, name: &str, os: Option<&str>) -> Value {
-    let mut pod = ctx.pod(name, &[], &json!({}));
+    let mut pod = ctx.bare_pod(name, &[], &json!({}));
     if let Some(os) = os {
         pod["spec"]["os"] = json!({ "name": os });
     }

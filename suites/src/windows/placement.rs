@@ -214,7 +214,7 @@ async fn place(ctx: Ctx, row: Row) -> Result<(), Stop> {
     let fleet = ctx.simulate(&nodes(small)).await?;
     ctx.service_account().await?;
     let more: Value = serde_json::from_str(&row.more.replace("TOLERATION", TOLERATION)).unwrap_or_default();
-    ctx.create(ctx.pod("pod", &[], &more)).await?;
+    ctx.create(ctx.bare_pod("pod", &[], &more)).await?;
     match row.wanted {
         Wanted::On(names) => {
             let node = fleet.short(&ctx.bound("pod", PATIENCE).await?);
@@ -245,7 +245,7 @@ async fn of_build(ctx: Ctx, release: &'static str, build: &'static str) -> Resul
     ctx.service_account().await?;
     let tolerations: Value = serde_json::from_str(TOLERATION).unwrap_or_default();
     let selector = json!({ "kubernetes.io/os": "windows", "node.kubernetes.io/windows-build": build });
-    ctx.create(ctx.pod("pod", &[], &json!({ "nodeSelector": selector, "tolerations": tolerations }))).await?;
+    ctx.create(ctx.bare_pod("pod", &[], &json!({ "nodeSelector": selector, "tolerations": tolerations }))).await?;
     let node = fleet.short(&ctx.bound("pod", PATIENCE).await?);
     ctx.expect("the pod", "its node", &node, &name);
     Ok(())
@@ -254,7 +254,7 @@ async fn of_build(ctx: Ctx, release: &'static str, build: &'static str) -> Resul
 async fn os_name(ctx: Ctx) -> Result<(), Stop> {
     let fleet = ctx.simulate(&[NodeSpec::linux("linux1")]).await?;
     ctx.service_account().await?;
-    let made = ctx.create(ctx.pod("pod", &[], &json!({ "os": { "name": "windows" } }))).await?;
+    let made = ctx.create(ctx.bare_pod("pod", &[], &json!({ "os": { "name": "windows" } }))).await?;
     ctx.expect("the pod", "spec.os.name", &made["spec"]["os"]["name"].as_str(), &Some("windows"));
     let node = fleet.short(&ctx.bound("pod", PATIENCE).await?);
     ctx.expect("the pod", "its node", &node.as_str(), &"linux1");
@@ -268,7 +268,7 @@ async fn windows_node(ctx: &Ctx, request: &Value) -> Result<(), Stop> {
     ctx.simulate(&[node]).await?;
     ctx.service_account().await?;
     let tolerations: Value = serde_json::from_str(TOLERATION).unwrap_or_default();
-    let mut pod = ctx.pod("pod", &[], &json!({ "tolerations": tolerations }));
+    let mut pod = ctx.bare_pod("pod", &[], &json!({ "tolerations": tolerations }));
     pod["spec"]["containers"][0]["resources"] = json!({ "requests": request });
     ctx.create(pod).await.map(drop)
 }

@@ -120,7 +120,7 @@ async fn run(ctx: Ctx, linux: bool) -> Result<(), Stop> {
         if number % 25 != 0 && more["containers"][0]["resources"]["requests"]["cpu"] == "450" {
             more["containers"][0]["resources"]["requests"]["cpu"] = "1m".into();
         }
-        ctx.create(ctx.pod(&format!("pod{number}"), &[], &more)).await?;
+        ctx.create(ctx.bare_pod(&format!("pod{number}"), &[], &more)).await?;
     }
     let pods = ctx.settled(PODS, PATIENCE).await?;
     let place = Ref::all("v1", "Node");

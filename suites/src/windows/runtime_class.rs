@@ -112,7 +112,7 @@ async fn made(ctx: &Ctx) -> Result<(), Stop> {
 }
 
 fn pod(ctx: &Ctx, more: &Value) -> Value {
-    let mut pod = ctx.pod("pod", &[], more);
+    let mut pod = ctx.bare_pod("pod", &[], more);
     pod["spec"]["runtimeClassName"] = name(ctx).into();
     pod
 }

@@ -186,7 +186,7 @@ async fn endpoints(ctx: Ctx) -> Result<(), Stop> {
     for (number, (release, build)) in BUILDS.iter().enumerate() {
         let name = format!("web{release}");
         let more = json!({ "nodeSelector": { "node.kubernetes.io/windows-build": build } });
-        ctx.create(ctx.pod(&name, &[("app", "web")], &more)).await?;
+        ctx.create(ctx.bare_pod(&name, &[("app", "web")], &more)).await?;
         ctx.bound(&name, Duration::from_secs(60)).await?;
         ctx.run_pod(&name, &format!("203.0.113.{}", number + 1)).await?;
     }

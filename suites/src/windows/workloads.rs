@@ -32,9 +32,8 @@ impl Kind {
         let labels = json!({ "app": "template" });
         let template = self.spec.trim_end_matches(".spec");
         match self.kind {
-            "Job" | "CronJob" => {}
+            "Job" | "CronJob" | "PodTemplate" => {}
             "ReplicationController" => object["spec"]["selector"] = labels.clone(),
-            "PodTemplate" => {}
             _ => object["spec"]["selector"] = json!({ "matchLabels": labels }),
         }
         set(&mut object, &format!("{template}.metadata"), json!({ "labels": labels }));
@@ -132,7 +131,7 @@ pub(super) fn trials() -> Vec<Trial> {
 async fn template(ctx: Ctx, kind: Kind) -> Result<(), Stop> {
     let with = |os: &str| {
         let more = json!({ "os": { "name": os }, "securityContext": { "runAsUser": 1000 } });
-        kind.object(ctx.pod_spec(&more))
+        kind.object(ctx.bare_spec(&more))
     };
     let attempt = ctx.dry_run(with("windows")).await?;
     let path = format!("{}.securityContext.runAsUser: Forbidden", kind.spec);
@@ -157,7 +156,7 @@ async fn daemon_set(ctx: Ctx, row: Daemons) -> Result<(), Stop> {
         more["nodeSelector"]["node.kubernetes.io/windows-build"] = build.into();
     }
     let kind = KINDS[3];
-    ctx.create(kind.object(ctx.pod_spec(&more))).await?;
+    ctx.create(kind.object(ctx.bare_spec(&more))).await?;
     let place = Ref::new("apps/v1", "DaemonSet", ctx.namespace(), "template");
     let condition = crate::cluster::Condition::new("has scheduled its pods", |object| {
         let status = &object["status"];

@@ -134,7 +134,7 @@ async fn stage(ctx: &Ctx, service: &Value, annotations: Value) -> Result<Fleet, 
     ctx.create(json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec })).await?;
     for (number, zone) in ZONES.iter().enumerate() {
         let name = format!("web-{zone}");
-        ctx.create(ctx.pod(&name, &[("app", "web")], &json!({ "nodeSelector": { ZONE: zone } }))).await?;
+        ctx.create(ctx.bare_pod(&name, &[("app", "web")], &json!({ "nodeSelector": { ZONE: zone } }))).await?;
         ctx.bound(&name, PATIENCE).await?;
         ctx.run_pod(&name, &format!("203.0.113.{}", number + 1)).await?;
     }
@@ -203,7 +203,7 @@ async fn unknown(ctx: Ctx) -> Result<(), Stop> {
 async fn pod_labels(ctx: Ctx) -> Result<(), Stop> {
     ctx.simulate(&[NodeSpec::linux("b1").zone("b")]).await?;
     ctx.service_account().await?;
-    ctx.create(ctx.pod("pod", &[], &json!({}))).await?;
+    ctx.create(ctx.bare_pod("pod", &[], &json!({}))).await?;
     if let Placed::Nowhere(why) = ctx.decided("pod").await? {
         return Err(Stop::Undetermined(format!("the pod is not bound: {why}")));
     }

@@ -273,6 +273,7 @@ async fn workloads(ctx: Ctx) -> Result<(), Stop> {
 mod tests {
     use serde_json::json;
 
+    use super::super::ZONE;
     use super::*;
 
     fn places(zones: &[&str]) -> Places {
@@ -291,7 +292,10 @@ mod tests {
 
     #[test]
     fn requests_and_rooms_are_added_up() {
-        let node = |name: &str, zone: &str| json!({ "metadata": { "name": name, "labels": { super::super::ZONE: zone } }, "status": { "allocatable": { "cpu": "2" } } });
+        let node = |name: &str, zone: &str| {
+            let metadata = json!({ "name": name, "labels": { ZONE: zone } });
+            json!({ "metadata": metadata, "status": { "allocatable": { "cpu": "2" } } })
+        };
         let pod = |node: &str, kind: &str| {
             json!({
                 "metadata": { "ownerReferences": [{ "kind": kind }] },

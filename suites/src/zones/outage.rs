@@ -109,7 +109,7 @@ async fn pinned(ctx: &Ctx, fleet: &Fleet, name: &str, node: &str, seconds: Optio
         more["tolerations"] =
             json!([toleration("node.kubernetes.io/unreachable"), toleration("node.kubernetes.io/not-ready")]);
     }
-    ctx.create(ctx.pod(name, &[("app", "web")], &more)).await?;
+    ctx.create(ctx.bare_pod(name, &[("app", "web")], &more)).await?;
     ctx.bound(name, PATIENCE).await.map(drop)
 }
 

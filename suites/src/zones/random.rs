@@ -89,7 +89,7 @@ fn random_pod(ctx: &Ctx, random: &mut Random, number: usize) -> Value {
         more["tolerations"] = json!([{ "key": "cordoned", "operator": "Exists" }]);
     }
     let rev = *random.pick(&["1", "2"]);
-    let mut pod = ctx.pod(&format!("pod{number}"), &[("app", app), ("rev", rev)], &more);
+    let mut pod = ctx.bare_pod(&format!("pod{number}"), &[("app", app), ("rev", rev)], &more);
     pod["spec"]["containers"][0]["resources"] = json!({ "requests": { "cpu": "10m", "memory": "1Mi" } });
     pod
 }

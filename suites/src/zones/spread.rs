@@ -307,13 +307,13 @@ async fn run(ctx: Ctx, row: Row) -> Result<(), Stop> {
     for (number, (node, rev, app)) in row.before.iter().enumerate() {
         let more = json!({ "nodeSelector": { "kubernetes.io/hostname": fleet.full(node) } });
         let name = format!("before{number}");
-        ctx.create(ctx.pod(&name, &[("app", app), ("rev", rev)], &more)).await?;
+        ctx.create(ctx.bare_pod(&name, &[("app", app), ("rev", rev)], &more)).await?;
         ctx.bound(&name, PATIENCE).await?;
     }
     let constraints: Vec<Value> = serde_json::from_str(row.constraints).unwrap_or_default();
     let mut more: Value = serde_json::from_str(row.more).unwrap_or_default();
     more["topologySpreadConstraints"] = constraints.iter().map(constraint).collect();
-    let pods = (0..row.pods).map(|number| ctx.pod(&format!("pod{number}"), &[("app", "x"), ("rev", "2")], &more));
+    let pods = (0..row.pods).map(|number| ctx.bare_pod(&format!("pod{number}"), &[("app", "x"), ("rev", "2")], &more));
     let fates = sequence(&ctx, &fleet, pods.collect()).await?;
     let counts = per_zone(&nodes, &fates);
     ctx.evidence("pods by zone", format!("{counts:?}"));
@@ -337,7 +337,7 @@ async fn message(ctx: Ctx) -> Result<(), Stop> {
     ctx.service_account().await?;
     let more = json!({ "topologySpreadConstraints": [constraint(&json!({}))] });
     for number in 0..3 {
-        ctx.create(ctx.pod(&format!("pod{number}"), &[("app", "x")], &more)).await?;
+        ctx.create(ctx.bare_pod(&format!("pod{number}"), &[("app", "x")], &more)).await?;
     }
     let place = Ref { namespace: Some(ctx.namespace().to_owned()), ..Ref::all("v1", "Pod") };
     let wanted = "didn't match pod topology spread constraints";
@@ -361,7 +361,7 @@ async fn message(ctx: Ctx) -> Result<(), Stop> {
 async fn defaults(ctx: Ctx) -> Result<(), Stop> {
     let nodes = specs(THREE);
     let fleet = ctx.simulate(&nodes).await?;
-    let mut spec = ctx.pod_spec(&json!({}));
+    let mut spec = ctx.bare_spec(&json!({}));
     spec["containers"][0]["resources"]["requests"] = json!({ "cpu": "250m", "memory": "512Mi" });
     let labels = json!({ "app": "x" });
     let replicas = 9;

@@ -116,7 +116,7 @@ async fn run(ctx: Ctx, row: Row) -> Result<(), Stop> {
     ctx.service_account().await?;
     let with = |constraints: &[Value]| {
         let all: Value = constraints.iter().map(constraint).collect();
-        ctx.pod("pod", &[("app", "x"), ("rev", "1")], &json!({ "topologySpreadConstraints": all }))
+        ctx.bare_pod("pod", &[("app", "x"), ("rev", "1")], &json!({ "topologySpreadConstraints": all }))
     };
     let constraints: Vec<Value> = serde_json::from_str(row.constraints).unwrap_or_default();
     match ctx.dry_run(with(&constraints)).await? {

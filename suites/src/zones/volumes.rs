@@ -127,7 +127,7 @@ async fn bound_claim(ctx: &Ctx, name: &str, volume: Value) -> Result<(), Stop> {
 }
 
 fn pod(ctx: &Ctx, claims: &[&str], more: &Value) -> Value {
-    let mut pod = ctx.pod("pod", &[], more);
+    let mut pod = ctx.bare_pod("pod", &[], more);
     let volume = |name: &&str| json!({ "name": name, "persistentVolumeClaim": { "claimName": name } });
     pod["spec"]["volumes"] = claims.iter().map(volume).collect();
     pod
