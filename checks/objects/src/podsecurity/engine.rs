@@ -40,7 +40,7 @@ pub fn engines(objects: &[Object]) -> Vec<Engine> {
 fn of_group(object: &Object) -> Option<&'static str> {
     let group = object.group();
     let within = |end: &&str| group == *end || group.strip_suffix(end).is_some_and(|rest| rest.ends_with('.'));
-    ENGINES.iter().find(|(_, groups, _)| groups.iter().any(|end| within(end))).map(|(name, ..)| *name)
+    ENGINES.iter().find(|(_, groups, _)| groups.iter().any(within)).map(|(name, ..)| *name)
 }
 
 fn of_webhook(object: &Object) -> Option<&'static str> {
