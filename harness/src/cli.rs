@@ -13,6 +13,7 @@ use seaworthy_checks::host::Layout;
 use seaworthy_checks::node::kubeadm_config::KubeadmConfig;
 use seaworthy_checks::pki::live::Target;
 use seaworthy_checks::{KubernetesVersion, Lifetimes, PkiProfile, Profile, Role, Runtime};
+use seaworthy_objects::podsecurity::{Level, Version};
 use seaworthy_reports::{Format, Severity};
 
 /// Validate Kubernetes nodes, PKIs and clusters.
@@ -362,6 +363,22 @@ impl LoadOptions {
         seaworthy_suites::set_load(plan.map_err(|error| Fault::usage(format!("--scale: {error}")))?);
         Ok(())
     }
+/// Objects that are judged without a cluster.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Suites that judge manifests")]
+pub(crate) struct ManifestOptions {
+    /// Judge these manifests: a file, a folder, or - for stdin; repeatable
+    #[arg(long = "manifests", value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Level that workloads must satisfy: privileged, baseline, restricted
+    #[arg(long, value_name = "LEVEL", default_value = "restricted")]
+    pub(crate) level: Level,
+    /// Version of the Pod Security Standards: latest or v1.N
+    #[arg(long, visible_alias = "version", value_name = "VERSION", default_value = "latest")]
+    pub(crate) policy_version: Version,
+    /// Write a script that labels the namespaces of the manifests
+    #[arg(long, value_name = "FILE", requires = "paths")]
+    pub(crate) label_script: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -385,6 +402,7 @@ pub(crate) struct RunOptions {
     pub(crate) cluster: FixtureOptions,
     #[command(flatten)]
     pub(crate) load: LoadOptions,
+    pub(crate) manifests: ManifestOptions,
     /// Only look: skip kernel probes, which try features in namespaces
     #[arg(long)]
     pub(crate) passive: bool,

@@ -1,7 +1,7 @@
 //! The trials: what each suite claims, over facts and on clusters.
 //!
-//! A [`Trial`] is a declared value: what is known of it before it runs, and a body that judges a [`Node`] or [acts](cluster) on a
-//! cluster. The suites and their trials are listed by [`suites`], in the order in which they are run. What trials run in pods is
+//! A [`Trial`] is a declared value: what is known of it before it runs, and a body that judges a [`Node`] or [`Objects`], or
+//! [acts](cluster) on a cluster. The suites and their trials are listed by [`suites`], in the order in which they are run. What trials run in pods is
 //! [`workload_main`].
 
 pub mod cluster;
@@ -13,7 +13,9 @@ mod fitting;
 mod ha;
 mod node;
 mod node_conformance;
+mod objects;
 mod pki;
+mod podsecurity;
 mod random;
 mod trial;
 mod windows;
@@ -25,7 +27,9 @@ pub use large_scale::{large_scale_suite, set_load};
 pub use ha::ha_suite;
 pub use node::{Kubeconfig, Node, NodeError, Source, node_suite};
 pub use node_conformance::{node_conformance_coverage, node_conformance_suite, upstream_names};
+pub use objects::{Judged, Objects, Standard};
 pub use pki::pki_suite;
+pub use podsecurity::podsecurity_suite;
 pub use trial::{Suite, Trial};
 pub use windows::windows_suite;
 pub use workload::workload_main;
@@ -43,5 +47,6 @@ pub fn suites() -> Vec<Suite> {
         ha_suite(),
         windows_suite(),
         zones_suite(),
+        podsecurity_suite(),
     ]
 }

@@ -8,13 +8,17 @@ use seaworthy_reports::{Outcome, TrialInfo, Verdict};
 
 use crate::cluster::{Act, Defect};
 use crate::node::Node;
+use crate::objects::Objects;
 
 type Judge = Box<dyn Fn(&Node, &[&Node], &Profile) -> Verdict + Send + Sync>;
+type ObjectsJudge = Box<dyn Fn(&Objects) -> Verdict + Send + Sync>;
 
 /// What a trial does.
 enum Body {
     /// It judges facts of a node.
     Judge(Judge),
+    /// It judges objects.
+    Objects(ObjectsJudge),
     /// It acts on a cluster.
     Act(Box<Act>),
 }
@@ -47,8 +51,32 @@ impl Trial {
     pub fn act(&self) -> Option<&Act> {
         match &self.body {
             Body::Act(act) => Some(act),
-            Body::Judge(_) => None,
+            Body::Judge(_) | Body::Objects(_) => None,
         }
+    }
+
+    /// A trial that judges objects, with its body.
+    pub fn of_objects(
+        info: TrialInfo,
+        budget: Duration,
+        body: impl Fn(&Objects) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        Self { info, budget, body: Body::Objects(Box::new(body)) }
+    }
+
+    /// Does it judge objects?
+    #[must_use]
+    pub fn judges_objects(&self) -> bool {
+        matches!(self.body, Body::Objects(_))
+    }
+
+    /// Judges objects. A panic in its body is this trial's error and nobody else's.
+    #[must_use]
+    pub fn run_on_objects(&self, objects: &Objects) -> Verdict {
+        let Body::Objects(judge) = &self.body else {
+            return Verdict::because(Outcome::NotApplicable, "it does not judge objects");
+        };
+        self.caught(|| judge(objects))
     }
 
     /// A trial that judges facts of a node, with its body.
@@ -64,9 +92,15 @@ impl Trial {
     #[must_use]
     pub fn run(&self, node: &Node, others: &[&Node], profile: &Profile) -> Verdict {
         let Body::Judge(judge) = &self.body else {
-            return Verdict::because(Outcome::NotApplicable, "it acts on clusters, and this is a node");
+            let what = if self.judges_objects() { "judges objects" } else { "acts on clusters" };
+            return Verdict::because(Outcome::NotApplicable, format!("it {what}, and this is a node"));
         };
-        catch_unwind(AssertUnwindSafe(|| judge(node, others, profile))).unwrap_or_else(|panic| {
+        self.caught(|| judge(node, others, profile))
+    }
+
+    /// A panic is the trial's error.
+    fn caught(&self, judge: impl FnOnce() -> Verdict) -> Verdict {
+        catch_unwind(AssertUnwindSafe(judge)).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
             Verdict::because(Outcome::Errored, format!("a defect of seaworthy: {} panicked: {text}", self.info.id))

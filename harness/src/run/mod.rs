@@ -3,6 +3,7 @@
 mod act;
 mod fixture;
 mod log;
+mod manifests;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +16,7 @@ use seaworthy_checks::Profile;
 use seaworthy_reports::{
     Evidence, Format, Outcome, Planned, RunInfo, Severity, Subject, TrialInfo, Verdict, What, Written, write_all,
 };
-use seaworthy_suites::{Node, Source, Trial};
+use seaworthy_suites::{Node, Objects, Source, Trial};
 
 use crate::cli::RunOptions;
 use crate::fault::Fault;
@@ -25,6 +26,7 @@ use crate::waivers::{self, Waiver};
 use crate::{answer, container, select, signals, sources, summary};
 use act::Subjects;
 use log::{Log, lock};
+use manifests::Papers;
 
 /// Beyond its budget a trial is noted; beyond this many times its budget it is given up.
 const PATIENCE: u32 = 10;
@@ -44,14 +46,16 @@ pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
     options.load.set()?;
     let mut all: Vec<_> = select::select(&options.selection)?.into_iter().map(Arc::new).collect();
     let defect = options.cluster.defect(&mut all)?;
-    let (acts, trials): (Vec<_>, Vec<_>) = all.iter().cloned().partition(|trial| trial.act().is_some());
+    let papers = Papers::find(&mut all, options)?;
+    let (acts, trials): (Vec<_>, Vec<_>) =
+        all.iter().filter(|trial| !trial.judges_objects()).cloned().partition(|trial| trial.act().is_some());
     if options.remote.is_given() && acts.is_empty() && trials.iter().all(|trial| trial.info.suite != "pki") {
         let fault =
             Fault::usage("--kubeconfig and --endpoint are for the PKI suite and for suites that act on clusters");
         return Err(fault.hint("add --suite pki"));
     }
-    // A run that only acts asks no node.
-    let sources = if trials.is_empty() && !acts.is_empty() {
+    // A run that only acts, or judges manifests, asks no node.
+    let sources = if trials.is_empty() && (!acts.is_empty() || papers.len() > 0) {
         Vec::new()
     } else {
         sources::open(&options.hosts, options.kubeadm.add(options.layout.layout())?, &options.remote)?
@@ -59,6 +63,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
     let subjects = Subjects::find(&acts, options, defect)?;
     let mut names = subject_names(&sources, &options.hosts);
     let nodes = names.len();
+    names.extend(papers.name());
     names.extend(subjects.names());
     let now = jiff::Timestamp::now();
     let profile = options.profile.profile(now);
@@ -81,12 +86,12 @@ pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
     };
     let run_id = info.id.clone();
     let log = Log::begin(&options.output, info)?;
-    if !acts.is_empty() {
+    if !acts.is_empty() || papers.len() > 0 {
         let pair = |trial: &Arc<Trial>, name: &String| Planned { trial: trial.info.id.clone(), subject: name.clone() };
         let judged = names[..nodes].iter().flat_map(|name| trials.iter().map(move |trial| pair(trial, name)));
-        log.write(What::Planned { plan: judged.chain(subjects.plan(&acts)).collect() });
+        log.write(What::Planned { plan: judged.chain(papers.plan()).chain(subjects.plan(&acts)).collect() });
     }
-    let progress = Progress::new(trials.len() * sources.len() + subjects.plan(&acts).len());
+    let progress = Progress::new(trials.len() * sources.len() + papers.len() + subjects.plan(&acts).len());
     let workers =
         options.parallelism.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let deck = Deck {
@@ -107,6 +112,9 @@ pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
     }
     for (index, source) in sources.iter().enumerate().take(fleet.len()) {
         sail(&deck, source, &mut fleet, index, options, &mut timings);
+    }
+    if signals::seen().is_none() {
+        papers.judge(&deck, &mut timings);
     }
     if !acts.is_empty() && signals::seen().is_none() {
         act::run(&deck, &acts, subjects, options, &run_id)?;
@@ -170,27 +178,38 @@ fn sail(
             fleet[index] = gather(deck, source, &name, options, timings);
         }
         let began = Instant::now();
-        wanted = judge(deck, &Ship { fleet: fleet.to_vec(), index }, &wanted, u32::from(attempt));
+        wanted = judge(deck, &Ship::Node { fleet: fleet.to_vec(), index }, &wanted, u32::from(attempt));
         timings.judge += began.elapsed();
     }
 }
 
-/// One node among those that were asked.
+/// What is judged.
 #[derive(Clone)]
-struct Ship {
-    fleet: Vec<Arc<Node>>,
-    index: usize,
+enum Ship {
+    /// One node among those that were asked.
+    Node { fleet: Vec<Arc<Node>>, index: usize },
+    /// The objects of manifests.
+    Objects(Arc<Objects>),
 }
 
 impl Ship {
-    fn node(&self) -> &Node {
-        &self.fleet[self.index]
+    fn name(&self) -> &str {
+        match self {
+            Self::Node { fleet, index } => &fleet[*index].name,
+            Self::Objects(objects) => &objects.name,
+        }
     }
 
     fn run(&self, trial: &Trial, profile: &Profile) -> Verdict {
-        let (profile, _) = self.node().profile(profile);
-        let others = self.fleet.iter().enumerate().filter(|(index, _)| *index != self.index);
-        trial.run(self.node(), &others.map(|(_, node)| &**node).collect::<Vec<_>>(), &profile)
+        match self {
+            Self::Node { fleet, index } => {
+                let node = &fleet[*index];
+                let (profile, _) = node.profile(profile);
+                let others = fleet.iter().enumerate().filter(|(other, _)| other != index);
+                trial.run(node, &others.map(|(_, node)| &**node).collect::<Vec<_>>(), &profile)
+            }
+            Self::Objects(objects) => trial.run_on_objects(objects),
+        }
     }
 }
 
@@ -217,9 +236,9 @@ fn judge(deck: &Deck<'_>, ship: &Ship, wanted: &BTreeSet<usize>, attempt: u32) -
 }
 
 fn one(deck: &Deck<'_>, ship: &Ship, trial: &Arc<Trial>, attempt: u32, hand: &mut Option<Hand>) -> Outcome {
-    let (id, subject) = (&trial.info.id, &ship.node().name);
+    let (id, subject) = (&trial.info.id, ship.name());
     deck.progress.begin(id);
-    deck.log.write(What::TrialStarted { trial: id.clone(), subject: subject.clone(), attempt });
+    deck.log.write(What::TrialStarted { trial: id.clone(), subject: subject.to_owned(), attempt });
     let began = Instant::now();
     let verdict = within_budget(deck, ship, trial, hand);
     let spent = began.elapsed();
@@ -233,7 +252,7 @@ fn one(deck: &Deck<'_>, ship: &Ship, trial: &Arc<Trial>, attempt: u32, hand: &mu
     }
     let outcome = verdict.outcome;
     let micros = u64::try_from(spent.as_micros()).unwrap_or(u64::MAX);
-    deck.log.write(What::TrialFinished { trial: id.clone(), subject: subject.clone(), attempt, micros, verdict });
+    deck.log.write(What::TrialFinished { trial: id.clone(), subject: subject.to_owned(), attempt, micros, verdict });
     deck.progress.end(id);
     outcome
 }

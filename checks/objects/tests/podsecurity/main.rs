@@ -1,6 +1,8 @@
 //! The evaluator against admission's own library, of the newest release and of 1.23: allowed or not, reason and
 //! detail, word for word; and namespaces' labels, policy for policy.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
+
 mod random;
 
 use std::io::Write as _;
