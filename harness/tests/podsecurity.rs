@@ -89,7 +89,7 @@ fn reports_point_to_the_lines_of_the_manifests() {
     assert_eq!(places, [(rule, "deploy/b.yaml", 12), (rule, "deploy/b.yaml", 14)]);
     let prints: Vec<_> = results.iter().map(|result| result["partialFingerprints"].to_string()).collect();
     assert_ne!(prints[0], prints[1], "both are shown");
-    assert!(read("junit.xml").contains("deploy/b.yaml:12"), "{}", read("junit.xml"));
+    assert!(read("junit_01.xml").contains("deploy/b.yaml:12"), "{}", read("junit_01.xml"));
     assert!(read("report.html").contains("deploy/b.yaml:12"));
     let report: serde_json::Value = serde_json::from_str(&read("report.json")).unwrap();
     assert_eq!(report["results"].as_array().unwrap().len(), report["trials"].as_array().unwrap().len());

@@ -10,9 +10,6 @@ use super::{ADMISSION, Page, evidence, finding, hidden, offence, root, verdict};
 use crate::objects::{Judged, Objects};
 use crate::trial::Trial;
 
-const LABEL: &str =
-    "kubectl label --dry-run=server --overwrite namespace NAME pod-security.kubernetes.io/enforce=baseline";
-
 const fn page(
     id: &'static str,
     title: &'static str,
@@ -21,18 +18,7 @@ const fn page(
     how: &'static str,
     fix: &'static str,
 ) -> Page {
-    Page {
-        id,
-        title,
-        severity,
-        labels: &["namespace"],
-        aliases: &[],
-        why,
-        how,
-        fix,
-        commands: &[LABEL],
-        basis: ADMISSION,
-    }
+    Page { id, title, severity, labels: &["namespace"], aliases: &[], why, how, fix, commands: &[], basis: ADMISSION }
 }
 
 const LABELLED: Page = page(
@@ -266,14 +252,14 @@ fn next_level(objects: &Objects) -> Verdict {
     for (object, judged, policy) in &placed {
         let Some(level) = policy.level.next().filter(|next| *next <= wanted) else { continue };
         let next = Policy { level, version: policy.version };
-        let violations = objects.standard.evaluator.evaluate(next, &judged.pod);
-        if !violations.is_empty() {
+        // What the enforced level refuses already is another claim's.
+        let already = objects.standard.evaluator.evaluate(*policy, &judged.pod);
+        let mut violations = objects.standard.evaluator.evaluate(next, &judged.pod);
+        violations.retain(|one| !already.iter().any(|other| other.control == one.control));
+        if let Some(first) = violations.first() {
+            let at = first.offences.first().map_or_else(|| root(object), |offence| offence.at.clone());
             let message = format!("{object} would violate PodSecurity \"{next}\": {}", detail(&violations));
-            findings.push(finding(
-                object,
-                &violations[0].offences.first().map_or_else(|| root(object), |o| o.at.clone()),
-                message,
-            ));
+            findings.push(finding(object, &at, message));
         }
     }
     verdict(objects, findings, Vec::new())
