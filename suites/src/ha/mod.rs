@@ -112,9 +112,9 @@ fn summarize(ctx: &Ctx) -> Result<(), Stop> {
                      twice."
             .to_owned();
     let table = drill::table(ctx, constants);
-    ctx.attach("ha.md", table.markdown());
-    ctx.attach("ha.json", table.json());
-    ctx.attach("ha.schema.json", row::Table::schema());
+    ctx.artifact("ha.md", table.markdown());
+    ctx.artifact("ha.json", table.json());
+    ctx.artifact("ha.schema.json", row::Table::schema());
     let operations: usize = table.rows.iter().map(|row| row.operations).sum();
     ctx.evidence("kinds of faults", table.rows.len().to_string());
     ctx.evidence("operations", operations.to_string());

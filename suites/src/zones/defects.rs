@@ -18,7 +18,7 @@ macro_rules! controllers {
     };
 }
 
-pub(super) static DEFECTS: [Defect; 12] = [
+pub(super) static DEFECTS: [Defect; 13] = [
     Defect {
         name: "no-spread",
         about: "The scheduler's profile lacks PodTopologySpread",
