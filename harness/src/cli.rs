@@ -363,6 +363,8 @@ impl LoadOptions {
         seaworthy_suites::set_load(plan.map_err(|error| Fault::usage(format!("--scale: {error}")))?);
         Ok(())
     }
+}
+
 /// Objects that are judged without a cluster.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Suites that judge manifests")]
@@ -402,6 +404,7 @@ pub(crate) struct RunOptions {
     pub(crate) cluster: FixtureOptions,
     #[command(flatten)]
     pub(crate) load: LoadOptions,
+    #[command(flatten)]
     pub(crate) manifests: ManifestOptions,
     /// Only look: skip kernel probes, which try features in namespaces
     #[arg(long)]
