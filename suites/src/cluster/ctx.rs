@@ -129,7 +129,7 @@ impl Ctx {
     }
 
     /// A file beside the report, whatever the verdict is.
-    pub fn artifact(&self, name: &str, content: impl Into<String>) {
+    pub fn keep_file(&self, name: &str, content: impl Into<String>) {
         lock(&self.0.attached).push(Artifact { name: name.to_owned(), content: content.into() });
     }
 

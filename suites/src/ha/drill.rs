@@ -450,7 +450,7 @@ fn report(
     if !judgement.is_clean() {
         let mut text = Vec::new();
         if history.write(&mut text).is_ok() {
-            ctx.artifact("history.json", String::from_utf8_lossy(&text).into_owned());
+            ctx.keep_file("history.json", String::from_utf8_lossy(&text).into_owned());
         }
     }
     match (judgement.undetermined.first(), slow.is_empty()) {

@@ -79,6 +79,7 @@ fn trial(drill: &'static Drill) -> Trial {
         )
         .basis(TOPOLOGY.0, TOPOLOGY.1)
         .basis(CLUSTERS.0, CLUSTERS.1)
+        .alias(format!("failover: {}", drill.name.replace('-', " ")))
         .label("disruptive")
         .requires(Requirement::Hosts)
         .limit(LIMIT)
@@ -99,6 +100,7 @@ fn summary() -> Trial {
         "Counts the kinds of faults and the operations of this run, and attaches the table of all drills as ha.md and \
          ha.json, with its schema",
     )
+    .alias("failover: all")
     .fix("Run the whole suite: --suite ha")
     .basis(TOPOLOGY.0, TOPOLOGY.1)
     .requires(Requirement::Hosts)
@@ -112,9 +114,9 @@ fn summarize(ctx: &Ctx) -> Result<(), Stop> {
                      twice."
             .to_owned();
     let table = drill::table(ctx, constants);
-    ctx.artifact("ha.md", table.markdown());
-    ctx.artifact("ha.json", table.json());
-    ctx.artifact("ha.schema.json", row::Table::schema());
+    ctx.keep_file("ha.md", table.markdown());
+    ctx.keep_file("ha.json", table.json());
+    ctx.keep_file("ha.schema.json", row::Table::schema());
     let operations: usize = table.rows.iter().map(|row| row.operations).sum();
     ctx.evidence("kinds of faults", table.rows.len().to_string());
     ctx.evidence("operations", operations.to_string());

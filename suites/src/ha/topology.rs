@@ -86,6 +86,7 @@ fn trial(judge: &'static Judge) -> Trial {
         .why(judge.why)
         .how("Reads Nodes, and Pods, Leases and PodDisruptionBudgets of kube-system; changes nothing")
         .fix(judge.fix)
+        .alias(format!("high availability: {}", judge.name.replace('-', " ")))
         .severity(Severity::Medium)
         .basis(TOPOLOGY.0, TOPOLOGY.1)
         .basis(CLUSTERS.0, CLUSTERS.1)
