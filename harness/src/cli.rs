@@ -378,8 +378,8 @@ pub(crate) struct ManifestOptions {
     /// Version of the Pod Security Standards: latest or v1.N
     #[arg(long, visible_alias = "version", value_name = "VERSION", default_value = "latest")]
     pub(crate) policy_version: Version,
-    /// Write a script that labels the namespaces of the manifests
-    #[arg(long, value_name = "FILE", requires = "paths")]
+    /// Write a script that labels the namespaces of the objects
+    #[arg(long, value_name = "FILE")]
     pub(crate) label_script: Option<PathBuf>,
 }
 

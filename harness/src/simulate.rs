@@ -159,7 +159,7 @@ impl SimulateOptions {
 fn fault(error: &FleetError) -> Fault {
     match error {
         FleetError::Spec(why) => Fault::usage(why.clone()),
-        FleetError::Api { why: ClientError::Kubeconfig(_), .. } => Fault::usage(error.to_string()),
+        FleetError::Api { why, .. } if matches!(**why, ClientError::Kubeconfig(_)) => Fault::usage(error.to_string()),
         _ => Fault::ours(error.to_string()),
     }
 }

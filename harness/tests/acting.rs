@@ -15,8 +15,13 @@ use seaworthy_reports::{Outcome, Run};
 use seaworthy_suites::suites;
 
 /// Defects that are tried each day, `SUITE::NAME`.
-const DAILY: [&str; 4] =
-    ["dualstack::routed-packets-dropped", "dualstack::order-of-families", "windows::os-removed", "zones::no-spread"];
+const DAILY: [&str; 5] = [
+    "dualstack::routed-packets-dropped",
+    "dualstack::order-of-families",
+    "podsecurity::pod-security-off",
+    "windows::os-removed",
+    "zones::no-spread",
+];
 /// The programs of clusters with workers.
 const PROGRAMS: [&str; 17] = [
     "etcd",

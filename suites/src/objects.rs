@@ -96,7 +96,10 @@ impl Objects {
         if !engines.is_empty() {
             let one = |engine: &seaworthy_objects::podsecurity::Engine| {
                 let object = &manifests.objects[engine.object];
-                format!("{} ({}:{})", engine.name, object.file, object.line)
+                match &*object.file {
+                    "" => format!("{} ({object})", engine.name),
+                    file => format!("{} ({file}:{})", engine.name, object.line),
+                }
             };
             let names: Vec<_> = engines.iter().map(one).collect();
             fact("other policy engines, which may refuse more", names.join(", "));

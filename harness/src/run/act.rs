@@ -149,7 +149,7 @@ fn on(trial: &Trial, need: &ClusterNeed) -> bool {
 }
 
 /// One for all: a client lives as long as the runtime in which it was made.
-fn runtime() -> Result<&'static tokio::runtime::Runtime, Fault> {
+pub(super) fn runtime() -> Result<&'static tokio::runtime::Runtime, Fault> {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);

@@ -29,11 +29,19 @@ fn run(lab: &Lab, name: &str, words: &[&str]) -> (Ran, BTreeMap<String, (String,
 
 pub(super) fn healthy(lab: &Lab) {
     let (ran, verdicts) = run(lab, "healthy", &SMALL);
-    let failed: Vec<_> = verdicts.iter().filter(|(_, (outcome, _))| outcome.starts_with("fail")).collect();
-    assert!(failed.is_empty(), "{failed:#?}\n{}", ran.err);
-    let passed = |part: &str| {
-        verdicts.iter().filter(|(id, (outcome, _))| id.contains(part) && outcome.starts_with("pass")).count()
+    // What a slow machine is too slow for is no failure of this test.
+    let timed = ["api-latency", "pod-startup", "scheduler", "api-writes", "api-reads"];
+    let failed = |(id, (outcome, _)): &(&String, &(String, String))| {
+        outcome == "fail" && !timed.iter().any(|name| id.ends_with(name))
     };
+    let failed: Vec<_> = verdicts.iter().filter(failed).collect();
+    assert!(failed.is_empty(), "{failed:#?}\n{}", ran.err);
+    for name in &timed[1..] {
+        let (outcome, text) = &verdicts[&format!("large-scale.load.{name}")];
+        assert!(["pass", "fail", "undetermined"].contains(&outcome.as_str()), "{name}: {text}");
+    }
+    let passed =
+        |part: &str| verdicts.iter().filter(|(id, (outcome, _))| id.contains(part) && outcome == "pass").count();
     // Rows about clusters that are larger, or in zones, are not about this one.
     assert!(passed(".limits.") >= 17, "{verdicts:#?}");
     for id in ["filled", "leases", "deletion"] {
@@ -67,7 +75,7 @@ pub(super) fn defects(lab: &Lab) {
         caught.sort_unstable();
         assert_eq!(ids, caught, "{defect}");
         for (id, (outcome, text)) in &verdicts {
-            assert!(outcome.starts_with("fail"), "{defect}: {id} is {outcome}: {text}\n{}", ran.err);
+            assert!(outcome == "fail", "{defect}: {id} is {outcome}: {text}\n{}", ran.err);
         }
         println!("    {defect} is caught");
     }

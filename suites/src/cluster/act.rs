@@ -58,8 +58,8 @@ pub struct Act {
     pub access: Access,
     /// Does it disturb what others have on the cluster? Then it wants consent, except on clusters of ours.
     pub disturbs: bool,
-    /// Does it only read? Then it gets no namespace of its own.
-    pub read_only: bool,
+    /// Does it get a namespace of its own? One that only reads, or makes its own, does not.
+    pub own_namespace: bool,
     /// What else it requires.
     pub requires: Vec<Requirement>,
     /// The defect that catches it: a name of the suite's list of defects.
@@ -126,7 +126,7 @@ impl Act {
             on: on.into_iter().collect(),
             access: Access::Shared,
             disturbs: false,
-            read_only: false,
+            own_namespace: true,
             requires: Vec::new(),
             caught_by,
             body: Box::new(move |ctx| Box::pin(body(ctx))),
@@ -165,7 +165,7 @@ impl Act {
         if let Some(verdict) = self.unmet(&ctx).await {
             return Acted::of(verdict);
         }
-        let made = if self.read_only { Ok(()) } else { make_namespace(&ctx).await };
+        let made = if self.own_namespace { make_namespace(&ctx).await } else { Ok(()) };
         let mut verdict = match made {
             Ok(()) => self.body(&ctx, &order).await,
             Err(stop) => stop.verdict(),

@@ -112,10 +112,10 @@ impl Claim {
         self
     }
 
-    /// It only reads, and has no namespace of its own.
+    /// It gets no namespace of its own: it only reads, or makes what it needs.
     #[must_use]
-    pub fn read_only(mut self) -> Self {
-        self.act.read_only = true;
+    pub fn without_namespace(mut self) -> Self {
+        self.act.own_namespace = false;
         self
     }
 

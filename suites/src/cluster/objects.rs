@@ -34,6 +34,8 @@ const CLUSTER_SCOPED: [&str; 21] = [
     "MutatingAdmissionPolicyBinding",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
     "CSINode",
     "CSIDriver",
     "SelfSubjectAccessReview",
@@ -72,7 +74,7 @@ impl Ref {
     }
 
     /// The object that a document describes; one without a namespace is in `namespace`, if its kind has one.
-    pub(super) fn of(object: &Value, namespace: &str) -> Self {
+    pub(crate) fn of(object: &Value, namespace: &str) -> Self {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let namespace = match text("/metadata/namespace") {
             "" => namespace,
@@ -84,7 +86,7 @@ impl Ref {
     }
 
     /// The path of its collection.
-    pub(super) fn collection(&self) -> String {
+    pub(crate) fn collection(&self) -> String {
         let lower = self.kind.to_lowercase();
         // As the API machinery makes plurals (meta.UnsafeGuessKindToResource).
         let plural = match lower.as_str() {
@@ -375,7 +377,7 @@ impl Ctx {
 }
 
 /// What is in the way of a request, so that the user can remove it.
-pub(super) fn in_the_way(doing: &str, why: &Rejection) -> String {
+pub(crate) fn in_the_way(doing: &str, why: &Rejection) -> String {
     let hint = match why.code {
         401 => " (the kubeconfig's credentials are not accepted)",
         403 if why.message.contains("exceeded quota") => " (a ResourceQuota is in the way)",

@@ -20,7 +20,7 @@ pub(super) static DEFECTS: [Defect; 8] = [
             }
         })
     }),
-    Defect::raised("slow-scheduler", "The scheduler sends at most 5 requests a second", |need| {
+    Defect::raised("slow-scheduler", "The scheduler sends at most 2 requests a second", |need| {
         need.kubeadm = Some(SLOW_SCHEDULER);
     }),
     Defect::put("leases-refused", "An admission policy refuses the leases of one node in a hundred", |target| {
@@ -49,7 +49,7 @@ apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
 networking: {podSubnet: 10.128.0.0/11}
 controllerManager: {extraArgs: [{name: kube-api-qps, value: '1000'}, {name: kube-api-burst, value: '2000'}]}
-scheduler: {extraArgs: [{name: kube-api-qps, value: '5'}, {name: kube-api-burst, value: '5'}]}
+scheduler: {extraArgs: [{name: kube-api-qps, value: '2'}, {name: kube-api-burst, value: '2'}]}
 ";
 
 /// 96 MiB.

@@ -39,7 +39,7 @@ pub(super) fn trials() -> Vec<Trial> {
             .basis(row.basis.0, row.basis.1)
             .severity(severity)
             .label("limits")
-            .read_only()
+            .without_namespace()
             .trial()
     };
     rows().iter().map(claim).collect()

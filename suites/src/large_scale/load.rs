@@ -40,6 +40,7 @@ pub(super) fn trials() -> Vec<Trial> {
             .how(how)
             .label("load")
             .limit(LIMIT)
+            .without_namespace()
             .disturbs()
         };
     }

@@ -1,10 +1,13 @@
 //! The Pod Security suite: would admission allow these workloads, and do namespaces ask it for what they should?
 //!
 //! Its claims over objects need no cluster: `run --suite podsecurity --manifests DIR`. Each control of the Pod Security
-//! Standards is a claim, and each field at fault a finding with its file and line.
+//! Standards is a claim, and each field at fault a finding with its file and line. The same claims judge the objects of a
+//! cluster that is named. Claims that act ask a cluster's admission by dry run, and hold it against the evaluator.
 
 mod controls;
+mod defects;
 mod documents;
+mod live;
 mod namespaces;
 mod pages;
 
@@ -27,11 +30,12 @@ pub fn podsecurity_suite() -> Suite {
     let mut trials = controls::trials();
     trials.extend(documents::trials());
     trials.extend(namespaces::trials());
+    trials.extend(live::trials());
     Suite {
         name: "podsecurity",
         title: "Do workloads and namespaces hold to the Pod Security Standards?",
         trials,
-        defects: &[],
+        defects: &defects::DEFECTS,
     }
 }
 
@@ -70,8 +74,10 @@ impl Page {
     }
 }
 
-fn place(object: &Object, at: &Place) -> Location {
-    Location { path: object.file.to_string(), line: at.line.or(Some(object.line).filter(|line| *line > 0)) }
+/// Where a field is; nowhere of a live object.
+fn place(object: &Object, at: &Place) -> Option<Location> {
+    let line = at.line.or(Some(object.line).filter(|line| *line > 0));
+    (!object.file.is_empty()).then(|| Location { path: object.file.to_string(), line })
 }
 
 /// A finding about a field of an object; the subject is unique to both.
@@ -81,7 +87,7 @@ fn finding(object: &Object, at: &Place, message: String) -> Finding {
         message,
         found: None,
         wanted: None,
-        at: Some(place(object, at)),
+        at: place(object, at),
         remedy: Vec::new(),
         severity: None,
     }

@@ -3,18 +3,23 @@
 use super::pod::Pod;
 use super::workload::Kind;
 use super::{Evaluator, Workload};
-use crate::cursor::{Field, Place};
+use crate::cursor::Field;
 
 const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
+const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
+const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
 
 impl Evaluator {
-    /// The pod of a workload as admission sees it: with the API's defaults, and the fields that follow annotations.
+    /// The pod of a workload as admission sees it: without the fields that the release does not know or has switched
+    /// off, with the API's defaults, and with the fields that follow annotations.
     ///
     /// A volume without a source is an emptyDir; in the host's network a container's ports are ports of the host
-    /// (`pkg/apis/core/v1/defaults.go`); an AppArmor annotation becomes a field (`pkg/registry/core/pod/strategy.go`).
+    /// (`pkg/apis/core/v1/defaults.go`); annotations of AppArmor and seccomp become fields
+    /// (`pkg/registry/core/pod/strategy.go`).
     #[must_use]
     pub fn admitted(self, workload: &Workload) -> Pod {
         let (mut pod, is_pod) = (workload.pod.clone(), workload.kind == Some(Kind::Pod));
+        self.forget(&mut pod);
         for volume in &mut pod.volumes {
             if volume.sources.is_empty() {
                 volume.sources.push(("emptyDir".to_owned(), volume.at.clone()));
@@ -31,7 +36,29 @@ impl Evaluator {
         if is_pod && self.server >= 30 && !pod.is_windows() {
             follow_app_armor(&mut pod);
         }
+        if is_pod && self.server < 27 {
+            follow_seccomp(&mut pod, self.server < 25);
+        }
         pod
+    }
+
+    /// Drops what the release does not know, or has behind a feature gate that is off by default.
+    fn forget(self, pod: &mut Pod) {
+        if self.server < 31 {
+            for volume in &mut pod.volumes {
+                volume.sources.retain(|(name, _)| name != "image");
+            }
+        }
+        if self.server < 33 {
+            // ProcMountType forces the default; UserNamespacesSupport and hostUsers.
+            pod.host_users = None;
+            for container in &mut pod.containers {
+                container.security_context.proc_mount = None;
+            }
+        }
+        if self.server < 24 {
+            pod.os = None;
+        }
     }
 }
 
@@ -45,10 +72,43 @@ fn follow_app_armor(pod: &mut Pod) {
             continue;
         };
         if value == "unconfined" && of_pod.as_deref() != Some("Unconfined") {
-            let at = Place { path: at.path.clone(), line: at.line };
-            container.security_context.app_armor = Some(Field { value: "Unconfined".to_owned(), at });
+            container.security_context.app_armor = Some(Field { value: "Unconfined".to_owned(), at: at.clone() });
         }
     }
+}
+
+/// Up to 1.26 annotations become fields, and up to 1.24 fields become annotations, where only one of them is set.
+fn follow_seccomp(pod: &mut Pod, both_ways: bool) {
+    let mut contexts = vec![(SECCOMP_POD.to_owned(), &mut pod.security_context)];
+    for container in &mut pod.containers {
+        contexts.push((format!("{SECCOMP_CONTAINER}{}", container.name), &mut container.security_context));
+    }
+    let mut added = Vec::new();
+    for (name, context) in contexts {
+        let annotation = pod.annotations.iter().find(|(found, _)| *found == name).map(|(_, value)| value);
+        match (annotation, &context.seccomp) {
+            (Some(Field { value, at }), None) => {
+                let kind = match value.as_str() {
+                    "unconfined" => Some("Unconfined"),
+                    "runtime/default" | "docker/default" => Some("RuntimeDefault"),
+                    local if local.strip_prefix("localhost/").is_some_and(|name| !name.is_empty()) => Some("Localhost"),
+                    _ => None,
+                };
+                context.seccomp = kind.map(|kind| Field { value: kind.to_owned(), at: at.clone() });
+            }
+            (None, Some(Field { value, at })) if both_ways => {
+                let value = match value.as_str() {
+                    "Unconfined" => "unconfined",
+                    "RuntimeDefault" => "runtime/default",
+                    "Localhost" => "localhost/profile",
+                    _ => continue,
+                };
+                added.push((name, Field { value: value.to_owned(), at: at.clone() }));
+            }
+            _ => {}
+        }
+    }
+    pod.annotations.extend(added);
 }
 
 #[cfg(test)]
@@ -85,5 +145,12 @@ mod tests {
         );
         assert_eq!(said(37, pod), wanted);
         assert_eq!(said(23, pod), format!("forbidden AppArmor profile ({annotation})"));
+        let pod = "apiVersion: v1\nkind: Pod\nspec: {securityContext: {runAsNonRoot: true, seccompProfile: {type: Unconfined}}}\n";
+        let seccomp = "seccompProfile (forbidden annotation seccomp.security.alpha.kubernetes.io/pod=\"unconfined\")";
+        assert_eq!((said(24, pod), said(25, pod)), (seccomp.to_owned(), String::new()));
+        let pod = "apiVersion: v1\nkind: Pod\nspec: {securityContext: {runAsNonRoot: true}, \
+                   volumes: [{name: v, image: {}}]}\n";
+        let image = "restricted volume types (volume \"v\" uses restricted volume type \"unknown\")";
+        assert_eq!([29, 31, 37].map(|server| said(server, pod)), ["", image, ""]);
     }
 }

@@ -31,7 +31,7 @@ pub enum FleetError {
         /// What was wanted.
         what: String,
         /// Why it is not had.
-        why: ClientError,
+        why: Box<ClientError>,
     },
     /// It has no node of this name.
     #[error("the fleet has no node '{0}'")]
@@ -114,7 +114,7 @@ impl Fleet {
         let nodes = self.plan(&version)?;
         if let Some(first) = nodes.first() {
             let call = nodes::register(&first.object(&self.groups, &self.name), true);
-            let api = |why| FleetError::Api { what: "registering nodes".to_owned(), why };
+            let api = |why| FleetError::Api { what: "registering nodes".to_owned(), why: Box::new(why) };
             let reply = self.client.send(Lane::Work, &call).await.map_err(api)?;
             // One that is there is taken over, or refused, when its turn comes.
             if reply.status.as_u16() != 409 {
@@ -126,7 +126,7 @@ impl Fleet {
 
     async fn version(&self) -> Result<String, FleetError> {
         let call = Call::get("/version");
-        let api = |why| FleetError::Api { what: "the API server's version".to_owned(), why };
+        let api = |why| FleetError::Api { what: "the API server's version".to_owned(), why: Box::new(why) };
         let reply = self.client.ask(Lane::Work, &call).await.and_then(|reply| reply.success(&call)).map_err(api)?;
         let version = reply.json(&call).map_err(api)?;
         Ok(version["gitVersion"].as_str().unwrap_or("v0.0.0").to_owned())

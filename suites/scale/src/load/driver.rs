@@ -35,7 +35,7 @@ pub enum LoadError {
         /// What was wanted.
         what: &'static str,
         /// Why it is not had.
-        why: ClientError,
+        why: Box<ClientError>,
     },
     /// Another run is on this cluster.
     #[error("there is a run '{0}' on this cluster: end it, or delete what it left with `seaworthy cluster sweep`")]
@@ -43,7 +43,7 @@ pub enum LoadError {
 }
 
 fn api(what: &'static str) -> impl Fn(ClientError) -> LoadError {
-    move |why| LoadError::Api { what, why }
+    move |why| LoadError::Api { what, why: Box::new(why) }
 }
 
 /// Runs a plan on a cluster. Simulated nodes have a client of their own, so that their requests and those that are measured do not
