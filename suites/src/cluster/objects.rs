@@ -15,7 +15,7 @@ use super::{Condition, Ctx, RUN_LABEL, Stop};
 const WATCH: u32 = 30;
 
 /// Kinds without a namespace, of those that acts use.
-const CLUSTER_SCOPED: [&str; 21] = [
+const CLUSTER_SCOPED: [&str; 23] = [
     "Namespace",
     "Node",
     "PersistentVolume",

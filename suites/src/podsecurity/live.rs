@@ -219,14 +219,11 @@ async fn enforce(ctx: Ctx, control: Control) -> Result<(), Stop> {
     let mut tally = Tally::default();
     for (number, policy) in policies(control, evaluator.server).into_iter().enumerate() {
         let place = namespace(&ctx, &number.to_string(), labels("enforce", policy)).await?;
-        let asked = futures_util::stream::iter(pods.iter().map(|case| {
-            let (ctx, place) = (&ctx, &place);
-            async move {
-                let object = wrap(Kind::Pod, &pod(case));
-                Ok::<_, Stop>((case, object.clone(), create(ctx, place, &object).await?))
-            }
-        }));
-        let said: Vec<_> = asked.buffer_unordered(TOGETHER).try_collect().await?;
+        let mut asked = Vec::new();
+        for case in &pods {
+            asked.push(ask(&ctx, &place, case, Kind::Pod));
+        }
+        let said: Vec<_> = futures_util::stream::iter(asked).buffer_unordered(TOGETHER).try_collect().await?;
         for (case, object, said) in said {
             let wanted = expected(evaluator, policy, &object);
             let subject = format!("{} by {policy}", case.name);
@@ -234,6 +231,13 @@ async fn enforce(ctx: Ctx, control: Control) -> Result<(), Stop> {
         }
     }
     tally.report(&ctx)
+}
+
+/// Tries a case as an object of a kind in a namespace, by dry run.
+async fn ask<'c>(ctx: &Ctx, place: &str, case: &'c Case, kind: Kind) -> Result<(&'c Case, Value, Said), Stop> {
+    let object = wrap(kind, &pod(case));
+    let said = create(ctx, place, &object).await?;
+    Ok((case, object, said))
 }
 
 /// Compares a verdict with the evaluator's.
@@ -293,14 +297,11 @@ async fn warn(ctx: Ctx, kind: Kind) -> Result<(), Stop> {
         let policy = Policy { level, version: Version::Latest };
         let place = namespace(&ctx, &number.to_string(), labels("warn", policy)).await?;
         // Every case is a pod's in the claims about enforcement; here every fourth is of each kind.
-        let asked = futures_util::stream::iter(all.iter().skip(kind as usize % 4).step_by(4).map(|case| {
-            let (ctx, place) = (&ctx, &place);
-            async move {
-                let object = wrap(kind, &pod(case));
-                Ok::<_, Stop>((case, object.clone(), create(ctx, place, &object).await?))
-            }
-        }));
-        let said: Vec<_> = asked.buffer_unordered(TOGETHER).try_collect().await?;
+        let mut asked = Vec::new();
+        for case in all.iter().skip(kind as usize % 4).step_by(4) {
+            asked.push(ask(&ctx, &place, case, kind));
+        }
+        let said: Vec<_> = futures_util::stream::iter(asked).buffer_unordered(TOGETHER).try_collect().await?;
         for (case, object, said) in said {
             let subject = format!("{} {} by {policy}", kind.name(), case.name);
             match &said.attempt {
