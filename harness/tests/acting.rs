@@ -112,7 +112,7 @@ fn existing() -> Result<(), Failed> {
     let output = seaworthy(&up).output().map_err(|error| error.to_string())?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let events = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let kubeconfig = events.filter_map(|event| event["kubeconfig"].as_str().map(str::to_owned)).last();
+    let kubeconfig = events.filter_map(|event| event["kubeconfig"].as_str().map(str::to_owned)).next_back();
     let tried = kubeconfig.ok_or(said).and_then(|path| on_existing(&seaworthy, &path, results.path()));
     seaworthy(&["cluster", "down", "--all"]).status().map_err(|error| error.to_string())?;
     tried.map_err(Into::into)

@@ -60,7 +60,7 @@ fn ready(lab: &Lab, name: &str, app: &str, count: usize) -> Vec<Value> {
 
 /// What the simulator counted last, by its log.
 fn counts(lab: &Lab, name: &str) -> Value {
-    let log = lab.ok(&["logs", "--tail", "1", &"cp1", "simulated-nodes", "--name", &lab.name(name)]);
+    let log = lab.ok(&["logs", "--tail", "1", "cp1", "simulated-nodes", "--name", &lab.name(name)]);
     serde_json::from_str(log.trim()).unwrap_or_else(|_| panic!("{log}"))
 }
 
@@ -103,7 +103,7 @@ pub(super) fn in_a_cluster(lab: &Lab) {
         assert!(statuses.iter().all(|one| one["ready"] == true && one["state"]["running"]["startedAt"].is_string()));
         assert_eq!(pod["status"]["initContainerStatuses"][0]["state"]["terminated"]["exitCode"], 0);
     }
-    lab.apply(name, "cp1", &JOB.to_string());
+    lab.apply(name, "cp1", JOB);
     until("the Job completes", || {
         let job = lab.try_get(name, "cp1", "/apis/batch/v1/namespaces/default/jobs/work")?;
         if job["status"]["succeeded"] == 12 { Ok(()) } else { Err(job["status"].to_string()) }

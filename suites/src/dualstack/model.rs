@@ -6,6 +6,7 @@ use crate::cluster::Families;
 
 /// `spec.ipFamilyPolicy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::enum_variant_names, reason = "the API's own names")]
 pub(super) enum Policy {
     SingleStack,
     PreferDualStack,

@@ -401,7 +401,7 @@ fn cluster_ips(ctx: &Ctx, service: &Value) -> Result<Vec<(&'static str, String)>
     let addresses = service["spec"]["clusterIPs"].as_array().cloned().unwrap_or_default();
     let addresses: Vec<_> = addresses.iter().filter_map(Value::as_str).map(str::to_owned).collect();
     let of = |&family: &&'static str| of(&addresses, family, "the Service").map(|address| (family, address));
-    ctx.target().families.names().iter().map(|family| of(&family)).collect()
+    ctx.target().families.names().iter().map(of).collect()
 }
 
 async fn large_service(ctx: Ctx) -> Result<(), Stop> {

@@ -42,8 +42,9 @@ pub(super) fn trials() -> Vec<Trial> {
 fn nodes(random: &mut Random) -> Vec<NodeSpec> {
     let mut nodes = Vec::new();
     for number in 0..10 {
-        let mut node =
-            NodeSpec::linux(&format!("n{number}")).label("pool", *random.pick(&["main", "main", "other"])).sized(64);
+        let mut node = NodeSpec::linux(&format!("n{number}"))
+            .label("pool", random.pick::<&str>(&["main", "main", "other"]))
+            .sized(64);
         // The first three make sure that there are three zones.
         let zone = if number < 3 { ["a", "b", "c"][number] } else { random.pick(&["a", "b", "c", "d"]) };
         if number < 3 || random.below(6) != 0 {

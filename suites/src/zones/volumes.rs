@@ -13,7 +13,7 @@ type Body = fn(Ctx) -> BoxFuture<'static, Result<(), Stop>>;
 
 pub(super) fn trials() -> Vec<Trial> {
     let of = |id: &str, title: &str, alias: &str, why: &str, body: Body| {
-        common(Claim::new(format!("zones.volume.{id}"), title, BOTH, "no-volume-plugins", move |ctx| body(ctx)))
+        common(Claim::new(format!("zones.volume.{id}"), title, BOTH, "no-volume-plugins", body))
             .label("volumes")
             .wants_consent()
             .alias(alias)
