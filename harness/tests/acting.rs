@@ -2,7 +2,7 @@
 //!
 //! The trials are made of the registry of suites: `green::SUITE`, and `defect::SUITE::NAME`, which raises broken clusters and expects
 //! every claim that names the defect to fail. Needs root and the programs of `seaworthy assets fetch`. Without `SEAWORTHY_NIGHTLY`
-//! only the defects of [`DAILY`] are tried: each takes half a minute or more.
+//! only the suites of [`GREEN`] and the defects of [`DAILY`] are tried: each defect takes half a minute or more.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
@@ -14,6 +14,8 @@ use seaworthy_provision::assets::{Release, Request, find};
 use seaworthy_reports::{Outcome, Run};
 use seaworthy_suites::suites;
 
+/// Suites that run each day as a whole; the others take longer, and run in the nightly tier.
+const GREEN: [&str; 4] = ["dualstack", "windows", "zones", "podsecurity"];
 /// Defects that are tried each day, `SUITE::NAME`.
 const DAILY: [&str; 5] = [
     "dualstack::routed-packets-dropped",
@@ -50,7 +52,9 @@ fn main() {
     let mut tests = Vec::new();
     for suite in suites().iter().filter(|suite| suite.trials.iter().any(|trial| trial.act().is_some())) {
         let name = suite.name;
-        tests.push(Trial::test(format!("green::{name}"), move || green(name)).with_ignored_flag(ignored));
+        let daily = nightly || GREEN.contains(&name);
+        let test = Trial::test(format!("green::{name}"), move || green(name));
+        tests.push(test.with_ignored_flag(ignored || !daily));
         for defect in suite.defects {
             let defect = defect.name;
             let daily = nightly || DAILY.contains(&format!("{name}::{defect}").as_str());

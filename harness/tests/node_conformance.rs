@@ -58,6 +58,11 @@ fn outcomes(report: &Value) -> Vec<(String, String, String)> {
 
 #[test]
 fn trials_fail_on_nodes_that_are_broken_on_purpose() {
+    // Of the nightly tier: each defect takes a minute or two.
+    if std::env::var_os("SEAWORTHY_NIGHTLY").is_none() {
+        println!("skipped: SEAWORTHY_NIGHTLY is not set");
+        return;
+    }
     if !is_possible() {
         println!("skipped: clusters cannot be raised here");
         return;

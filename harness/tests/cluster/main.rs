@@ -28,6 +28,13 @@ const BOX: &str = "SEAWORTHY_BOX";
 /// The trials that need programs of versions of their own.
 const GUIDE: &str = "the_kubernetes_of_the_setup_guide";
 const OLDER: &str = "a_worker_may_be_older_than_its_cluster";
+/// Trials of the nightly tier (`SEAWORTHY_NIGHTLY`): the widest ones.
+const NIGHTLY: [&str; 4] = [
+    "a_large_cluster_is_audited_and_loaded",
+    "each_defect_of_a_large_cluster_is_caught",
+    "twenty_times_up_and_down_leaks_nothing",
+    "down_all_after_everything_was_killed",
+];
 /// The programs of a cluster's hosts, and of a worker alone.
 const ALL: &str = "etcd etcdctl kube-apiserver kube-controller-manager kube-scheduler kubectl kubeadm kubelet kube-proxy coredns \
     containerd containerd-shim-runc-v2 runc bridge host-local loopback portmap haproxy";
@@ -78,6 +85,7 @@ fn main() -> ExitCode {
             let prefix = prefix.clone();
             let lacks = || match name {
                 _ if arguments.list => false,
+                _ if NIGHTLY.contains(&name) => std::env::var_os("SEAWORTHY_NIGHTLY").is_none(),
                 GUIDE => !is_possible(topologies::guide_release(), ALL),
                 OLDER => !is_possible(topologies::older_release(), WORKER),
                 _ => false,
