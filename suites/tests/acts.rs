@@ -6,8 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seaworthy_suites::suites;
 
+/// What limits say whose defects would need a cluster larger than a test: unit tests of their judges catch them.
+const BY_UNIT_TESTS: &str = "the-smallest-step-beyond";
+
 #[test]
-fn every_act_has_a_page_a_basis_an_alias_and_a_defect() {
+fn every_act_has_a_page_a_basis_and_a_defect() {
     let mut wrong = Vec::new();
     for suite in suites() {
         let defects: BTreeSet<_> = suite.defects.iter().map(|defect| defect.name).collect();
@@ -20,9 +23,8 @@ fn every_act_has_a_page_a_basis_an_alias_and_a_defect() {
                 ("how it is tried", info.how.is_empty()),
                 ("a fix", info.remedy.is_empty()),
                 ("a basis", info.basis.is_empty()),
-                ("an alias", info.aliases.is_empty()),
                 ("a cluster", act.on.is_empty()),
-                ("a known defect", !defects.contains(act.caught_by)),
+                ("a known defect", !defects.contains(act.caught_by) && act.caught_by != BY_UNIT_TESTS),
                 ("an id of its suite", !info.id.starts_with(&format!("{}.", suite.name))),
             ] {
                 if missing {
