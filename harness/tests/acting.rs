@@ -15,15 +15,10 @@ use seaworthy_reports::{Outcome, Run};
 use seaworthy_suites::suites;
 
 /// Suites that run each day as a whole; the others take longer, and run in the nightly tier.
-const GREEN: [&str; 4] = ["dualstack", "windows", "zones", "podsecurity"];
+const GREEN: [&str; 2] = ["dualstack", "podsecurity"];
 /// Defects that are tried each day, `SUITE::NAME`.
-const DAILY: [&str; 5] = [
-    "dualstack::routed-packets-dropped",
-    "dualstack::order-of-families",
-    "podsecurity::pod-security-off",
-    "windows::os-removed",
-    "zones::no-spread",
-];
+const DAILY: [&str; 3] =
+    ["dualstack::routed-packets-dropped", "dualstack::order-of-families", "podsecurity::pod-security-off"];
 /// The programs of clusters with workers.
 const PROGRAMS: [&str; 17] = [
     "etcd",
