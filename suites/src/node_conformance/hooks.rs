@@ -147,6 +147,8 @@ async fn sleeps(ctx: Ctx, seconds: u32, grace: Option<u32>) -> Result<(), Stop> 
     let pod = ctx.until_pod("sleeper", &over, Duration::from_secs(110)).await?;
     let end = time(&status_of(&pod, "main")["state"]["terminated"]["finishedAt"])?;
     // The time of deletion is that of the request and the grace period together.
+    let kept = pod.pointer("/spec/containers/0/lifecycle/preStop/sleep/seconds").and_then(Value::as_u64);
+    ctx.expect("sleeper", "the seconds of its hook", &kept, &Some(seconds.into()));
     let grace = i64::from(grace.unwrap_or(100));
     let asked = time(&pod["metadata"]["deletionTimestamp"])?.as_second() - grace;
     let waited = end.as_second() - asked;
