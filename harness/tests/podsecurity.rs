@@ -91,8 +91,6 @@ fn reports_point_to_the_lines_of_the_manifests() {
     assert_ne!(prints[0], prints[1], "both are shown");
     assert!(read("junit_01.xml").contains("deploy/b.yaml:12"), "{}", read("junit_01.xml"));
     assert!(read("report.html").contains("deploy/b.yaml:12"));
-    let report: serde_json::Value = serde_json::from_str(&read("report.json")).unwrap();
-    assert_eq!(report["results"].as_array().unwrap().len(), report["trials"].as_array().unwrap().len());
 }
 
 #[test]
@@ -119,7 +117,6 @@ fn bad_input_is_named() {
     refuses(&["--manifests", "deploy", "--level", "strict"], &["must be one of privileged, baseline, restricted"]);
     refuses(&["--manifests", "deploy", "--policy-version", "1.30"], &["must be \"latest\" or \"v1.x\""]);
     refuses(&["--manifests", "deploy", "--suite", "node", "--focus", "NumCPU"], &["--suite podsecurity"]);
-    refuses(&["--label-script", "x.sh"], &["--manifests"]);
     let (_folder, said) = run(&[("a.yaml", "a: [\n---\njust text\n---\n{\"kind\": 1}\n")], &["--manifests", "deploy"]);
     assert_eq!(said.code, Some(1), "{}", said.out);
     assert!(said.out.contains("[deploy/a.yaml:1]"), "{}", said.out);
