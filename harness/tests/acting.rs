@@ -17,8 +17,7 @@ use seaworthy_suites::suites;
 /// Suites that run each day as a whole; the others take longer, and run in the nightly tier.
 const GREEN: [&str; 2] = ["dualstack", "podsecurity"];
 /// Defects that are tried each day, `SUITE::NAME`.
-const DAILY: [&str; 3] =
-    ["dualstack::routed-packets-dropped", "dualstack::order-of-families", "podsecurity::pod-security-off"];
+const DAILY: [&str; 2] = ["dualstack::routed-packets-dropped", "dualstack::order-of-families"];
 /// The programs of clusters with workers.
 const PROGRAMS: [&str; 17] = [
     "etcd",
