@@ -56,7 +56,7 @@ fn main() {
             tests.push(test.with_ignored_flag(ignored || !daily));
         }
     }
-    tests.push(Trial::test("existing::dualstack", existing).with_ignored_flag(ignored));
+    tests.push(Trial::test("existing::dualstack", existing).with_ignored_flag(ignored || !nightly));
     libtest_mimic::run(&arguments, tests).exit();
 }
 
