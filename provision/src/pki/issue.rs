@@ -13,7 +13,7 @@ use rcgen::{
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::key::{Key, KeyError, pem};
+use super::key::{Key, pem};
 use super::{Algorithm, BACKDATE, Certificate, PkiError, Spec, Usage, files, plan};
 
 /// What became of a file.
@@ -41,7 +41,8 @@ pub(super) struct Signer {
 
 /// Makes what a node's PKI lacks in `folder`, which is kubeadm's `/etc/kubernetes/pki`.
 ///
-/// A CA whose certificate is there without its key is external: what it has signed is kept, and nothing new is asked of it.
+/// A CA whose certificate is there without its key is external: what it has signed is kept, and nothing new is asked of
+/// it.
 ///
 /// # Errors
 /// [`PkiError`] names the file or the certificate. What was written before stays, and is kept by the next attempt.
@@ -194,7 +195,7 @@ fn signed_by(certificate: &[u8], ca: &[u8], path: &Path) -> Result<(), PkiError>
 
 /// Makes keys, on all CPUs.
 pub(super) fn generate(count: usize, algorithm: Algorithm) -> Result<Vec<Key>, PkiError> {
-    let failed = |error: KeyError| PkiError::Certificate { name: "key".to_owned(), why: error.to_string() };
+    let failed = |error: rcgen::Error| PkiError::Certificate { name: "key".to_owned(), why: error.to_string() };
     Key::generate(count, algorithm).map_err(failed)
 }
 

@@ -2,14 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer};
-
-use super::rsa;
+use rcgen::{KeyPair, PublicKeyData as _, RsaKeySize};
 
 /// How keys are made; kubeadm's `encryptionAlgorithm`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,41 +64,36 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Why a key cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum KeyError {
-    #[error(transparent)]
-    Rsa(#[from] rsa::RsaError),
-    #[error(transparent)]
-    Library(#[from] rcgen::Error),
-    #[error("a new RSA key does not verify what it signed")]
-    Inconsistent,
-}
-
 impl Key {
-    /// Makes `count` keys, on all CPUs.
-    pub(super) fn generate(count: usize, algorithm: Algorithm) -> Result<Vec<Self>, KeyError> {
-        let ecdsa = |of| (0..count).map(|_| Ok(Self(KeyPair::generate_for(of)?))).collect();
-        let rsa = |bits| rsa::keys(count, bits)?.iter().map(|der| Self::rsa(der)).collect();
-        match algorithm {
-            Algorithm::Rsa2048 => rsa(2048),
-            Algorithm::Rsa3072 => rsa(3072),
-            Algorithm::Rsa4096 => rsa(4096),
-            // A curve's key takes microseconds: less than a thread.
-            Algorithm::EcdsaP256 => ecdsa(&rcgen::PKCS_ECDSA_P256_SHA256),
-            Algorithm::EcdsaP384 => ecdsa(&rcgen::PKCS_ECDSA_P384_SHA384),
-        }
+    /// Makes `count` keys, on all CPUs: an RSA key takes a few hundred milliseconds, most of them a search for primes.
+    pub(super) fn generate(count: usize, algorithm: Algorithm) -> Result<Vec<Self>, rcgen::Error> {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(count);
+        let begun = AtomicUsize::new(0);
+        // How long a key takes is a matter of luck, so each thread takes the next one that nobody has begun.
+        let work = || {
+            let next = || begun.fetch_add(1, Ordering::Relaxed) < count;
+            std::iter::from_fn(|| next().then(|| Self::generate_one(algorithm))).collect::<Vec<_>>()
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+            let mut made = work();
+            for thread in threads {
+                made.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            made.into_iter().collect()
+        })
     }
 
-    /// An RSA key that we made: AWS-LC checks its parts against each other, and it must verify what it signs.
-    fn rsa(der: &[u8]) -> Result<Self, KeyError> {
-        let der = PrivateKeyDer::Pkcs1(PrivatePkcs1KeyDer::from(der));
-        let pair = KeyPair::from_der_and_sign_algo(&der, &rcgen::PKCS_RSA_SHA256)?;
-        let message = b"a new key";
-        let signature = pair.sign(message)?;
-        let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pair.public_key_raw());
-        public.verify(message, &signature).map_err(|_| KeyError::Inconsistent)?;
-        Ok(Self(pair))
+    fn generate_one(algorithm: Algorithm) -> Result<Self, rcgen::Error> {
+        let rsa = |size| KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size);
+        let pair = match algorithm {
+            Algorithm::Rsa2048 => rsa(RsaKeySize::_2048),
+            Algorithm::Rsa3072 => rsa(RsaKeySize::_3072),
+            Algorithm::Rsa4096 => rsa(RsaKeySize::_4096),
+            Algorithm::EcdsaP256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+            Algorithm::EcdsaP384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+        };
+        pair.map(Self)
     }
 
     /// Reads a key in any of the usual PEM forms.
@@ -143,8 +135,8 @@ impl Key {
     }
 }
 
-/// The key inside PKCS #8: version, algorithm, key (RFC 5208 section 5). `None` for a key that stands on its own already, in
-/// which no sequence follows the version.
+/// The key inside PKCS #8: version, algorithm, key (RFC 5208 section 5). `None` for a key that stands on its own
+/// already, in which no sequence follows the version.
 fn inner(der: &[u8]) -> Option<&[u8]> {
     let (fields, _) = value(der)?;
     let (_, algorithm) = value(fields)?;
@@ -165,7 +157,7 @@ fn value(der: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Appends a value with its tag and length (X.690 section 8.1).
-pub(super) fn tag(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
+fn tag(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
     out.push(tag);
     match u8::try_from(content.len()) {
         Ok(length) if length < 0x80 => out.push(length),
@@ -211,6 +203,8 @@ mod tests {
             assert_eq!(format!("{key:?}"), "Key(not shown)");
             assert_eq!(name.parse(), Ok(algorithm));
         }
+        assert_eq!(Key::generate(0, Algorithm::Rsa2048).unwrap().len(), 0);
+        assert_eq!(Key::generate(3, Algorithm::Rsa2048).unwrap().len(), 3);
         assert!(Key::from_pem("-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n").is_err());
         assert!("RSA-1024".parse::<Algorithm>().is_err());
     }

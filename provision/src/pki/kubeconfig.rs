@@ -21,8 +21,8 @@ pub struct Kubeconfig {
     endpoint: bool,
 }
 
-/// All of them. kubeadm's `phases/kubeconfig`: those of people lead to the endpoint, those of the node's components to its
-/// own API server, so that they do not outlive an upgrade of it.
+/// All of them. kubeadm's `phases/kubeconfig`: those of people lead to the endpoint, those of the node's components to
+/// its own API server, so that they do not outlive an upgrade of it.
 pub const KUBECONFIGS: [Kubeconfig; 5] = [
     Kubeconfig {
         file: "admin.conf",
@@ -101,8 +101,8 @@ pub fn kubeconfigs(spec: &Spec, pki: &Path, folder: &Path) -> Result<Vec<Step>, 
     Ok(steps)
 }
 
-/// A kubeconfig of a user who is none of a control plane's own, with a client certificate of the CA in `pki`. It holds the
-/// key: for its owner only.
+/// A kubeconfig of a user who is none of a control plane's own, with a client certificate of the CA in `pki`. It holds
+/// the key: for its owner only.
 ///
 /// # Errors
 /// [`PkiError`] if the CA or its key is not there.

@@ -1,15 +1,13 @@
 //! A cluster's PKI, in kubeadm's shape: the same files, names, usages, lifetimes and modes.
 //!
-//! [`plan`] says which certificates a [`Spec`] asks for, without making any; [`issue()`] makes those that are not there, keys in
-//! parallel; [`kubeconfigs`] writes the kubeconfigs whose credentials they are. What is there is kept if it fits, and refused
-//! by name if it does not. The model is kubeadm's `phases/certs` and `phases/kubeconfig`.
+//! [`plan`] says which certificates a [`Spec`] asks for, without making any; [`issue()`] makes those that are not
+//! there, keys in parallel; [`kubeconfigs`] writes the kubeconfigs whose credentials they are. What is there is kept if
+//! it fits, and refused by name if it does not. The model is kubeadm's `phases/certs` and `phases/kubeconfig`.
 
-mod bignum;
 mod files;
 mod issue;
 mod key;
 mod kubeconfig;
-mod rsa;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -296,7 +294,8 @@ fn apiserver_sans(spec: &Spec) -> Result<Sans, PkiError> {
     let services = spec.services.first().ok_or_else(|| PkiError::Spec("there is no network of Services".to_owned()))?;
     let service = services.hosts().next().filter(|_| services.prefix_len() < services.max_prefix_len());
     let service = service.ok_or_else(|| PkiError::Spec(format!("the Service network {services} has no address")))?;
-    // An IPv6 network's first address is the subnet-router anycast address (RFC 4291 section 2.6.1), which Services do not get.
+    // An IPv6 network's first address is the subnet-router anycast address (RFC 4291 section 2.6.1), which Services do
+    // not get.
     let service = if service == services.network() { next(service) } else { service };
     let mut more: Vec<String> = spec.endpoint()?.map(|(host, _)| host).into_iter().collect();
     more.extend(spec.apiserver_sans.iter().cloned());
