@@ -1,7 +1,8 @@
-//! How many certificates a second are parsed, linted and chain-checked: distinct leaves under one CA, as the TLS Secrets of a large cluster are.
+//! How many certificates a second are parsed, linted and chain-checked: distinct leaves under one CA, as the TLS
+//! Secrets of a large cluster are.
 //!
-//! `cargo bench -p seaworthy-checks --bench pki`; the figures of a run are in docs/benchmarks.md. The first look verifies each signature; a second
-//! one finds them cached.
+//! `cargo bench -p seaworthy-checks --bench pki`; the figures of a run are in docs/benchmarks.md. The first look
+//! verifies each signature; a second one finds them cached.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -50,7 +51,8 @@ fn cpu() -> f64 {
     [usage.user_time(), usage.system_time()].iter().map(|time| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6).sum()
 }
 
-/// Prints how many a second that is, by the clock and by what the CPUs did: the two differ on a machine that is busy with other things.
+/// Prints how many a second that is, by the clock and by what the CPUs did: the two differ on a machine that is busy
+/// with other things.
 fn rate<R>(what: &str, count: usize, work: impl FnOnce() -> R) -> R {
     let (began, before) = (Instant::now(), cpu());
     let out = work();

@@ -1,5 +1,5 @@
-//! CPU time and memory of a hundred thousand TLS Secrets, from the pages as they come from the API to the verdicts: what `run` does
-//! with them, but for asking the API and writing reports.
+//! CPU time and memory of a hundred thousand TLS Secrets, from the pages as they come from the API to the verdicts:
+//! what `run` does with them, but for asking the API and writing reports.
 //!
 //! `cargo bench --workspace --bench tls_secrets`. Pages are made while they are read, and their making is not counted.
 
@@ -111,7 +111,8 @@ fn run(title: &str, mut pair: impl FnMut(usize) -> (String, String)) {
     assert_eq!(held, 5);
     let judging = cpu() - before;
     println!(
-        "{title}: {:.2} s of CPU (reading {} MB {spent:.2}, recording {recording:.2}, judging {judging:.2}); peak of the process {} MiB",
+        "{title}: {:.2} s of CPU (reading {} MB {spent:.2}, recording {recording:.2}, judging {judging:.2}); peak of \
+         the process {} MiB",
         spent + recording + judging,
         bytes / 1_000_000,
         peak()

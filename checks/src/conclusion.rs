@@ -168,7 +168,8 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// The cause that a reason names: reasons begin with the path that they are about, or with what was asked and a colon.
+    /// The cause that a reason names: reasons begin with the path that they are about, or with what was asked and a
+    /// colon.
     fn of(why: &str) -> Self {
         let end = if why.starts_with('/') { why.find([':', ' ', ',']) } else { why.find(": ") };
         let (thing, rest) = why.split_at(end.unwrap_or(why.len()));

@@ -1,8 +1,8 @@
 //! What is true of one thing: gathering facts, parsing them, judging them.
 //!
-//! A [`Host`](host::Host) answers [`Query`](host::Query)s; what it said is a [`Transcript`](host::Transcript). Facts are
-//! parsed from a transcript and judged by [`Check`]s, both purely: the same transcript, profile and time always give the
-//! same conclusions, on any machine. Nothing here writes to a host.
+//! A [`Host`](host::Host) answers [`Query`](host::Query)s; what it said is a [`Transcript`](host::Transcript). Facts
+//! are parsed from a transcript and judged by [`Check`]s, both purely: the same transcript, profile and time always
+//! give the same conclusions, on any machine. Nothing here writes to a host.
 
 pub mod check;
 pub mod conclusion;

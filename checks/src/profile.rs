@@ -169,7 +169,8 @@ impl Lifetimes {
         SignedDuration::from_hours(i64::from(days) * 24)
     }
 
-    /// How much of a certificate's life must be left, by how long it lives: [`Lifetimes::warn`], and a fifth of what lives for less than 150 days.
+    /// How much of a certificate's life must be left, by how long it lives: [`Lifetimes::warn`], and a fifth of what
+    /// lives for less than 150 days.
     #[must_use]
     pub fn spare(&self, lives: SignedDuration) -> SignedDuration {
         let warn = Self::days(self.warn);

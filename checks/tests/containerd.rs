@@ -26,20 +26,40 @@ SystemdCgroup = true
 #[rustfmt::skip]
 const CASES: &[Case] = &[
     ("an empty file", &[("config.toml", "")]),
-    ("no version, a short name", &[("config.toml", "[plugins.cri.containerd.runtimes.runc.options]\nSystemdCgroup = true\n")]),
-    ("version 1, a short name", &[("config.toml", "version = 1\n[plugins.cri.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n[plugins.cri.containerd.runtimes.runc.options]\nSystemdCgroup = true\n[plugins.cri.cni]\nbin_dir = \"/x\"\n")]),
+    ("no version, a short name", &[("config.toml", "[plugins.cri.containerd.runtimes.runc.options]\n\
+                                                    SystemdCgroup = true\n")]),
+    ("version 1, a short name", &[("config.toml", "version = 1\n[plugins.cri.containerd.runtimes.runc]\n\
+                                                   runtime_type = \"io.containerd.runc.v2\"\n\
+                                                   [plugins.cri.containerd.runtimes.runc.options]\n\
+                                                   SystemdCgroup = true\n[plugins.cri.cni]\nbin_dir = \"/x\"\n")]),
     ("no version, a whole name", &[("config.toml", RUNC_2)]),
     ("version 2", &[("config.toml", "version = 2\nINCLUDE_RUNC")]),
-    ("version 2, options alone", &[("config.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\nSystemdCgroup = true\n")]),
-    ("another default runtime", &[("config.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\ndefault_runtime_name = \"nvidia\"\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia]\nruntime_type = \"io.containerd.runc.v2\"\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia.options]\nBinaryName = \"/usr/bin/nvidia-container-runtime\"\nSystemdCgroup = true\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.other.options]\nSystemdCgroup = false\n")]),
-    ("a default runtime that is missing", &[("config.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\ndefault_runtime_name = \"kata\"\n")]),
+    ("version 2, options alone", &[("config.toml", "version = 2\n\
+                                                    [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\n\
+                                                    SystemdCgroup = true\n")]),
+    ("another default runtime", &[("config.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\n\
+                                                   default_runtime_name = \"nvidia\"\n\
+                                                   [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia]\n\
+                                                   runtime_type = \"io.containerd.runc.v2\"\n\
+                                                   [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia.options]\n\
+                                                   BinaryName = \"/usr/bin/nvidia-container-runtime\"\n\
+                                                   SystemdCgroup = true\n\
+                                                   [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.other.options]\n\
+                                                   SystemdCgroup = false\n")]),
+    ("a default runtime that is missing", &[("config.toml", "version = 2\n\
+                                                             [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n\
+                                                             default_runtime_name = \"kata\"\n")]),
     ("an import of the same plug-in", &[
-        ("config.toml", "version = 2\nimports = [\"b.toml\"]\n[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"a/pause:1\"\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = \"/a\"\n"),
-        ("b.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\nSystemdCgroup = true\n"),
+        ("config.toml", "version = 2\nimports = [\"b.toml\"]\n[plugins.\"io.containerd.grpc.v1.cri\"]\n\
+                         sandbox_image = \"a/pause:1\"\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\n\
+                         bin_dir = \"/a\"\n"),
+        ("b.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\n\
+                    SystemdCgroup = true\n"),
     ]),
     ("an import that turns it off", &[
         ("config.toml", "version = 2\nimports = [\"DIR/b.toml\"]\nINCLUDE_RUNC"),
-        ("b.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\nSystemdCgroup = false\n"),
+        ("b.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\n\
+                    SystemdCgroup = false\n"),
     ]),
     ("an import of another plug-in", &[
         ("config.toml", "version = 2\nimports = [\"b.toml\"]\nINCLUDE_RUNC"),
@@ -61,7 +81,8 @@ const CASES: &[Case] = &[
     ("an absolute pattern, in the order of names", &[
         ("config.toml", "version = 2\nimports = [\"DIR/conf.d/*.toml\"]\n"),
         ("conf.d/20.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\nconf_dir = \"/twenty\"\n"),
-        ("conf.d/10.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\nconf_dir = \"/ten\"\nbin_dir = \"/ten/bin\"\n"),
+        ("conf.d/10.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\nconf_dir = \"/ten\"\n\
+                            bin_dir = \"/ten/bin\"\n"),
         ("conf.d/.hidden.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\nmax_conf_num = 3\n"),
     ]),
     ("a pattern with a class", &[
@@ -73,17 +94,21 @@ const CASES: &[Case] = &[
     ("a bad pattern", &[("config.toml", "version = 2\nimports = [\"DIR/[*.toml\"]\n")]),
     ("imports of imports, breadth first", &[
         ("config.toml", "version = 2\nimports = [\"b.toml\", \"c.toml\"]\n"),
-        ("b.toml", "version = 2\nimports = [\"sub/d.toml\"]\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\nconf_dir = \"/b\"\n"),
+        ("b.toml", "version = 2\nimports = [\"sub/d.toml\"]\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\n\
+                    conf_dir = \"/b\"\n"),
         ("c.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\nconf_dir = \"/c\"\n"),
-        ("sub/d.toml", "version = 2\nimports = [\"../config.toml\"]\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\nconf_dir = \"/d\"\n"),
+        ("sub/d.toml", "version = 2\nimports = [\"../config.toml\"]\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\n\
+                        conf_dir = \"/d\"\n"),
     ]),
     ("files that import each other", &[
         ("config.toml", "version = 2\nimports = [\"b.toml\"]\nroot = \"/a\"\n"),
         ("b.toml", "version = 2\nimports = [\"DIR/config.toml\", \"./b.toml\"]\nroot = \"/b\"\nstate = \"\"\n"),
     ]),
     ("plug-ins disabled in an import", &[
-        ("config.toml", "version = 2\nimports = [\"b.toml\"]\ndisabled_plugins = [\"io.containerd.snapshotter.v1.zfs\"]\n"),
-        ("b.toml", "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.snapshotter.v1.zfs\"]\n"),
+        ("config.toml", "version = 2\nimports = [\"b.toml\"]\n\
+                         disabled_plugins = [\"io.containerd.snapshotter.v1.zfs\"]\n"),
+        ("b.toml", "version = 2\n\
+                    disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.snapshotter.v1.zfs\"]\n"),
     ]),
     ("a short name disabled in version 2", &[("config.toml", "version = 2\n\ndisabled_plugins = [\"cri\"]\n")]),
     ("a short name disabled in an import", &[
@@ -92,27 +117,43 @@ const CASES: &[Case] = &[
     ]),
     ("Docker's stub", &[("config.toml", "disabled_plugins = [\"cri\"]\n")]),
     ("a whole name disabled in version 1", &[("config.toml", "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n")]),
-    ("a short name of a plug-in in version 2", &[("config.toml", "version = 2\n[plugins.cri]\nsandbox_image = \"x\"\n")]),
-    ("version 3", &[("config.toml", "version = 3\n[plugins.\"io.containerd.cri.v1.images\".pinned_images]\nsandbox = \"x/pause:1\"\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.runc.options]\nSystemdCgroup = true\n[plugins.\"io.containerd.cri.v1.runtime\".cni]\nbin_dirs = [\"/a\", \"/b\"]\n")]),
+    ("a short name of a plug-in in version 2", &[("config.toml", "version = 2\n[plugins.cri]\n\
+                                                                  sandbox_image = \"x\"\n")]),
+    ("version 3", &[("config.toml", "version = 3\n[plugins.\"io.containerd.cri.v1.images\".pinned_images]\n\
+                                     sandbox = \"x/pause:1\"\n\
+                                     [plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.runc.options]\n\
+                                     SystemdCgroup = true\n[plugins.\"io.containerd.cri.v1.runtime\".cni]\n\
+                                     bin_dirs = [\"/a\", \"/b\"]\n")]),
     ("version 3 with the plug-in of version 2", &[("config.toml", "version = 3\nINCLUDE_RUNC")]),
     ("version 2 that imports version 3", &[
         ("config.toml", "version = 2\nimports = [\"b.toml\"]\nINCLUDE_RUNC"),
         ("b.toml", "version = 3\n[plugins.\"io.containerd.cri.v1.runtime\".cni]\nbin_dirs = [\"/a\", \"/b\"]\n"),
     ]),
     ("version 3 that imports version 2", &[
-        ("config.toml", "version = 3\nimports = [\"b.toml\"]\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.runc.options]\nSystemdCgroup = true\n"),
-        ("b.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = \"/b\"\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\nSystemdCgroup = false\n"),
+        ("config.toml", "version = 3\nimports = [\"b.toml\"]\n\
+                         [plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.runc.options]\n\
+                         SystemdCgroup = true\n"),
+        ("b.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = \"/b\"\n\
+                    [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\nSystemdCgroup = false\n"),
     ]),
-    ("version 4", &[("config.toml", "version = 4\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.runc.options]\nSystemdCgroup = true\n")]),
+    ("version 4", &[("config.toml", "version = 4\n\
+                                     [plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.runc.options]\n\
+                                     SystemdCgroup = true\n")]),
     ("an unknown version", &[("config.toml", "\n\nversion = 9\n")]),
     ("a text as the version", &[("config.toml", "version = \"2\"\n")]),
     ("a text for a list", &[("config.toml", "version = 2\ndisabled_plugins = \"cri\"\n")]),
     ("a broken import", &[("config.toml", "version = 2\nimports = [\"b.toml\"]\n"), ("b.toml", "version = 2\n\n[plugins\n")]),
     ("a key twice", &[("config.toml", "version = 2\nroot = \"/a\"\nroot = \"/b\"\n")]),
     ("a folder that fits a pattern", &[("config.toml", "version = 2\nimports = [\"DIR/conf.d/*\"]\n"), ("conf.d/sub/a.toml", "")]),
-    ("networks", &[("config.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = \"/usr/lib/cni\"\nconf_dir = \"/n\"\nmax_conf_num = 0\n")]),
-    ("the old table of the default runtime", &[("config.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.default_runtime]\nruntime_type = \"io.containerd.runc.v1\"\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.default_runtime.options]\nSystemdCgroup = true\n")]),
-    ("the default of a table that is overridden with nothing", &[("config.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes]\n")]),
+    ("networks", &[("config.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\n\
+                                    bin_dir = \"/usr/lib/cni\"\nconf_dir = \"/n\"\nmax_conf_num = 0\n")]),
+    ("the old table of the default runtime", &[("config.toml", "version = 2\n\
+                                                                [plugins.\"io.containerd.grpc.v1.cri\".containerd.default_runtime]\n\
+                                                                runtime_type = \"io.containerd.runc.v1\"\n\
+                                                                [plugins.\"io.containerd.grpc.v1.cri\".containerd.default_runtime.options]\n\
+                                                                SystemdCgroup = true\n")]),
+    ("the default of a table that is overridden with nothing", &[("config.toml", "version = 2\n\
+                                                                                  [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes]\n")]),
 ];
 
 /// The containerds to compare with, and their releases.
@@ -343,7 +384,8 @@ fn judge(release: Release, files: &[(&str, &str)]) -> Vec<(String, Breach)> {
 #[test]
 fn the_remedy_for_a_disabled_cri_causes_no_other_finding() {
     let path = "/etc/containerd/config.toml";
-    let more = "version = 2\ndisabled_plugins = [\n  \"io.containerd.snapshotter.v1.zfs\",\n  \"io.containerd.grpc.v1.cri\",\n]\n\
+    let more = "version = 2\n\
+                disabled_plugins = [\n  \"io.containerd.snapshotter.v1.zfs\",\n  \"io.containerd.grpc.v1.cri\",\n]\n\
                 INCLUDE_RUNC";
     for (containerd, release) in containerds() {
         for content in ["disabled_plugins = [\"cri\"]\n", &more.replace("INCLUDE_RUNC", RUNC_2)] {

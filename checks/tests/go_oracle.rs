@@ -1,7 +1,7 @@
 //! The path verifier in its Go mode says what Go's own crypto/x509 says: of random chains, accept and refuse alike.
 //!
-//! `SEAWORTHY_GO_TOOLCHAINS=1.21.13,1.22.12,…` asks older versions of Go, too, each against its own mode; the go command fetches them.
-//! `SEAWORTHY_ORACLE_CASES` is how many chains, `SEAWORTHY_ORACLE_SEED` which.
+//! `SEAWORTHY_GO_TOOLCHAINS=1.21.13,1.22.12,…` asks older versions of Go, too, each against its own mode; the go
+//! command fetches them. `SEAWORTHY_ORACLE_CASES` is how many chains, `SEAWORTHY_ORACLE_SEED` which.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
@@ -23,7 +23,8 @@ struct Justified {
     reason: &'static str,
 }
 
-/// Where our answer may differ from Go's, and why; docs/pki-verifier.md has the same table. Each of them must differ. Of random chains none may.
+/// Where our answer may differ from Go's, and why; docs/pki-verifier.md has the same table. Each of them must differ.
+/// Of random chains none may.
 const JUSTIFIED: &[Justified] = &[
     Justified { label: "RSA-1024 SHA384-RSA", reason: AWS_LC },
     Justified { label: "RSA-1024 SHA256-RSAPSS", reason: AWS_LC },
@@ -37,8 +38,8 @@ const JUSTIFIED: &[Justified] = &[
         reason: "AWS-LC's Rust interface has no P-224, which no issuer of Kubernetes makes",
     },
 ];
-const AWS_LC: &str =
-    "AWS-LC's Rust interface verifies RSA below 2048 bits only with PKCS#1 and SHA-1, SHA-256 or SHA-512";
+const AWS_LC: &str = "AWS-LC's Rust interface verifies RSA below 2048 bits only with PKCS#1 and SHA-1, SHA-256 or \
+                      SHA-512";
 
 #[test]
 fn keys_of_every_kind_verify_as_in_go() {

@@ -1,7 +1,8 @@
 //! The cases of C2SP/x509-limbo: our RFC 5280 mode says what they expect, our Go mode what Go says.
 //!
-//! They are not in this repository: `SEAWORTHY_LIMBO=limbo.json cargo test -p seaworthy-checks --test limbo -- --ignored`, with the file from
-//! <https://github.com/C2SP/x509-limbo>. Cases about revocation lists and limits of depth are left out: neither is what this verifier is for.
+//! They are not in this repository: `SEAWORTHY_LIMBO=limbo.json cargo test -p seaworthy-checks --test limbo --
+//! --ignored`, with the file from <https://github.com/C2SP/x509-limbo>. Cases about revocation lists and limits of
+//! depth are left out: neither is what this verifier is for.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, dead_code, reason = "test code")]
 
@@ -14,7 +15,8 @@ use oracle::chains::Case;
 use seaworthy_checks::pki::x509::path::{Mode, Signatures};
 use serde_json::Value;
 
-/// What cases, by the beginning of their ids, our RFC 5280 mode accepts although they expect a refusal, and why. It refuses nothing that they accept.
+/// What cases, by the beginning of their ids, our RFC 5280 mode accepts although they expect a refusal, and why. It
+/// refuses nothing that they accept.
 const DEVIATIONS: &[(&[&str], &str)] = &[
     (&["webpki::"], "rules of the CA/Browser Forum for public CAs, which a cluster's are not"),
     (

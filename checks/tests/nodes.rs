@@ -1,6 +1,7 @@
 //! Recorded and constructed nodes, and what is concluded of each: one snapshot a node.
 //!
-//! `INSTA_UPDATE=always cargo test -p seaworthy-checks --test nodes` renews the snapshots; their diff is part of a review.
+//! `INSTA_UPDATE=always cargo test -p seaworthy-checks --test nodes` renews the snapshots; their diff is part of a
+//! review.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 

@@ -1,7 +1,7 @@
 //! The table of what kubeadm asks of a node agrees with the sources of kubeadm.
 //!
-//! `SEAWORTHY_UPDATE=1 cargo test -p seaworthy-checks --test preflight_table` writes the table anew from the Go modules of
-//! all releases, which it downloads. Without it the releases whose modules are in the module cache are compared.
+//! `SEAWORTHY_UPDATE=1 cargo test -p seaworthy-checks --test preflight_table` writes the table anew from the Go modules
+//! of all releases, which it downloads. Without it the releases whose modules are in the module cache are compared.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
@@ -147,12 +147,13 @@ fn ranges<R: Ord + Clone>(all: &BTreeMap<u32, Asked>, rows: impl Fn(&Asked) -> V
 fn render(all: &BTreeMap<u32, Asked>) -> String {
     let mut text =
         "//! What `kubeadm init` and `kubeadm join` ask of a node before they set it up, by minor release.\n//!\n\
-        //! Generated from the sources of kubeadm and of system-validators, which the module proxy serves:\n\
-        //! `SEAWORTHY_UPDATE=1 cargo test -p seaworthy-checks --test preflight_table`.\n\n\
-        use std::ops::RangeInclusive;\n\nuse Level::{Error, Warning};\n\n\
-        /// How kubeadm reports what it misses.\n#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]\n\
-        pub enum Level {\n    /// It goes on.\n    Warning,\n    /// It refuses the node.\n    Error,\n}\n\n"
-            .to_owned();
+         //! Generated from the sources of kubeadm and of system-validators, which the module proxy serves:\n\
+         //! `SEAWORTHY_UPDATE=1 cargo test -p seaworthy-checks --test preflight_table`.\n\n\
+         use std::ops::RangeInclusive;\n\nuse Level::{Error, Warning};\n\n/// How kubeadm reports what it misses.\n\
+         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]\n\
+         pub enum Level {\n    /// It goes on.\n    Warning,\n    /// It refuses the node.\n    Error,\n}\n\
+         \n"
+        .to_owned();
     let names = |names: &[String]| {
         let quoted: Vec<_> = names.iter().map(|name| format!("{name:?}")).collect();
         format!("&[{}]", quoted.join(", "))
@@ -162,19 +163,20 @@ fn render(all: &BTreeMap<u32, Asked>) -> String {
         writeln!(text, "    ({name:?}, {level:?}, {a}..={b}),").unwrap();
     }
     text += "];\n\n/// Files that must begin with `1`, those of IPv6 only where the cluster uses it.\n\
-        pub const FILES: &[(&str, RangeInclusive<u32>)] = &[\n";
+             pub const FILES: &[(&str, RangeInclusive<u32>)] = &[\n";
     for (path, a, b) in ranges(all, |asked| asked.files.iter().cloned().collect()) {
         writeln!(text, "    ({path:?}, {a}..={b}),").unwrap();
     }
     text += "];\n\n/// Releases of the kernel as regular expressions, of which one must match.\n\
-        pub const KERNELS: &[(&[&str], Level, RangeInclusive<u32>)] = &[\n";
+             pub const KERNELS: &[(&[&str], Level, RangeInclusive<u32>)] = &[\n";
     for ((level, patterns), a, b) in ranges(all, |asked| asked.kernels.iter().cloned().collect()) {
         writeln!(text, "    ({}, {level:?}, {a}..={b}),", names(&patterns).replace("\\\\", "\\").replace('"', "\u{1}"))
             .unwrap();
     }
     text = text.replace("&[\u{1}", "&[r\u{1}").replace(", \u{1}", ", r\u{1}").replace('\u{1}', "\"");
-    text += "];\n\n/// Options of the kernel, of which one of several must be set, with the cgroup version that they are for.\n\
-        pub const OPTIONS: &[(&[&str], Option<u32>, RangeInclusive<u32>)] = &[\n";
+    text += "];\n\n\
+             /// Options of the kernel, of which one of several must be set, with the cgroup version that they are \
+             for.\npub const OPTIONS: &[(&[&str], Option<u32>, RangeInclusive<u32>)] = &[\n";
     for ((options, cgroup), a, b) in ranges(all, |asked| asked.options.iter().cloned().collect()) {
         writeln!(text, "    ({}, {cgroup:?}, {a}..={b}),", names(&options)).unwrap();
     }

@@ -44,20 +44,24 @@ const KINDS: &[(&str, &str)] = &[
     ("a proxy with a token alone", "https_proxy=http://{}@proxy:3128/"),
     ("a URL with a user in YAML", "server: https://user:{}@h:6443"),
     ("a query of a URL", "server: https://h:6443/?access_token={}"),
-    ("etcd's password of a CNI", "{\"cniVersion\": \"1.0.0\", \"name\": \"n\", \"plugins\": [{\"type\": \"calico\", \"etcd_password\": \"{}\"}]}"),
+    ("etcd's password of a CNI", "{\"cniVersion\": \"1.0.0\", \"name\": \"n\", \"plugins\": [{\"type\": \"calico\", \
+                                  \"etcd_password\": \"{}\"}]}"),
     ("a token of a CNI", "{\"name\": \"n\", \"type\": \"x\", \"policy\": {\"k8s_auth_token\": \"{}\"}}"),
     ("auth of Docker", "{\"auths\": {\"r.example\": {\"auth\": \"{}\", \"identitytoken\": \"{}\"}}}"),
     ("auth of a registry of containerd", "[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"r\".auth]\n\
-        password = \"{}\"\nidentitytoken = '{}'"),
+                                          password = \"{}\"\nidentitytoken = '{}'"),
     ("a header of hosts.toml", "[host.\"https://r\".header]\nAuthorization = [\"Basic {}\"]\nx-custom = \"{}\""),
     ("exec of a kubeconfig", "apiVersion: v1\nkind: Config\nusers:\n\
-        - name: u\n  user:\n    exec:\n      command: aws\n      args: [\"--x\", \"{}\"]\n      env:\n      - {name: KEY, value: {}}"),
+                              - name: u\n  user:\n    exec:\n      command: aws\n      args: [\"--x\", \"{}\"]\n      \
+                              env:\n      - {name: KEY, value: {}}"),
     ("auth-provider of a kubeconfig", "kind: Config\nusers:\n\
-        - user:\n    auth-provider:\n      config: {refresh-token: {}, client-secret: {}}"),
+                                       - user:\n    auth-provider:\n      config: {refresh-token: {}, client-secret: \
+                                       {}}"),
     ("a token of a kubeconfig", "kind: Config\nusers:\n- user: {token: {}, password: {}, username: u}"),
     ("cloud.conf", "[Global]\nuser-domain = x\napplication-credential-secret = {}\n[LoadBalancer]\npassword=\"{}\""),
     ("crio.conf", "[crio.image]\nglobal_auth_file = \"/x\"\n[crio.runtime]\ndefault_env = [\"TOKEN={}\"]"),
-    ("netplan's wifi", "network:\n  wifis:\n    wlan0:\n      access-points:\n        home: {password: {}}\n      auth: {identity: a, password: {}}"),
+    ("netplan's wifi", "network:\n  wifis:\n    wlan0:\n      access-points:\n        home: {password: {}}\n      \
+                        auth: {identity: a, password: {}}"),
     ("a line of a journal", "Nov 30 08:00:00 n kubelet[1]: Authorization: Bearer {} rejected"),
     ("a key in PEM", "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----"),
     ("a key under an odd label", "-----BEGIN MY OWN THING-----\n{}\n-----END MY OWN THING-----"),
@@ -65,7 +69,7 @@ const KINDS: &[(&str, &str)] = &[
     ("a key with headers", "-----BEGIN CERTIFICATE-----\nComment: {}\n\nAAAA\n-----END CERTIFICATE-----"),
     ("a key that is cut off", "-----BEGIN OPENSSH PRIVATE KEY-----\n{}"),
     ("a key in a block scalar", "x-key: |\n  -----BEGIN EC PRIVATE KEY-----\n  {}\n  -----END EC PRIVATE KEY-----\n\
-        b: 1"),
+                                 b: 1"),
     ("a block scalar", "token: |-\n  {}\n  more\nnext: >\n    folded {}\n"),
     ("a block scalar with a comment", "token: |2 # {}\n   {}\n"),
     ("an anchor and an alias", "base: &{} {password: &p {}}\nuse: *p\nother: [*p, {}]"),
@@ -85,13 +89,14 @@ const KINDS: &[(&str, &str)] = &[
     ("a quote that is left open", "a: \"{}\nb: 1\n"),
     ("a Secret", "apiVersion: v1\nkind: Secret\nmetadata: {name: n}\ndata:\n  any: {}\nstringData:\n  other: {}"),
     ("encryption at rest", "kind: EncryptionConfiguration\nresources:\n\
-        - providers:\n  - aescbc:\n      keys: [{name: k, secret: {}}]"),
+                            - providers:\n  - aescbc:\n      keys: [{name: k, secret: {}}]"),
     ("a variable of a pod", "kind: Pod\n\
-        spec:\n  containers:\n  - name: c\n    env: [{name: A, value: {}}]\n    command: [kube-apiserver, --token={}, --basic, {}]"),
+                             spec:\n  containers:\n  - name: c\n    env: [{name: A, value: {}}]\n    command: \
+                             [kube-apiserver, --token={}, --basic, {}]"),
     ("a header of static pods", "kind: KubeletConfiguration\nstaticPodURLHeader:\n  Authorization: [{}]\n\
-        staticPodURL: https://u:{}@h/?t={}"),
+                                 staticPodURL: https://u:{}@h/?t={}"),
     ("a bootstrap token", "kind: InitConfiguration\nbootstrapTokens: [{token: {}, description: {}}]\n\
-        certificateKey: {}"),
+                           certificateKey: {}"),
     ("a second document", "---\na: 1\n---\nb: {}\n...\n--- {}\n"),
     ("a table of many", "[[a]]\nb = [\"{}\", {c = \"{}\"}]"),
     ("a number", "pin: 7{}7"),
@@ -251,7 +256,8 @@ fn answers() -> Vec<(Query, Value)> {
         ),
         (
             get("http://127.0.0.1:10255/configz"),
-            json!({ "status": 200, "body": format!("{{\"kubeletconfig\": {{\"staticPodURL\": \"http://u:{s}@h\"}}, \"x\": \"{s}\"}}") }),
+            json!({ "status": 200, "body": format!("{{\"kubeletconfig\": {{\"staticPodURL\": \"http://u:{s}@h\"}}, \
+                                                    \"x\": \"{s}\"}}") }),
         ),
         (
             get("http://127.0.0.1:2381/version"),
@@ -260,19 +266,20 @@ fn answers() -> Vec<(Query, Value)> {
         (Query::Lookup { name: "n".into() }, json!(["10.0.0.1", s])),
         (
             Query::Processes,
-            json!([{ "pid": 7, "command": format!("k3s\0agent\0--token\0{s}\0--server\0https://u:{s}@h\0{s}\0--etcd-s3-secret-key={s}\0-c\0exec x --token={s}"), "started": 1, "sandboxed": false,
+            json!([{ "pid": 7, "command": format!("k3s\0agent\0--token\0{s}\0--server\0https://u:{s}@h\0{s}\0--etcd-s3-secret-key={s}\0-c\0exec \
+                                                   x --token={s}"), "started": 1, "sandboxed": false,
                 "environment": { "A": s } }]),
         ),
         (
             api(ApiCall::ClusterInfo),
             json!({ "data": { "kubeconfig": format!("kind: Config\n\
-                clusters: [{{name: a, cluster: {{server: 'https://u:{s}@h'}}}}]\n\
-                users: [{{user: {{token: {s}}}}}]\n") } }),
+                                                     clusters: [{{name: a, cluster: {{server: 'https://u:{s}@h'}}}}]\n\
+                                                     users: [{{user: {{token: {s}}}}}]\n") } }),
         ),
         (
             api(ApiCall::KubeadmConfig),
             json!({ "configuration": format!("kind: ClusterConfiguration\ncertificateKey: {s}\n\
-                apiServer: {{extraArgs: {{token: {s}, oidc-client-secret: {s}}}}}\n") }),
+                                              apiServer: {{extraArgs: {{token: {s}, oidc-client-secret: {s}}}}}\n") }),
         ),
         (
             api(ApiCall::ValidatingWebhooks),
@@ -342,37 +349,43 @@ fn what_judges_read_stays_and_lines_stay_where_they_are() {
         (
             "/etc/kubernetes/manifests/etcd.yaml",
             "kind: Pod # x\n\
-                spec:\n  containers:\n  - command:\n    - etcd\n    - --cert-file=/etc/e.crt\n    - --token=x\n    env: &e\n    - name: A\n      value: |\n        secret\n        lines\n    image: registry.k8s.io/etcd:3.6\n",
-            "kind: Pod #\nspec:\n  containers:\n  - command:\n    - etcd\n    - --cert-file=/etc/e.crt\n    - \"--token=[redacted]\"\n    env: &x1\n    - name: A\n      value: |\n        [redacted]\n\n    image: registry.k8s.io/etcd:3.6\n",
+             spec:\n  containers:\n  - command:\n    - etcd\n    - --cert-file=/etc/e.crt\n    - --token=x\n    env: \
+             &e\n    - name: A\n      value: |\n        secret\n        lines\n    image: registry.k8s.io/etcd:3.6\n",
+            "kind: Pod #\n\
+             spec:\n  containers:\n  - command:\n    - etcd\n    - --cert-file=/etc/e.crt\n    - \
+             \"--token=[redacted]\"\n    env: &x1\n    - name: A\n      value: |\n        [redacted]\n\
+             \n    image: registry.k8s.io/etcd:3.6\n",
         ),
         (
             "/var/lib/kubelet/config.yaml",
             "kind: KubeletConfiguration\nfailSwapOn: \"false\"\nunknownThing: 7\nmaxPods: 110\n\
-                evictionHard: {memory.available: 5%}\n",
+             evictionHard: {memory.available: 5%}\n",
             "kind: KubeletConfiguration\nfailSwapOn: \"false\"\nunknownThing: 0\nmaxPods: 110\n\
-                evictionHard: {memory.available: 5%}\n",
+             evictionHard: {memory.available: 5%}\n",
         ),
         (
             "/etc/containerd/config.toml",
             "version = 2 # x\ndisabled_plugins = []\n\
-                [plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"r/pause:3\"\n\
-                [plugins.\"io.containerd.grpc.v1.cri\".registry.configs.r.auth]\n  password = \"p\" # x\n  n = 5\n",
+             [plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"r/pause:3\"\n\
+             [plugins.\"io.containerd.grpc.v1.cri\".registry.configs.r.auth]\n  password = \"p\" # x\n  n = 5\n",
             "version = 2 #\ndisabled_plugins = []\n\
-                [plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"r/pause:3\"\n\
-                [plugins.\"io.containerd.grpc.v1.cri\".registry.configs.r.auth]\n  password = \"[redacted]\" #\n  n = 0\n",
+             [plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"r/pause:3\"\n\
+             [plugins.\"io.containerd.grpc.v1.cri\".registry.configs.r.auth]\n  password = \"[redacted]\" #\n  n = 0\n",
         ),
         (
             "/etc/rancher/k3s/config.yaml",
             "token: abc\nserver: https://u:p@h:6443\nkubelet-arg:\n- max-pods=5\n- odd=x\ndisable: [traefik]\n",
             "token: \"[redacted]\"\nserver: \"https://h:6443\"\nkubelet-arg:\n- max-pods=5\n- \"odd=[redacted]\"\n\
-                disable: [traefik]\n",
+             disable: [traefik]\n",
         ),
         (
             "/etc/kubernetes/kubeadm.yaml",
             "kind: ClusterConfiguration\n\
-                apiServer:\n  extraArgs:\n  - name: token\n    value: x\n  - name: audit-log-path\n    value: /var/log/a\n---\nkind: InitConfiguration\nbootstrapTokens:\n- token: abcdef.0123456789abcdef\n",
+             apiServer:\n  extraArgs:\n  - name: token\n    value: x\n  - name: audit-log-path\n    value: /var/log/a\n\
+             ---\nkind: InitConfiguration\nbootstrapTokens:\n- token: abcdef.0123456789abcdef\n",
             "kind: ClusterConfiguration\n\
-                apiServer:\n  extraArgs:\n  - name: token\n    value: \"[redacted]\"\n  - name: audit-log-path\n    value: /var/log/a\n---\nkind: InitConfiguration\nbootstrapTokens:\n- token: \"[redacted]\"\n",
+             apiServer:\n  extraArgs:\n  - name: token\n    value: \"[redacted]\"\n  - name: audit-log-path\n    \
+             value: /var/log/a\n---\nkind: InitConfiguration\nbootstrapTokens:\n- token: \"[redacted]\"\n",
         ),
     ];
     for (path, from, to) in cases {

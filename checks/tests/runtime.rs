@@ -131,9 +131,11 @@ fn only_the_default_runtime_decides_the_cgroup_driver() {
     let of = |default: &str, runc: bool, nvidia: bool| {
         format!(
             "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\ndefault_runtime_name = \"{default}\"\n\
-             [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n\
+             [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\n\
+             runtime_type = \"io.containerd.runc.v2\"\n\
              [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\nSystemdCgroup = {runc}\n\
-             [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia]\nruntime_type = \"io.containerd.runc.v2\"\n\
+             [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia]\n\
+             runtime_type = \"io.containerd.runc.v2\"\n\
              [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia.options]\nSystemdCgroup = {nvidia}\n"
         )
     };
@@ -219,13 +221,13 @@ fn a_cri_plug_in_that_refuses_its_settings_is_a_finding() {
     let breach = Node::new(containerd("1.7.27", old)).breach("node.runtime.config-valid");
     assert!(breach.message.contains("systemd_cgroup is only for the runtime io.containerd.runtime.v1.linux"));
     assert_eq!(breach.at.unwrap().line, Some(3));
-    let missing =
-        "version = 3\n[plugins.\"io.containerd.cri.v1.runtime\".containerd]\ndefault_runtime_name = \"kata\"\n";
+    let missing = "version = 3\n[plugins.\"io.containerd.cri.v1.runtime\".containerd]\n\
+                   default_runtime_name = \"kata\"\n";
     let breach = Node::new(containerd("v2.1.4", missing)).breach("node.runtime.config-valid");
     assert!(breach.message.contains("containerd.runtimes.kata is missing"), "{}", breach.message);
     // containerd 1 forgets the type of runc where only its options are set.
-    let bare =
-        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\nSystemdCgroup = true\n";
+    let bare = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\n\
+                SystemdCgroup = true\n";
     let breach = Node::new(containerd("1.6.20~ds1", bare)).breach("node.runtime.config-valid");
     assert!(breach.message.contains("has no runtime_type"), "{}", breach.message);
     Node::new(containerd("v2.1.4", bare)).holds("node.runtime.config-valid");
@@ -313,7 +315,8 @@ fn two_runtimes_are_no_fault_where_one_is_configured() {
     node.breach("node.runtime.one");
     assert_eq!(checks().iter().find(|check| check.id == "node.runtime.one").unwrap().severity, Severity::High);
     let flags = "KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///var/run/crio/crio.sock\"\n";
-    let unit = "[Service]\nEnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env\nExecStart=/usr/bin/kubelet $KUBELET_KUBEADM_ARGS\n";
+    let unit = "[Service]\nEnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env\n\
+                ExecStart=/usr/bin/kubelet $KUBELET_KUBEADM_ARGS\n";
     let mut edits = two();
     edits.extend([
         file("/etc/systemd/system/kubelet.service", unit),
@@ -326,8 +329,8 @@ fn two_runtimes_are_no_fault_where_one_is_configured() {
     node.holds("node.crio.config-valid");
     node.is_not_applicable("node.runtime.config-valid");
     // A socket that nothing accepts connections on is no runtime to kubeadm.
-    let stale =
-        "/run/crio/crio.sock: the socket is stale: nothing accepts connections on it, so the runtime is not running";
+    let stale = "/run/crio/crio.sock: the socket is stale: nothing accepts connections on it, so the runtime is not \
+                 running";
     let node = Node::new([socket(CRIO), refuses(cri(CRIO, CriCall::Version), RefusalKind::Failed, stale)]);
     node.holds("node.runtime.one");
     node.holds("node.runtime.answers");

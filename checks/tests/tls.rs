@@ -53,7 +53,8 @@ fn certified(name: &str, ca: &CertifiedIssuer<'_, KeyPair>) -> Arc<CertifiedKey>
     Arc::new(CertifiedKey::new(vec![leaf, ca.der().clone()], key))
 }
 
-/// Serves one certificate to those who name it, and another to the rest, as kube-apiserver does with its loopback client.
+/// Serves one certificate to those who name it, and another to the rest, as kube-apiserver does with its loopback
+/// client.
 #[derive(Debug)]
 struct ByName {
     name: &'static str,

@@ -1,4 +1,5 @@
-//! Every defect of a path is told, with who refuses for it; and hostile pools of certificates cost a bounded amount of work.
+//! Every defect of a path is told, with who refuses for it; and hostile pools of certificates cost a bounded amount of
+//! work.
 
 #![allow(clippy::unwrap_used, dead_code, reason = "test code")]
 

@@ -1,5 +1,5 @@
-//! Any file is read as credentials - PEM, a kubeconfig, a file of Talos - and searched for private keys, as a log or as an entry of a
-//! ConfigMap, without a panic, and twice the same; what it says of itself is within it.
+//! Any file is read as credentials - PEM, a kubeconfig, a file of Talos - and searched for private keys, as a log or as
+//! an entry of a ConfigMap, without a panic, and twice the same; what it says of itself is within it.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! A server's first flight of any bytes is read without a panic, and what is read of a part is not contradicted by the whole.
+//! A server's first flight of any bytes is read without a panic, and what is read of a part is not contradicted by the
+//! whole.
 
 #![no_main]
 

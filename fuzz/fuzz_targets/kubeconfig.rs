@@ -7,7 +7,8 @@ use seaworthy_checks::host::kubeconfig::Facts;
 
 fuzz_target!(|text: &str| {
     for context in [None, Some("a")] {
-        let mut file = |path: &str| if path.len() % 2 == 0 { Ok(path.as_bytes().to_vec()) } else { Err("gone".to_owned()) };
+        let mut file =
+            |path: &str| if path.len() % 2 == 0 { Ok(path.as_bytes().to_vec()) } else { Err("gone".to_owned()) };
         let _ = Facts::parse(text, context, &mut file);
     }
 });

@@ -42,7 +42,14 @@ fuzz_target!(|bytes: &[u8]| {
     let signatures = Signatures::default();
     for usage in [Usage::Server, Usage::Any] {
         for names in [&names[..], &[]] {
-            let request = Request { leaf, intermediates: &intermediates, roots: &roots, usage, names, time: jiff::Timestamp::UNIX_EPOCH };
+            let request = Request {
+                leaf,
+                intermediates: &intermediates,
+                roots: &roots,
+                usage,
+                names,
+                time: jiff::Timestamp::UNIX_EPOCH,
+            };
             for mode in [Mode::Go(GoVersion::new(17)), Mode::Go(GoVersion::NEWEST), Mode::Rfc5280] {
                 match request.verify(mode, &signatures) {
                     Outcome::Accepted(path) => assert!(path.is_accepted(mode)),

@@ -18,7 +18,8 @@ fn reference() -> &'static (Transcript, Vec<Check>) {
     })
 }
 
-/// Puts `bytes` in the place of these files of the reference node, as a host would say them: redacted. Then all is judged.
+/// Puts `bytes` in the place of these files of the reference node, as a host would say them: redacted. Then all is
+/// judged.
 pub fn files(paths: &[&str], bytes: &[u8]) {
     let (transcript, checks) = reference();
     let mut transcript = transcript.clone();

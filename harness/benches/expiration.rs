@@ -1,7 +1,9 @@
-//! What an audit of one node's PKI costs beside `kubeadm certs check-expiration`, on a PKI that the same kubeadm made, in the same run.
+//! What an audit of one node's PKI costs beside `kubeadm certs check-expiration`, on a PKI that the same kubeadm made,
+//! in the same run.
 //!
-//! `SEAWORTHY_KUBEADM=$(target/x86_64-unknown-linux-gnu/release/seaworthy assets fetch -o path kubeadm) cargo bench --workspace --bench expiration`; the
-//! figures of a run are in docs/benchmarks.md. All run in turn, so that what slows the machine slows all of them.
+//! `SEAWORTHY_KUBEADM=$(target/x86_64-unknown-linux-gnu/release/seaworthy assets fetch -o path kubeadm) cargo bench
+//! --workspace --bench expiration`; the figures of a run are in docs/benchmarks.md. All run in turn, so that what slows
+//! the machine slows all of them.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -42,7 +44,8 @@ fn make(kubeadm: &str, root: &Path, algorithm: &str) -> std::path::PathBuf {
     std::fs::create_dir_all(&kubernetes).unwrap();
     let config = root.join("config.yaml");
     let text = format!(
-        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nlocalAPIEndpoint: {{advertiseAddress: 10.0.0.11}}\n\
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n\
+         localAPIEndpoint: {{advertiseAddress: 10.0.0.11}}\n\
          nodeRegistration: {{name: cp1, criSocket: 'unix:///run/containerd/containerd.sock'}}\n---\n\
          apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: v1.37.2\n\
          controlPlaneEndpoint: api.example.test:6443\nencryptionAlgorithm: {algorithm}\ncertificatesDir: {}\n",

@@ -1,7 +1,8 @@
 //! How long the node suite takes on this machine, beside `kubeadm init phase preflight` in the same run.
 //!
-//! `SEAWORTHY_KUBEADM=$(target/x86_64-unknown-linux-gnu/release/seaworthy assets fetch -o path kubeadm) cargo bench -p seaworthy-harness --bench node`; the figures of a run are in
-//! docs/benchmarks.md. Both programs run in turn, so that what slows the machine slows both.
+//! `SEAWORTHY_KUBEADM=$(target/x86_64-unknown-linux-gnu/release/seaworthy assets fetch -o path kubeadm) cargo bench -p
+//! seaworthy-harness --bench node`; the figures of a run are in docs/benchmarks.md. Both programs run in turn, so that
+//! what slows the machine slows both.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints its figures")]
 

@@ -1,8 +1,8 @@
 //! The container's entry: the contract of the old node-test image.
 //!
 //! `SEAWORTHY_ROOTFS`, set in our image, makes a call without arguments `run --host $SEAWORTHY_ROOTFS -O
-//! ${REPORT_PATH:-/var/result}`, with the words of `TEST_ARGS` behind it. FOCUS, SKIP, PARALLELISM, REPORT_PATH and FLAKE_ATTEMPTS are
-//! honoured by `run` itself, in a container or not.
+//! ${REPORT_PATH:-/var/result}`, with the words of `TEST_ARGS` behind it. FOCUS, SKIP, PARALLELISM, REPORT_PATH and
+//! FLAKE_ATTEMPTS are honoured by `run` itself, in a container or not.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,8 @@ pub(crate) fn has(path: &str) -> bool {
     is_ours() && Path::new(path).exists()
 }
 
-/// Why reports in a folder are lost when our container ends; `None` if they are kept, or if this is no container of ours.
+/// Why reports in a folder are lost when our container ends; `None` if they are kept, or if this is no container of
+/// ours.
 pub(crate) fn loses(folder: &Path) -> Option<String> {
     std::env::var_os("SEAWORTHY_ROOTFS")?;
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
@@ -80,8 +81,7 @@ mod tests {
 
     #[test]
     fn a_folder_is_on_the_mount_that_holds_it() {
-        let mounts = "21 1 0:20 / / rw - overlay o rw\n\
-                      22 21 0:21 / /var/result rw - ext4 /dev/sda1 rw\n\
+        let mounts = "21 1 0:20 / / rw - overlay o rw\n22 21 0:21 / /var/result rw - ext4 /dev/sda1 rw\n\
                       23 21 0:22 / /my\\040results rw - ext4 /dev/sda1 rw\n";
         let of = |path: &str| mount_of(Path::new(path), mounts).display().to_string();
         assert_eq!(of("/var/result"), "/var/result");

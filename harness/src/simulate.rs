@@ -56,8 +56,9 @@ pub(crate) struct SimulateOptions {
     taints: Vec<NodeTaint>,
     /// Do not taint the nodes on a cluster that has real ones
     ///
-    /// Where a cluster has nodes that are not simulated, simulated ones get the taint seaworthy.dev/simulated:NoSchedule,
-    /// so that no workload of the cluster ends up where nothing runs it. With this option only --taint counts.
+    /// Where a cluster has nodes that are not simulated, simulated ones get the taint
+    /// seaworthy.dev/simulated:NoSchedule, so that no workload of the cluster ends up where nothing runs it. With this
+    /// option only --taint counts.
     #[arg(long)]
     schedulable: bool,
     /// Beginning of node names
@@ -199,8 +200,8 @@ async fn has_real_nodes(client: &Client) -> Result<bool, Fault> {
     Ok(list["items"].as_array().is_some_and(|items| !items.is_empty()))
 }
 
-/// Shows the counts until it is enough, and returns the signal that said so. Where people read, a count that has not changed is
-/// not shown again.
+/// Shows the counts until it is enough, and returns the signal that said so. Where people read, a count that has not
+/// changed is not shown again.
 async fn watch(options: &SimulateOptions, fleet: &Running) -> Result<Option<i32>, Fault> {
     let begun = Instant::now();
     let mut socket = None;

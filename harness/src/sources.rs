@@ -35,7 +35,8 @@ pub(crate) fn open(hosts: &[PathBuf], mut layout: Layout, remote: &RemoteOptions
     Ok(sources)
 }
 
-/// What the user says lies elsewhere must lie there, on one of the nodes: otherwise the defaults would be judged unnoticed.
+/// What the user says lies elsewhere must lie there, on one of the nodes: otherwise the defaults would be judged
+/// unnoticed.
 fn find(sources: &[Source], hosts: &[PathBuf], layout: &Layout) -> Result<(), Fault> {
     let named =
         [("--kubelet-config", &layout.kubelet_config), ("--config-dir", &layout.manifests), ("--pki-dir", &layout.pki)];

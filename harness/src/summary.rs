@@ -213,8 +213,10 @@ mod tests {
     #[test]
     fn a_fix_shows_every_command_and_the_file_that_they_need() {
         let shown = fix(&remedy(), true, Page::wide(100));
-        let expected = "         fix GRUB: Boot with the unified hierarchy.\n             in /etc/default/grub:\n               \
-                        GRUB_CMDLINE_LINUX=\"systemd.unified_cgroup_hierarchy=1\"\n             update-grub\n             reboot\n";
+        let expected = "         fix GRUB: Boot with the unified hierarchy.\n             in \
+                        /etc/default/grub:\n               \
+                        GRUB_CMDLINE_LINUX=\"systemd.unified_cgroup_hierarchy=1\"\n             \
+                        update-grub\n             reboot\n";
         assert_eq!(shown, expected);
         let plain = Remedy { when: None, persist: None, ..remedy() };
         assert_eq!(fix(&plain, true, Page::wide(100)), "         fix update-grub\n             reboot\n");

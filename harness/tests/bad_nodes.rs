@@ -10,8 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use seaworthy_reports::{Outcome, Run};
 
-/// A node's root whose containerd accepts and never answers. As a tree it is no running node, and nobody asks its sockets;
-/// [`Hung::live`] is this machine with that runtime.
+/// A node's root whose containerd accepts and never answers. As a tree it is no running node, and nobody asks its
+/// sockets; [`Hung::live`] is this machine with that runtime.
 struct Hung {
     root: tempfile::TempDir,
     // Connections wait in its backlog for ever.

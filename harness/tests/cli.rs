@@ -108,8 +108,8 @@ fn a_proxy_of_the_environment_is_passed_over_and_that_of_a_kubeconfig_is_refused
     let dir = tempfile::tempdir().unwrap();
     let run = |cluster: &str| {
         let config = format!(
-            "{{kind: Config, current-context: c, clusters: [{{name: c, cluster: {{{cluster}}}}}], users: [{{name: u, user: {{token: t}}}}], \
-             contexts: [{{name: c, context: {{cluster: c, user: u}}}}]}}"
+            "{{kind: Config, current-context: c, clusters: [{{name: c, cluster: {{{cluster}}}}}], users: [{{name: u, \
+             user: {{token: t}}}}], contexts: [{{name: c, context: {{cluster: c, user: u}}}}]}}"
         );
         std::fs::write(dir.path().join("kubeconfig"), config).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));

@@ -17,8 +17,8 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "var/lib/kubelet/config.yaml",
-        "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nauthentication:\n  anonymous:\n    enabled: false\n\
-         rotateCertificate: true\n",
+        "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n\
+         authentication:\n  anonymous:\n    enabled: false\nrotateCertificate: true\n",
     ),
     ("etc/default/kubelet", "KUBELET_EXTRA_ARGS=\"--anonymous-auth=true --node-ip=192.0.2.7\"\n"),
 ];

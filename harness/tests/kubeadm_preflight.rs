@@ -1,8 +1,8 @@
-//! Every problem that the real `kubeadm init phase preflight` reports, we report too, and as gravely: on this host, and on a
-//! small one from which each program that kubeadm asks for is missing in turn.
+//! Every problem that the real `kubeadm init phase preflight` reports, we report too, and as gravely: on this host, and
+//! on a small one from which each program that kubeadm asks for is missing in turn.
 //!
-//! `seaworthy assets fetch kubeadm` builds kubeadm from its released Go module, of the newest Kubernetes and of the setup
-//! guide's. `SEAWORTHY_KUBEADM` names another build of the newest one.
+//! `seaworthy assets fetch kubeadm` builds kubeadm from its released Go module, of the newest Kubernetes and of the
+//! setup guide's. `SEAWORTHY_KUBEADM` names another build of the newest one.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
@@ -48,8 +48,8 @@ fn reported(output: &str) -> Reported {
 
 #[test]
 fn names_are_read_from_kubeadms_output() {
-    let output =
-        "[preflight] Some fatal errors:\n\t[ERROR Port-6443]: in use\n\t[WARNING Swap]: on\n\t[WARNING Port-6443]: x\n";
+    let output = "[preflight] Some fatal errors:\n\t[ERROR Port-6443]: in use\n\t[WARNING Swap]: on\n\
+                  \t[WARNING Port-6443]: x\n";
     let names = [("Port-6443".to_owned(), Level::Error), ("Swap".to_owned(), Level::Warning)];
     assert_eq!(reported(output), names.into());
 }

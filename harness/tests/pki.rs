@@ -81,8 +81,10 @@ fn machine_configuration(folder: &Path) -> (PathBuf, Vec<String>) {
         (pair(&other, "ca"), pair(&node, "ca"), pair(&node, "front-proxy-ca"), pair(&node, "etcd/ca"));
     let accounts = key(&node, "sa.key");
     let text = format!(
-        "version: v1alpha1 # Indicates the schema used to decode the contents.\nmachine:\n  type: controlplane\n  token: {}\n  ca: {talos}\ncluster:\n  \
-         secret: {}\n  token: {}\n  ca: {cluster}\n  aggregatorCA: {proxy}\n  etcd: {{ca: {etcd}}}\n  serviceAccount: {{key: {accounts}}}\n",
+        "version: v1alpha1 # Indicates the schema used to decode the contents.\n\
+         machine:\n  type: controlplane\n  token: {}\n  ca: {talos}\n\
+         cluster:\n  secret: {}\n  token: {}\n  ca: {cluster}\n  aggregatorCA: {proxy}\n  etcd: {{ca: {etcd}}}\n  \
+         serviceAccount: {{key: {accounts}}}\n",
         secrets[0], secrets[2], secrets[1]
     );
     let path = folder.join("controlplane.yaml");

@@ -6,12 +6,14 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-const GOOD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: good, namespace: shop}\nspec:\n  securityContext:\n    \
-                    runAsNonRoot: true\n    seccompProfile: {type: RuntimeDefault}\n  containers:\n  - name: c\n    image: i\n    \
-                    securityContext:\n      allowPrivilegeEscalation: false\n      capabilities: {drop: [ALL]}\n";
-const BAD: &str = "# a comment\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec:\n  \
-                   template:\n    spec:\n      containers:\n      - name: c\n        image: i\n        securityContext:\n          \
-                   privileged: true\n      - name: d\n        securityContext: {privileged: true}\n";
+const GOOD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: good, namespace: shop}\n\
+                    spec:\n  securityContext:\n    runAsNonRoot: true\n    seccompProfile: {type: RuntimeDefault}\n  \
+                    containers:\n  - name: c\n    image: i\n    securityContext:\n      allowPrivilegeEscalation: \
+                    false\n      capabilities: {drop: [ALL]}\n";
+const BAD: &str = "# a comment\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n\
+                   spec:\n  template:\n    spec:\n      containers:\n      - name: c\n        image: i\n        \
+                   securityContext:\n          privileged: true\n      - name: d\n        securityContext: \
+                   {privileged: true}\n";
 
 struct Said {
     code: Option<i32>,
@@ -54,8 +56,8 @@ fn a_run_passes_fails_or_is_undetermined_as_its_exit_code_says() {
     assert_eq!(code, 0, "{out}");
     let (code, out) = of(&[("a.yaml", GOOD), ("b/c.yml", BAD)], &[]);
     assert_eq!(code, 1, "{out}");
-    let line =
-        "Deployment shop/web: container \"c\" sets securityContext.privileged (found true, expected false, or none)";
+    let line = "Deployment shop/web: container \"c\" sets securityContext.privileged (found true, expected false, or \
+                none)";
     assert!(out.contains(line) && out.contains("[deploy/b/c.yml:12]"), "{out}");
     assert_eq!(of(&[("b.yaml", BAD)], &["--level", "privileged"]).0, 0);
     assert_eq!(of(&[("b.yaml", &BAD.replace("true", "false"))], &["--level", "baseline"]).0, 0);

@@ -1,5 +1,5 @@
-//! A control plane for an ordinary user: `nobody` brings it up, uses it and takes it down. Needs root to become nobody, and
-//! the programs in the cache.
+//! A control plane for an ordinary user: `nobody` brings it up, uses it and takes it down. Needs root to become nobody,
+//! and the programs in the cache.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 

@@ -1,5 +1,5 @@
-//! The real containerd, runc, CNI plug-ins and kubelet on a host of namespaces, with our configuration, our registry and our
-//! images: a pod comes up on both families. Needs root.
+//! The real containerd, runc, CNI plug-ins and kubelet on a host of namespaces, with our configuration, our registry
+//! and our images: a pod comes up on both families. Needs root.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
@@ -200,9 +200,9 @@ fn pod(programs: &Programs) -> Result<(), Failed> {
     let pid = ship.start()?.pid;
     let client = ship.client();
     // A link that leads nowhere: a node has an address and a default route, whatever is behind them.
-    let address = "ip link set lo up; ip link add wire type veth peer name nowhere; ip link set wire up; ip link set nowhere up; \
-        ip address add 192.0.2.1/24 dev wire; ip address add 2001:db8::1/64 dev wire nodad; \
-        ip route add default via 192.0.2.2; ip route add default via 2001:db8::2";
+    let address = "ip link set lo up; ip link add wire type veth peer name nowhere; ip link set wire up; ip link set \
+                   nowhere up; ip address add 192.0.2.1/24 dev wire; ip address add 2001:db8::1/64 dev wire nodad; ip \
+                   route add default via 192.0.2.2; ip route add default via 2001:db8::2";
     client.output(&["sh", "-c", address])?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let _entered = runtime.enter();

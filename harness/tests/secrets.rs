@@ -16,34 +16,41 @@ const FILES: &[(&str, &str)] = &[
     ("/etc/environment", "HTTPS_PROXY=http://user:{}@proxy:3128\nDB_PASS={}\n"),
     ("/etc/fstab", "# {}\n//s/x /mnt cifs username=u,password={} 0 0\n/dev/sda2 none swap sw 0 0\n"),
     ("/etc/hosts", "127.0.0.1 localhost # {}\n"),
-    ("/etc/containerd/config.toml", "version = 3\n\
-        [plugins.'io.containerd.cri.v1.images'.registry.configs.'r'.auth]\npassword = '{}'\n"),
+    ("/etc/containerd/config.toml", "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry.configs.'r'.auth]\n\
+                                     password = '{}'\n"),
     ("/etc/containerd/certs.d/r/hosts.toml", "[host.'https://r'.header]\nAuthorization = 'Basic {}'\n"),
-    ("/etc/cni/net.d/10-calico.conflist", "{\"cniVersion\": \"1.0.0\", \"name\": \"n\", \"plugins\": [{\"type\": \"calico\", \"etcd_password\": \"{}\", \"etcd_endpoints\": \"https://u:{}@h:2379\"}]}"),
+    ("/etc/cni/net.d/10-calico.conflist", "{\"cniVersion\": \"1.0.0\", \"name\": \"n\", \"plugins\": [{\"type\": \
+                                           \"calico\", \"etcd_password\": \"{}\", \"etcd_endpoints\": \
+                                           \"https://u:{}@h:2379\"}]}"),
     ("/etc/docker/daemon.json", "{\"proxies\": {\"http-proxy\": \"http://u:{}@p\"}, \"hosts\": [\"tcp://u:{}@h\"]}"),
     ("/etc/systemd/system/kubelet.service", "[Service]\nEnvironment=TOKEN={}\n\
-        Environment=\"KUBELET_EXTRA_ARGS=--config=/var/lib/kubelet/config.yaml --bootstrap-token={}\"\n\
-        EnvironmentFile=-/etc/default/kubelet\nExecStart=/usr/bin/kubelet $KUBELET_EXTRA_ARGS --token={}\n"),
+                                             Environment=\"KUBELET_EXTRA_ARGS=--config=/var/lib/kubelet/config.yaml \
+                                             --bootstrap-token={}\"\nEnvironmentFile=-/etc/default/kubelet\n\
+                                             ExecStart=/usr/bin/kubelet $KUBELET_EXTRA_ARGS --token={}\n"),
     ("/etc/systemd/system/kubelet.service.d/20.conf", "[Service]\nEnvironment=HTTP_PROXY=http://u:{}@p\n"),
     ("/etc/default/kubelet", "KUBELET_EXTRA_ARGS=\"--node-ip=10.0.0.1 --manifest-url-header=X:{}\"\nSECRET={}\n"),
     ("/var/lib/kubelet/config.yaml", "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n\
-        staticPodURLHeader:\n  Authorization: [\"Bearer {}\"]\nstaticPodURL: https://u:{}@h/\n\
-        unknownMember: {} # {}\n"),
+                                      staticPodURLHeader:\n  Authorization: [\"Bearer {}\"]\n\
+                                      staticPodURL: https://u:{}@h/\nunknownMember: {} # {}\n"),
     ("/etc/kubernetes/manifests/kube-apiserver.yaml", "apiVersion: v1\nkind: Pod\n\
-        metadata: {name: kube-apiserver, annotations: {a: {}}}\n\
-        spec:\n  containers:\n  - name: kube-apiserver\n    command: [kube-apiserver, --client-ca-file=/etc/kubernetes/pki/ca.crt, \"--oidc-client-secret={}\"]\n    env: [{name: A, value: {}}]\n"),
+                                                       metadata: {name: kube-apiserver, annotations: {a: {}}}\n\
+                                                       spec:\n  containers:\n  - name: kube-apiserver\n    command: \
+                                                       [kube-apiserver, --client-ca-file=/etc/kubernetes/pki/ca.crt, \
+                                                       \"--oidc-client-secret={}\"]\n    env: [{name: A, value: \
+                                                       {}}]\n"),
     ("/etc/kubernetes/admin.conf", "apiVersion: v1\nkind: Config\n\
-        clusters: [{name: c, cluster: {server: 'https://u:{}@10.0.0.1:6443'}}]\n\
-        contexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x\n\
-        users: [{name: u, user: {token: {}, password: {}, username: u}}]\n"),
+                                    clusters: [{name: c, cluster: {server: 'https://u:{}@10.0.0.1:6443'}}]\n\
+                                    contexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x\n\
+                                    users: [{name: u, user: {token: {}, password: {}, username: u}}]\n"),
     ("/etc/kubernetes/kubeadm-config.yaml", "kind: ClusterConfiguration\nkubernetesVersion: v1.37.2\n---\n\
-        kind: InitConfiguration\nbootstrapTokens: [{token: {}}]\ncertificateKey: {}\n"),
+                                             kind: InitConfiguration\nbootstrapTokens: [{token: {}}]\n\
+                                             certificateKey: {}\n"),
     ("/etc/kubernetes/pki/ca.key", "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----\n"),
     ("/etc/kubernetes/pki/ca.crt", "{}\n-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"),
     ("/etc/rancher/k3s/config.yaml", "token: {}\nserver: https://u:{}@h:6443\n\
-        datastore-endpoint: postgres://u:{}@db/k3s\n"),
+                                      datastore-endpoint: postgres://u:{}@db/k3s\n"),
     ("/var/lib/kubelet/pki/kubelet-client-current.pem", "-----BEGIN EC PRIVATE KEY-----\n{}\n\
-        -----END EC PRIVATE KEY-----\n"),
+                                                         -----END EC PRIVATE KEY-----\n"),
 ];
 
 fn tree() -> tempfile::TempDir {

@@ -1,8 +1,8 @@
 //! Every trial as a test of its own, for `cargo test` and `cargo nextest run`.
 //!
-//! `cargo test --test trials` puts every trial to every recorded and constructed node, and holds the outcome against that
-//! node's snapshot. `SEAWORTHY_HOST=/ cargo test --test trials -- 'host::'` puts them to a live node, where a claim that does
-//! not hold fails its test.
+//! `cargo test --test trials` puts every trial to every recorded and constructed node, and holds the outcome against
+//! that node's snapshot. `SEAWORTHY_HOST=/ cargo test --test trials -- 'host::'` puts them to a live node, where a
+//! claim that does not hold fails its test.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 

@@ -1,7 +1,8 @@
 //! How long a whole PKI takes, beside `kubeadm init phase certs all` in the same run.
 //!
-//! `SEAWORTHY_KUBEADM=… cargo bench -p seaworthy-provision --bench pki`; the figures of a run are in docs/benchmarks.md.
-//! The two take turns, and each makes every key anew. On a machine that is busy with other things, CPU time tells more.
+//! `SEAWORTHY_KUBEADM=… cargo bench -p seaworthy-provision --bench pki`; the figures of a run are in
+//! docs/benchmarks.md. The two take turns, and each makes every key anew. On a machine that is busy with other things,
+//! CPU time tells more.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -49,7 +50,8 @@ fn main() {
 
             let config = dir.path().join("config.yaml");
             let content = format!(
-                "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nlocalAPIEndpoint: {{advertiseAddress: 10.0.0.11}}\n\
+                "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n\
+                 localAPIEndpoint: {{advertiseAddress: 10.0.0.11}}\n\
                  nodeRegistration: {{name: cp1, criSocket: 'unix:///run/containerd/containerd.sock'}}\n---\n\
                  apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: v1.37.2\n\
                  encryptionAlgorithm: {algorithm}\ncertificatesDir: {}\n",

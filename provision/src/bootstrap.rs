@@ -215,8 +215,9 @@ pub fn objects(ca: &str, server: &str) -> Vec<Value> {
 /// A kubeconfig with a cluster and nobody in it, letter by letter as client-go writes it: it is what is signed.
 fn cluster_info(ca: &str, server: &str) -> String {
     format!(
-        "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: {}\n    server: {server}\n  name: \"\"\n\
-         contexts: null\ncurrent-context: \"\"\nkind: Config\nusers: null\n",
+        "apiVersion: v1\nclusters:\n\
+         - cluster:\n    certificate-authority-data: {}\n    server: {server}\n  name: \"\"\ncontexts: null\n\
+         current-context: \"\"\nkind: Config\nusers: null\n",
         STANDARD.encode(ca)
     )
 }

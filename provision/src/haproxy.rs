@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 /// Where haproxy says that it runs.
 pub const HEALTH: &str = "http://127.0.0.1:8404/health";
 
-/// `haproxy.cfg`: TCP to the API servers, each asked for `/readyz` over HTTPS; `ca` is the file of the CA that signs their
-/// certificates.
+/// `haproxy.cfg`: TCP to the API servers, each asked for `/readyz` over HTTPS; `ca` is the file of the CA that signs
+/// their certificates.
 #[must_use]
 pub fn configuration(addresses: &[SocketAddr], backends: &BTreeMap<String, SocketAddr>, ca: &str) -> String {
     let binds: String = addresses.iter().map(|address| format!("    bind {address}\n")).collect();

@@ -1,4 +1,5 @@
-//! The parts of the engine that run as processes of their own, each started as this very program with a hidden first argument.
+//! The parts of the engine that run as processes of their own, each started as this very program with a hidden first
+//! argument.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -7,8 +8,8 @@ use std::process::ExitCode;
 use crate::cluster::{fault_timer_main, keeper_main};
 use crate::{balancer, fault, host, image, registry};
 
-/// If the arguments make this program one of the engine's own parts: runs it, and returns how it ended. Must be called before
-/// the program starts a thread.
+/// If the arguments make this program one of the engine's own parts: runs it, and returns how it ended. Must be called
+/// before the program starts a thread.
 #[must_use]
 pub fn hidden_main(arguments: &[OsString]) -> Option<ExitCode> {
     let early = host::host_main(arguments).or_else(|| keeper_main(arguments));

@@ -1,8 +1,8 @@
 //! Static pods of a control plane, as kubeadm 1.23 to 1.37 writes them to `/etc/kubernetes/manifests`.
 //!
-//! The command lines are those of [`ControlPlane::components_of`]; what stands around them is here. A test compares whole
-//! documents with those of the real kubeadm of several versions, and every deliberate difference is one of [`DIFFERENCES`]. The
-//! model is kubeadm's `phases/controlplane`, `phases/etcd` and `util/staticpod`.
+//! The command lines are those of [`ControlPlane::components_of`]; what stands around them is here. A test compares
+//! whole documents with those of the real kubeadm of several versions, and every deliberate difference is one of
+//! [`DIFFERENCES`]. The model is kubeadm's `phases/controlplane`, `phases/etcd` and `util/staticpod`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -92,7 +92,8 @@ pub struct StaticPods<'a> {
     pub additions: BTreeMap<&'static str, Additions>,
     /// Which of [`ca_folders`] the host has: links in `/etc/ssl/certs` lead there.
     pub ca_folders: Vec<PathBuf>,
-    /// How long a component may take to start: kubeadm's `timeouts.controlPlaneComponentHealthCheck`, by default four minutes.
+    /// How long a component may take to start: kubeadm's `timeouts.controlPlaneComponentHealthCheck`, by default four
+    /// minutes.
     pub start_within: SignedDuration,
 }
 

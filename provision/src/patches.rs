@@ -1,10 +1,11 @@
-//! kubeadm's patches: files `TARGET[SUFFIX][+TYPE].yaml` (or `.json`) that change a static pod or the kubelet's configuration
-//! before it is written.
+//! kubeadm's patches: files `TARGET[SUFFIX][+TYPE].yaml` (or `.json`) that change a static pod or the kubelet's
+//! configuration before it is written.
 //!
-//! The types are `strategic` (the default), `merge` (RFC 7386) and `json` (RFC 6902). A strategic patch merges the lists of a
-//! pod whose elements have a key (containers by name, ports by number …) and takes any other list as a whole, as
-//! `k8s.io/apimachinery/pkg/util/strategicpatch` does; a test compares with what the real kubeadm makes of the same files. The
-//! directives `$setElementOrder` and `$deleteFromPrimitiveList`, which people do not write, are refused by name.
+//! The types are `strategic` (the default), `merge` (RFC 7386) and `json` (RFC 6902). A strategic patch merges the
+//! lists of a pod whose elements have a key (containers by name, ports by number …) and takes any other list as a
+//! whole, as `k8s.io/apimachinery/pkg/util/strategicpatch` does; a test compares with what the real kubeadm makes of
+//! the same files. The directives `$setElementOrder` and `$deleteFromPrimitiveList`, which people do not write, are
+//! refused by name.
 
 use std::path::Path;
 
@@ -21,7 +22,8 @@ pub const TARGETS: [&str; 7] = [
     "kubeproxydaemonset",
 ];
 
-/// The lists of a pod whose elements are merged, with the field that tells elements apart: `patchMergeKey` in k8s.io/api.
+/// The lists of a pod whose elements are merged, with the field that tells elements apart: `patchMergeKey` in
+/// k8s.io/api.
 const KEYS: [(&str, &str); 15] = [
     ("containers", "name"),
     ("initContainers", "name"),
@@ -228,7 +230,8 @@ fn merge_list(mut old: Vec<Value>, new: Vec<Value>, key: &str, keys: Keys<'_>) -
     if replace {
         return Ok(patches.into_iter().map(|(_, element)| without_nulls(element)).collect());
     }
-    // An element that is not patched comes before those that are if it stood before the next of them; a new one waits for none.
+    // An element that is not patched comes before those that are if it stood before the next of them; a new one waits
+    // for none.
     let place = |of: &Value| old.iter().position(|other| other.get(key) == Some(of));
     let mut untouched =
         (0..old.len()).filter(|index| !patches.iter().any(|(of, _)| place(of) == Some(*index))).peekable();

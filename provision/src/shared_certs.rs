@@ -147,8 +147,8 @@ pub fn seal(pki: &Path, etcd: Etcd, key: &CertificateKey) -> Result<Value, Share
     }))
 }
 
-/// The token whose end is the Secret's: a Secret of a bootstrap token that nobody can use, and that the controller-manager
-/// deletes at `expires`. kubeadm gives it two hours.
+/// The token whose end is the Secret's: a Secret of a bootstrap token that nobody can use, and that the
+/// controller-manager deletes at `expires`. kubeadm gives it two hours.
 #[must_use]
 pub fn owner(token: &Token, expires: Timestamp) -> Value {
     let mut object = token.object(Some("Proxy for managing TTL for the kubeadm-certs secret"), Some(expires));

@@ -1,5 +1,6 @@
-//! What a cluster remembers of its configuration, as kubeadm's phases `upload-config`, `upload-certs` and `mark-control-plane`
-//! leave it: the ConfigMaps `kubeadm-config` and `kubelet-config` with the rules for them, and what marks a control-plane node.
+//! What a cluster remembers of its configuration, as kubeadm's phases `upload-config`, `upload-certs` and
+//! `mark-control-plane` leave it: the ConfigMaps `kubeadm-config` and `kubelet-config` with the rules for them, and
+//! what marks a control-plane node.
 //!
 //! A test has the real kubeadm run the same phases over ours on a real API server: it finds nothing to change.
 
@@ -50,8 +51,8 @@ pub fn kubeadm_config(cluster: &ClusterConfiguration, release: &Release) -> Resu
     Ok(objects)
 }
 
-/// The ConfigMap `kubelet-config` of a `KubeletConfiguration`, and what lets nodes read it. One that no user wrote a part of is
-/// signed, so that an upgrade may replace it.
+/// The ConfigMap `kubelet-config` of a `KubeletConfiguration`, and what lets nodes read it. One that no user wrote a
+/// part of is signed, so that an upgrade may replace it.
 #[must_use]
 pub fn kubelet_config(kubelet: &Value, users: bool, release: &Release) -> Vec<Value> {
     let mut name = "kubelet-config".to_owned();
@@ -95,8 +96,8 @@ fn readers(role: &str, config_map: &str, groups: [&str; 2]) -> [Value; 2] {
     ]
 }
 
-/// The patch (a JSON merge patch) that marks a node as one of the control plane: labels, and taints before those that it has.
-/// `taints` are the user's; `None` for kubeadm's.
+/// The patch (a JSON merge patch) that marks a node as one of the control plane: labels, and taints before those that
+/// it has. `taints` are the user's; `None` for kubeadm's.
 #[must_use]
 pub fn mark_control_plane(node: &Value, taints: Option<&[Taint]>, release: &Release) -> Value {
     let of = |rows: &[(&'static str, Span)]| -> Vec<&'static str> {
@@ -125,7 +126,8 @@ fn taint(taint: &Taint) -> Value {
     fields.0.into()
 }
 
-/// The patch (a JSON merge patch) that keeps the runtime's socket with a node; `None` for versions that keep it on the host.
+/// The patch (a JSON merge patch) that keeps the runtime's socket with a node; `None` for versions that keep it on the
+/// host.
 #[must_use]
 pub fn cri_socket(socket: &str, release: &Release) -> Option<Value> {
     let annotations = json!({ "kubeadm.alpha.kubernetes.io/cri-socket": socket });

@@ -4,7 +4,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-/// Writes a file so that at no time half of it is there, or more than `mode` allows. Its folder is made if it is not there.
+/// Writes a file so that at no time half of it is there, or more than `mode` allows. Its folder is made if it is not
+/// there.
 ///
 /// # Errors
 /// What the file system said; what was there before stays.

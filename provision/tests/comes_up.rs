@@ -169,10 +169,12 @@ fn a_control_plane_comes_up_and_lets_nodes_in_as_kubeadms_does() {
 
 fn kubeadm_config(token: &Token, key: &CertificateKey, pki: &Path) -> String {
     format!(
-        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\ncertificateKey: {}\nlocalAPIEndpoint: {{advertiseAddress: 10.0.0.11}}\n\
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\ncertificateKey: {}\n\
+         localAPIEndpoint: {{advertiseAddress: 10.0.0.11}}\n\
          nodeRegistration: {{name: cp1, criSocket: 'unix:///run/containerd/containerd.sock'}}\n\
-         bootstrapTokens: [{{token: {}, ttl: 0s, description: of the test, usages: [signing, authentication], groups: ['system:bootstrappers:kubeadm:default-node-token']}}]\n---\n\
-         apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: v1.37.2\ncertificatesDir: {}\n",
+         bootstrapTokens: [{{token: {}, ttl: 0s, description: of the test, usages: [signing, authentication], groups: \
+         ['system:bootstrappers:kubeadm:default-node-token']}}]\n---\napiVersion: kubeadm.k8s.io/v1beta4\n\
+         kind: ClusterConfiguration\nkubernetesVersion: v1.37.2\ncertificatesDir: {}\n",
         key.reveal(),
         token.reveal(),
         pki.display()

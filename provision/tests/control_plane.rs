@@ -95,7 +95,8 @@ fn cases() -> Vec<Case> {
     vec![
         case("", plane()),
         case(
-            "networking: {serviceSubnet: '10.96.0.0/12,fd00:10:96::/112', podSubnet: '10.244.0.0/16,fd00:10:244::/56', dnsDomain: example.test}\nclusterName: sea\n",
+            "networking: {serviceSubnet: '10.96.0.0/12,fd00:10:96::/112', podSubnet: '10.244.0.0/16,fd00:10:244::/56', \
+             dnsDomain: example.test}\nclusterName: sea\n",
             ControlPlane {
                 services: vec!["10.96.0.0/12".parse().unwrap(), "fd00:10:96::/112".parse().unwrap()],
                 pods: vec!["10.244.0.0/16".parse().unwrap(), "fd00:10:244::/56".parse().unwrap()],
@@ -105,7 +106,8 @@ fn cases() -> Vec<Case> {
             },
         ),
         case(
-            "networking: {serviceSubnet: 'fd00:10:96::/112'}\netcd: {local: {dataDir: /var/lib/data/etcd}}\ncertificatesDir: /pki\n",
+            "networking: {serviceSubnet: 'fd00:10:96::/112'}\netcd: {local: {dataDir: /var/lib/data/etcd}}\n\
+             certificatesDir: /pki\n",
             ControlPlane {
                 advertise: "fd00::11".parse().unwrap(),
                 port: 7443,
@@ -116,11 +118,13 @@ fn cases() -> Vec<Case> {
             },
         ),
         case(
-            "etcd: {external: {endpoints: ['https://192.0.2.1:2379', 'https://192.0.2.2:2379'], caFile: /etc/ssl/certs/ca.crt, certFile: /x/c.crt, keyFile: /x/y/c.key}}\n",
+            "etcd: {external: {endpoints: ['https://192.0.2.1:2379', 'https://192.0.2.2:2379'], caFile: \
+             /etc/ssl/certs/ca.crt, certFile: /x/c.crt, keyFile: /x/y/c.key}}\n",
             ControlPlane { etcd: external("/etc/ssl/certs"), ..plane() },
         ),
         case(
-            "etcd: {external: {endpoints: ['https://192.0.2.1:2379', 'https://192.0.2.2:2379'], caFile: /w/ca.crt, certFile: /x/c.crt, keyFile: /x/y/c.key}}\n",
+            "etcd: {external: {endpoints: ['https://192.0.2.1:2379', 'https://192.0.2.2:2379'], caFile: /w/ca.crt, \
+             certFile: /x/c.crt, keyFile: /x/y/c.key}}\n",
             ControlPlane { etcd: external("/w"), ..plane() },
         ),
         Case {
@@ -182,8 +186,8 @@ fn config(case: &Case, release: &Release) -> String {
     let api = format!("apiVersion: kubeadm.k8s.io/{}", if beta4 { "v1beta4" } else { "v1beta3" });
     format!(
         "{api}\nkind: InitConfiguration\nlocalAPIEndpoint: {{advertiseAddress: '{}', bindPort: {}}}\n\
-         nodeRegistration: {{name: cp1, criSocket: 'unix:///run/containerd/containerd.sock'}}\n---\n\
-         {api}\nkind: ClusterConfiguration\nkubernetesVersion: {}\n{cluster}",
+         nodeRegistration: {{name: cp1, criSocket: 'unix:///run/containerd/containerd.sock'}}\n---\n{api}\n\
+         kind: ClusterConfiguration\nkubernetesVersion: {}\n{cluster}",
         case.plane.advertise, case.plane.port, release.kubernetes
     )
 }
@@ -193,8 +197,8 @@ fn has_v1beta4(release: &Release) -> bool {
     minor >= 31
 }
 
-/// The pods that kubeadm writes for a case, by component. It writes them where it always does, in a mount namespace of its own:
-/// not every version has a dry run of each phase.
+/// The pods that kubeadm writes for a case, by component. It writes them where it always does, in a mount namespace of
+/// its own: not every version has a dry run of each phase.
 fn kubeadms_pods(kubeadm: &Path, case: &Case, release: &Release, patches: Option<&Path>) -> BTreeMap<String, Value> {
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(case, release);

@@ -171,7 +171,7 @@ fn units() -> Result<(), Failed> {
     // One that does not want to end is ended.
     let mut deaf = unit("deaf", "");
     let wait = "import signal,socket,time\nsignal.signal(15,signal.SIG_IGN)\ns=socket.socket(socket.AF_UNIX)\n\
-        s.bind('/run/deaf.sock')\ns.listen(9)\ntime.sleep(600)";
+                s.bind('/run/deaf.sock')\ns.listen(9)\ntime.sleep(600)";
     deaf.argv = ["python3", "-c", wait].map(str::to_owned).into();
     client.start(Unit { ready: Some(Ready::Socket("/run/deaf.sock".into())), ..deaf })?;
     assert!(client.wait("deaf", patience)?.is_none());
@@ -223,7 +223,8 @@ fn sockets() -> Result<(), Failed> {
     let process = host.start()?;
     network::switch(process)?;
     let client = host.client();
-    let serve = "import os,socket\nassert os.environ['SEAWORTHY_LISTEN_FDS']=='1'\ns=socket.socket(fileno=3)\nc=s.accept()[0]\nc.sendall(b'aye')\nc.close()";
+    let serve = "import os,socket\nassert os.environ['SEAWORTHY_LISTEN_FDS']=='1'\ns=socket.socket(fileno=3)\n\
+                 c=s.accept()[0]\nc.sendall(b'aye')\nc.close()";
     let mut unit = unit("once", "");
     unit.argv = ["python3", "-c", serve].map(str::to_owned).into();
     unit.listen = vec!["127.0.0.1:4000".parse().unwrap()];

@@ -34,7 +34,8 @@ fn cases() -> Vec<(String, Option<&'static str>)> {
         (cluster("apiServer: {certSANs: [a.test], extraArgs: [{name: v, value: '2'}]}\n"), None),
         (
             cluster(
-                "networking: {serviceSubnet: '10.96.0.0/12,fd00:10:96::/112', podSubnet: '10.244.0.0/16,fd00:10:244::/56'}\n",
+                "networking: {serviceSubnet: '10.96.0.0/12,fd00:10:96::/112', podSubnet: \
+                 '10.244.0.0/16,fd00:10:244::/56'}\n",
             ),
             None,
         ),
@@ -46,13 +47,15 @@ fn cases() -> Vec<(String, Option<&'static str>)> {
         ),
         (
             cluster(
-                "dns: {disabled: true}\nproxy: {disabled: true}\nencryptionAlgorithm: ECDSA-P384\ncertificateValidityPeriod: 100h30m\n",
+                "dns: {disabled: true}\nproxy: {disabled: true}\nencryptionAlgorithm: ECDSA-P384\n\
+                 certificateValidityPeriod: 100h30m\n",
             ),
             None,
         ),
         (
             format!(
-                "{HEAD}---\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncgroupDriver: cgroupfs\n"
+                "{HEAD}---\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n\
+                 cgroupDriver: cgroupfs\n"
             ),
             None,
         ),
@@ -86,7 +89,8 @@ fn cases() -> Vec<(String, Option<&'static str>)> {
         ),
         (
             format!(
-                "{HEAD}---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nnodeRegistration:\n  tains: []\n"
+                "{HEAD}---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n\
+                 nodeRegistration:\n  tains: []\n"
             ),
             Some("line 8: nodeRegistration.tains: v1beta4 has no such field"),
         ),
@@ -208,8 +212,10 @@ fn kubeadm_1_36_which_reads_v1beta3_too_takes_and_refuses_the_same() {
 
 #[test]
 fn v1beta3_is_read_into_the_same_form() {
-    let text = "apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\napiServer:\n  extraArgs: {audit-log-path: /a, v: '2'}\n  timeoutForControlPlane: 4m0s\n\
-                ---\napiVersion: kubeadm.k8s.io/v1beta3\nkind: InitConfiguration\nnodeRegistration:\n  name: cp1\n  kubeletExtraArgs: {node-ip: 192.0.2.1}\n\
+    let text = "apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\n\
+                apiServer:\n  extraArgs: {audit-log-path: /a, v: '2'}\n  timeoutForControlPlane: 4m0s\n---\n\
+                apiVersion: kubeadm.k8s.io/v1beta3\nkind: InitConfiguration\n\
+                nodeRegistration:\n  name: cp1\n  kubeletExtraArgs: {node-ip: 192.0.2.1}\n\
                 localAPIEndpoint: {advertiseAddress: 192.0.2.1, bindPort: 7443}\n";
     let read_it = read(text).unwrap();
     let now = jiff::Timestamp::UNIX_EPOCH;
@@ -234,8 +240,9 @@ fn v1beta3_is_read_into_the_same_form() {
 
 #[test]
 fn secrets_are_not_shown() {
-    let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nbootstrapTokens:\n- token: abcdef.0123456789abcdef\ncertificateKey: \
-        00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n";
+    let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nbootstrapTokens:\n\
+                - token: abcdef.0123456789abcdef\n\
+                certificateKey: 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n";
     let shown = format!("{:?}", read(text).unwrap());
     assert!(!shown.contains("0123456789abcdef") && !shown.contains("00112233"), "a secret is shown");
 }

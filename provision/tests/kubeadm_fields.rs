@@ -314,7 +314,8 @@ fn gates_are_the_default_of_the_version_or_refused() {
     let of = |version: &str, gate: &str| {
         let beta = if version < "v1.31" { "v1beta3" } else { "v1beta4" };
         let text = format!(
-            "apiVersion: kubeadm.k8s.io/{beta}\nkind: ClusterConfiguration\nkubernetesVersion: {version}\nfeatureGates: {{{gate}}}\n"
+            "apiVersion: kubeadm.k8s.io/{beta}\nkind: ClusterConfiguration\nkubernetesVersion: {version}\n\
+             featureGates: {{{gate}}}\n"
         );
         ClusterSpec { kubeadm: Some(text), ..ClusterSpec::default() }
     };
@@ -343,10 +344,11 @@ fn gates_are_the_default_of_the_version_or_refused() {
 fn the_table_of_the_manual_is_that_of_the_program() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/kubeadm-fields.md");
     let head = "# kubeadm's fields in a cluster of ours\n\n\
-        A row is for a field with all that is below it, unless a longer path has a row of its own. What is refused is refused by \
-        `up` and by `up --dry-run`, with its line.\n\
-        The fields are those of v1beta3 and v1beta4, from kubeadm's own types ([`fields.txt`](../provision/src/kubeadm/fields.txt)); \
-        a test sets each. `INSTA_UPDATE=always cargo test -p seaworthy-provision --test kubeadm_fields` renews this page.\n\n";
+                A row is for a field with all that is below it, unless a longer path has a row of its own. What is \
+                refused is refused by `up` and by `up --dry-run`, with its line.\n\
+                The fields are those of v1beta3 and v1beta4, from kubeadm's own types \
+                ([`fields.txt`](../provision/src/kubeadm/fields.txt)); a test sets each. `INSTA_UPDATE=always cargo \
+                test -p seaworthy-provision --test kubeadm_fields` renews this page.\n\n";
     let page = format!("{head}{}", table());
     if std::env::var("INSTA_UPDATE").is_ok_and(|value| value == "always") {
         std::fs::write(path, &page).unwrap();

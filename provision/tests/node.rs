@@ -19,7 +19,8 @@ use zeros::without_zeros;
 
 const CLUSTER: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: v1.37.2\n";
 const USERS_KUBELET: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 50\n\
-    rotateCertificates: false\nevictionHard: {memory.available: 1Gi}\nauthentication: {anonymous: {enabled: true}}\ncgroupDriver: systemd\n";
+                             rotateCertificates: false\nevictionHard: {memory.available: 1Gi}\n\
+                             authentication: {anonymous: {enabled: true}}\ncgroupDriver: systemd\n";
 const USERS_PROXY: &str =
     "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: nftables\nconntrack: {min: 5}\n";
 
@@ -40,8 +41,9 @@ impl Kubeadm {
             return None;
         };
         let dir = tempfile::tempdir().unwrap();
-        let init = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nlocalAPIEndpoint: {advertiseAddress: 10.0.0.11}\n\
-            nodeRegistration: {name: cp1, criSocket: 'unix:///run/containerd/containerd.sock'}\n";
+        let init = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n\
+                    localAPIEndpoint: {advertiseAddress: 10.0.0.11}\n\
+                    nodeRegistration: {name: cp1, criSocket: 'unix:///run/containerd/containerd.sock'}\n";
         std::fs::write(dir.path().join("config.yaml"), format!("{init}---\n{CLUSTER}{more}")).unwrap();
         Some(Self { program, dir })
     }

@@ -30,14 +30,16 @@ fn spec(algorithm: Algorithm) -> Spec {
 fn config(spec: &Spec, pki: &Path) -> String {
     let etcd = match spec.etcd {
         Etcd::Local => {
-            "  local:\n    dataDir: /var/lib/etcd\n    serverCertSANs: [etcd.example.test]\n    peerCertSANs: [192.0.2.9]\n"
+            "  local:\n    dataDir: /var/lib/etcd\n    serverCertSANs: [etcd.example.test]\n    peerCertSANs: \
+             [192.0.2.9]\n"
         }
         Etcd::External => {
             "  external:\n    endpoints: [https://192.0.2.1:2379]\n    caFile: /x\n    certFile: /y\n    keyFile: /z\n"
         }
     };
     format!(
-        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nlocalAPIEndpoint: {{advertiseAddress: 10.0.0.11}}\n\
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n\
+         localAPIEndpoint: {{advertiseAddress: 10.0.0.11}}\n\
          nodeRegistration: {{name: cp1, criSocket: 'unix:///run/containerd/containerd.sock'}}\n---\n\
          apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: v1.37.2\n\
          controlPlaneEndpoint: api.example.test:6443\ncertificatesDir: {}\nencryptionAlgorithm: {}\n\

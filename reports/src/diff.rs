@@ -11,7 +11,8 @@ use crate::run::{Run, TrialResult};
 /// A trial whose result is not the same in two runs; `None` is a trial that a run does not have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// The subject; with one subject in each run they are compared whatever their names are, and this is the later one's.
+    /// The subject; with one subject in each run they are compared whatever their names are, and this is the later
+    /// one's.
     pub subject: String,
     /// The trial's id.
     pub trial: String,

@@ -35,7 +35,8 @@ const NAMES: [(&str, &[Name]); 2] = [
 /// Distributions that take the remedies of others.
 const KIN: [(&str, &str); 3] = [("Amazon Linux", "RHEL"), ("Fedora", "RHEL"), ("Ubuntu", "Debian")];
 
-/// How well a remedy's situation fits a node: one point for each kind of fact that it names rightly, `None` if it is for another.
+/// How well a remedy's situation fits a node: one point for each kind of fact that it names rightly, `None` if it is
+/// for another.
 fn fit(when: Option<&str>, subject: Option<&Subject>) -> Option<u32> {
     let Some(when) = when else { return Some(0) };
     let mut points = 0;
@@ -66,8 +67,8 @@ fn fitting<'r>(remedies: &'r [Remedy], subject: Option<&Subject>) -> Option<&'r 
 }
 
 impl Run {
-    /// The fixes to show for a result: for each cause that was found the one that fits the node, and whether its `when` still
-    /// is to be shown, since the node does not tell that it applies.
+    /// The fixes to show for a result: for each cause that was found the one that fits the node, and whether its `when`
+    /// still is to be shown, since the node does not tell that it applies.
     #[must_use]
     pub fn fixes<'r>(&'r self, result: &'r TrialResult) -> Vec<(&'r Remedy, bool)> {
         let subject = self.info.subjects.iter().find(|subject| subject.name == result.subject);

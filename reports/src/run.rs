@@ -248,8 +248,8 @@ impl Run {
 
     /// The exit code that the run's results ask for; signals have their own.
     ///
-    /// 0: all verified. 1: a gating claim failed. 3: none failed, but one that would gate could not be determined, or we
-    /// broke, or the run was cut off. 4: nothing was run.
+    /// 0: all verified. 1: a gating claim failed. 3: none failed, but one that would gate could not be determined, or
+    /// we broke, or the run was cut off. 4: nothing was run.
     #[must_use]
     pub fn exit_code(&self) -> i32 {
         let executed =

@@ -79,18 +79,16 @@ fn junit_is_valid_and_real_consumers_read_it() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(write_all(&run(), dir.path(), &[Format::Junit]).files.len(), 1);
     let file = dir.path().join(Format::Junit.file());
-    let script = "import sys, xmlschema, junitparser\n\
-        xmlschema.XMLSchema(sys.argv[2]).validate(sys.argv[1])\n\
-        for suite in junitparser.JUnitXml.fromfile(sys.argv[1]):\n\
-        \x20 print(suite.tests, suite.failures, suite.errors, suite.skipped)\n\
-        \x20 for case in suite:\n\
-        \x20   print(case.name, ','.join(type(r).__name__ for r in case.result))\n\
-        import junit2htmlreport.parser\n\
-        print(len(junit2htmlreport.parser.Junit(sys.argv[1]).html()) > 1000)\n";
+    let script = "import sys, xmlschema, junitparser\nxmlschema.XMLSchema(sys.argv[2]).validate(sys.argv[1])\n\
+                  for suite in junitparser.JUnitXml.fromfile(sys.argv[1]):\n\
+                  \x20 print(suite.tests, suite.failures, suite.errors, suite.skipped)\n\x20 for case in suite:\n\
+                  \x20   print(case.name, ','.join(type(r).__name__ for r in case.result))\n\
+                  import junit2htmlreport.parser\n\
+                  print(len(junit2htmlreport.parser.Junit(sys.argv[1]).html()) > 1000)\n";
     let Some(seen) = python(script, &file) else { return };
-    let expected = "9 1 2 4\nnode.kind.pass \nnode.kind.fail Failure\nnode.kind.warning Skipped\nnode.kind.errored Error\n\
-        node.kind.undetermined Error\nnode.kind.not-applicable Skipped\nnode.kind.skipped Skipped\nnode.kind.waived Skipped\n\
-        node.kind.flaky \nTrue\n";
+    let expected = "9 1 2 4\nnode.kind.pass \nnode.kind.fail Failure\nnode.kind.warning Skipped\n\
+                    node.kind.errored Error\nnode.kind.undetermined Error\nnode.kind.not-applicable Skipped\n\
+                    node.kind.skipped Skipped\nnode.kind.waived Skipped\nnode.kind.flaky \nTrue\n";
     assert_eq!(seen, expected);
 }
 

@@ -1,8 +1,9 @@
-//! The PKI suite on a real etcd, kube-apiserver and kube-controller-manager: nothing is found where all is right, and each defect of
-//! what is served and of what the API hands out is found by its own name and by no other.
+//! The PKI suite on a real etcd, kube-apiserver and kube-controller-manager: nothing is found where all is right, and
+//! each defect of what is served and of what the API hands out is found by its own name and by no other.
 //!
-//! The components run in namespaces of the test's thread, so that ports clash with nothing; threads and processes that it starts are
-//! in there with it. The node's root is that of a first process with a /proc of its own, as the root of a node that runs is.
+//! The components run in namespaces of the test's thread, so that ports clash with nothing; threads and processes that
+//! it starts are in there with it. The node's root is that of a first process with a /proc of its own, as the root of a
+//! node that runs is.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
@@ -204,8 +205,8 @@ fn client(name: &str, issuer: &Issuer<'_, KeyPair>) -> (String, String) {
     (params.signed_by(&key, issuer).unwrap().pem(), key.serialize_pem())
 }
 
-/// A server that asks for client certificates by a CA, if one is given, and answers every request with 401. What it presents has
-/// `behind` behind it.
+/// A server that asks for client certificates by a CA, if one is given, and answers every request with 401. What it
+/// presents has `behind` behind it.
 fn serve(
     address: &str,
     name: &str,
@@ -335,7 +336,8 @@ fn each_defect_of_a_live_control_plane_is_found_and_nothing_else() {
     node.finds(&[("pki.live.served-is-file", "was not restarted")]);
     std::fs::write(&file, old).unwrap();
 
-    // What the API server would show to etcd after its next start, and the scheduler to the API server, is by a CA that they do not know.
+    // What the API server would show to etcd after its next start, and the scheduler to the API server, is by a CA that
+    // they do not know.
     let kubernetes = node.root().join("etc/kubernetes");
     let (crt, key, conf) = ("pki/apiserver-etcd-client.crt", "pki/apiserver-etcd-client.key", "scheduler.conf");
     let saved = [crt, key, conf].map(|file| (kubernetes.join(file), std::fs::read(kubernetes.join(file)).unwrap()));

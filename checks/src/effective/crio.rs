@@ -1,7 +1,7 @@
 //! CRI-O's effective configuration: `crio.conf`, then every file below `crio.conf.d`, then flags.
 //!
-//! The rules are those of `mergeConfig` in CRI-O's `internal/criocli` and of `pkg/config`: the folder is walked in the order
-//! of names, folders in it too, and a file's ending does not matter.
+//! The rules are those of `mergeConfig` in CRI-O's `internal/criocli` and of `pkg/config`: the folder is walked in the
+//! order of names, folders in it too, and a file's ending does not matter.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! What a component really runs with: its defaults, files, drop-ins, environment and flags merged as the component merges
-//! them, each value with its origin.
+//! What a component really runs with: its defaults, files, drop-ins, environment and flags merged as the component
+//! merges them, each value with its origin.
 //!
 //! Judges never read a single file of a component. They ask the [`Settings`] of this module, and findings print the
 //! [`Origin`] of the value that they are about. `seaworthy explain --effective` prints all of them.
@@ -124,15 +124,15 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Sets a member. A table is taken apart into its members, so that each keeps its own origin; what is not a table, and an
-    /// empty table, replaces all that was set at and below the path.
+    /// Sets a member. A table is taken apart into its members, so that each keeps its own origin; what is not a table,
+    /// and an empty table, replaces all that was set at and below the path.
     pub fn set(&mut self, path: &[&str], value: Value, origin: Origin) {
         let path: Vec<String> = path.iter().map(|&segment| segment.to_owned()).collect();
         self.put(path, value, &|_| origin.clone());
     }
 
-    /// Merges a layer over what is set: tables member by member, all else replaced, as RFC 7396 has it, but `null` too is a
-    /// value. `origin` says where the member of a path stands in the layer.
+    /// Merges a layer over what is set: tables member by member, all else replaced, as RFC 7396 has it, but `null` too
+    /// is a value. `origin` says where the member of a path stands in the layer.
     pub fn merge(&mut self, layer: Value, origin: impl Fn(&[String]) -> Origin) {
         self.put(Vec::new(), layer, &origin);
     }

@@ -1,5 +1,5 @@
-//! Units of systemd as it merges them: the first file in its search path, all drop-ins, environment files, and the words of
-//! a command with their variables expanded, each with the place that it comes from.
+//! Units of systemd as it merges them: the first file in its search path, all drop-ins, environment files, and the
+//! words of a command with their variables expanded, each with the place that it comes from.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,8 @@ pub struct Unit {
     assignments: Vec<Assignment>,
 }
 
-/// A word of a command, after expansion, and where it is written: in the unit, or in the environment file that sets its variable.
+/// A word of a command, after expansion, and where it is written: in the unit, or in the environment file that sets its
+/// variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
     /// The word.
@@ -371,8 +372,8 @@ fn unfinished(value: &str) -> bool {
     quote.is_some() || escaped
 }
 
-/// A value of an environment file (load_env_file in systemd): quotes count anywhere, a backslash keeps the next character, and
-/// blanks at the end go unless they are quoted.
+/// A value of an environment file (load_env_file in systemd): quotes count anywhere, a backslash keeps the next
+/// character, and blanks at the end go unless they are quoted.
 fn unquote(value: &str) -> String {
     let (mut out, mut quote, mut kept) = (String::new(), None, 0);
     let mut chars = value.chars();
@@ -439,9 +440,11 @@ mod tests {
             no_dir("/run/systemd/system/kubelet.service.d"),
             file(
                 "/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf",
-                "# kubeadm\n[Service]\nEnvironment=\"KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig=/b --kubeconfig=/k\"\n\
+                "# kubeadm\n[Service]\n\
+                 Environment=\"KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig=/b --kubeconfig=/k\"\n\
                  Environment=\"KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml\"\n\
-                 EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env\nEnvironmentFile=-/etc/default/kubelet\nExecStart=\n\
+                 EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env\nEnvironmentFile=-/etc/default/kubelet\n\
+                 ExecStart=\n\
                  ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS \\\n  # a comment\n  \
                  $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS\n",
             ),
@@ -475,8 +478,9 @@ mod tests {
 
     #[test]
     fn a_required_file_that_is_missing_is_told() {
-        let text = "[Service]\nEnvironmentFile=/etc/none\nEnvironmentFile=-/etc/gone\nExecStart=-/bin/sh -c \"exec /opt/bin/kubelet \
-                    --config=$${X} --v=${V} ${V}\"\nEnvironment=V=4 W='a b'\n";
+        let text = "[Service]\nEnvironmentFile=/etc/none\nEnvironmentFile=-/etc/gone\n\
+                    ExecStart=-/bin/sh -c \"exec /opt/bin/kubelet --config=$${X} --v=${V} ${V}\"\n\
+                    Environment=V=4 W='a b'\n";
         let transcript = host(&[
             file("/etc/systemd/system/kubelet.service", text),
             crate::construct::gone("/etc/none"),

@@ -1,4 +1,5 @@
-//! YAML and JSON as Kubernetes' components read them: `sigs.k8s.io/yaml`, which is YAML 1.1, behind apimachinery's serializer.
+//! YAML and JSON as Kubernetes' components read them: `sigs.k8s.io/yaml`, which is YAML 1.1, behind apimachinery's
+//! serializer.
 //!
 //! A [`Node`] knows its line, and keeps members that are there twice. Only the first document of a stream counts.
 
@@ -299,8 +300,8 @@ mod tests {
 
     #[test]
     fn scalars_are_those_of_yaml_1_1() {
-        let text = "a: yes\nb: 'yes'\nc: 0644\nd: 1_000\ne: 0x1f\nf: 1.5\ng: 2001-01-01\nh: ~\ni: 10%\nj: .5\nk: 1e3\nl: 0b11\n\
-                    m: !!str 5\nz: off\no: 09\n7: 1\n";
+        let text = "a: yes\nb: 'yes'\nc: 0644\nd: 1_000\ne: 0x1f\nf: 1.5\ng: 2001-01-01\nh: ~\ni: 10%\nj: .5\nk: 1e3\n\
+                    l: 0b11\nm: !!str 5\nz: off\no: 09\n7: 1\n";
         let value = read(text).unwrap().unwrap().value();
         let wanted = json!({"a": true, "b": "yes", "c": 420, "d": 1000, "e": 31, "f": 1.5, "g": "2001-01-01", "h": null,
             "i": "10%", "j": 0.5, "k": 1000, "l": 3, "m": "5", "z": false, "o": 9, "7": 1});
@@ -316,8 +317,9 @@ mod tests {
         assert_eq!(read("# nothing\n").unwrap(), None);
         assert!(read("a: [\n").is_err());
         assert!(read("{\"a\": 1,}").is_err() && read("{\"a\": [1]}").is_ok());
-        let bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n\
-                    d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e]\n";
+        let bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n\
+                    c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n\
+                    e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e]\n";
         assert!(read(bomb).is_err());
     }
 }

@@ -1,7 +1,8 @@
-//! What a file holds of certificates, keys, kubeconfigs and machine configurations, read where the file is, so that no private half leaves it.
+//! What a file holds of certificates, keys, kubeconfigs and machine configurations, read where the file is, so that no
+//! private half leaves it.
 //!
-//! Certificates and revocation lists stay whole, since they are public. Of a private key the public half is derived and the rest forgotten; of
-//! a token or a password it is said that it is there.
+//! Certificates and revocation lists stay whole, since they are public. Of a private key the public half is derived and
+//! the rest forgotten; of a token or a password it is said that it is there.
 
 use serde::{Deserialize, Serialize};
 
@@ -147,8 +148,8 @@ pub(super) fn read(host: &LiveHost, path: &str) -> Answer {
     }
     if is_pkcs12(&bytes) {
         let message = format!(
-            "{path} is PKCS#12, which takes a passphrase and which no component of Kubernetes reads: \
-             `openssl pkcs12 -in {path}` writes as PEM what is in it"
+            "{path} is PKCS#12, which takes a passphrase and which no component of Kubernetes reads: `openssl pkcs12 \
+             -in {path}` writes as PEM what is in it"
         );
         return Err(Refusal::new(RefusalKind::Failed, message));
     }

@@ -1,6 +1,7 @@
 //! The Container Runtime Interface, spoken natively: gRPC over the runtime's Unix socket.
 //!
-//! Only the read-only calls that judges need, with the few messages that they carry (k8s.io/cri-api, runtime/v1/api.proto).
+//! Only the read-only calls that judges need, with the few messages that they carry (k8s.io/cri-api,
+//! runtime/v1/api.proto).
 
 use std::collections::HashMap;
 use std::os::fd::AsRawFd as _;

@@ -159,7 +159,8 @@ impl LiveHost {
     fn of_tree(&self, query: &Query, why: &str) -> Option<Refusal> {
         let unknown = || Some(Refusal::new(RefusalKind::NotAsked, why));
         match query {
-            // A copy may hold a /proc of plain files; an image has an empty folder for what is mounted there as a node runs.
+            // A copy may hold a /proc of plain files; an image has an empty folder for what is mounted there as a node
+            // runs.
             Query::Processes => self.of_tree(&Query::List { path: "/proc".to_owned() }, why),
             Query::System | Query::Cri { .. } | Query::Get { .. } | Query::Probe { .. } => unknown(),
             Query::Read { path } | Query::List { path } | Query::Stat { path } | Query::Link { path }
@@ -480,7 +481,8 @@ mod tests {
             assert_eq!((refusal.kind, &refusal.message), (RefusalKind::NotAsked, &why), "{query}");
         }
         assert_eq!(host.nodename().as_deref(), Some("inside"));
-        // The user may name what is reached by this machine's loopback address, a tunnel perhaps; what else is there is this machine's.
+        // The user may name what is reached by this machine's loopback address, a tunnel perhaps; what else is there is
+        // this machine's.
         std::fs::write(dir.path().join("etc/hosts"), "127.0.0.1 localhost\n").unwrap();
         let kind = |host: &LiveHost, address: &str| {
             let call = crate::host::TlsCall::Served { name: None };

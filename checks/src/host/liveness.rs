@@ -18,8 +18,9 @@ const KERNEL: [i64; 8] =
 
 /// Why a folder is no running node; `None` where it is the root of the node that this machine is.
 ///
-/// It is one if its /proc is a procfs of this boot of this kernel, and what is mounted on the folder is what the first process there has
-/// for its root. A tree into which this machine's /proc was mounted, to work in it by chroot, is still a tree.
+/// It is one if its /proc is a procfs of this boot of this kernel, and what is mounted on the folder is what the first
+/// process there has for its root. A tree into which this machine's /proc was mounted, to work in it by chroot, is
+/// still a tree.
 pub(super) fn why_not(root: &Path, proc: Option<&OwnedFd>) -> Option<String> {
     let place = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     if place == Path::new("/") {
@@ -77,8 +78,8 @@ mod tests {
 
     #[test]
     fn what_was_mounted_last_counts() {
-        let text = "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 20 8:2 / /rootfs ro - ext4 b rw\n31 30 8:1 / /rootfs ro - ext4 a rw\n\
-                    32 20 8:1 /srv/tree /a\\040b rw - ext4 a rw\n";
+        let text = "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 20 8:2 / /rootfs ro - ext4 b rw\n\
+                    31 30 8:1 / /rootfs ro - ext4 a rw\n32 20 8:1 /srv/tree /a\\040b rw - ext4 a rw\n";
         assert_eq!(mounted(text, "/rootfs"), mounted(text, "/"));
         assert_eq!(mounted(text, "/a b"), Some(("8:1".to_owned(), "/srv/tree".to_owned())));
         assert_eq!(mounted(text, "/srv"), None);

@@ -1,7 +1,7 @@
 //! The host under trial, read-only by type: it answers queries and cannot be told to change.
 //!
-//! Three kinds answer: [`LiveHost`] (this machine, or a node's root mounted at a path), [`Transcript`] (what a host once
-//! said, from memory or a recording) and [`Recorder`], which asks another host, redacts and remembers.
+//! Three kinds answer: [`LiveHost`] (this machine, or a node's root mounted at a path), [`Transcript`] (what a host
+//! once said, from memory or a recording) and [`Recorder`], which asks another host, redacts and remembers.
 
 mod cluster;
 mod credentials;

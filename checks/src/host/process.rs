@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::live::LiveHost;
 use super::{Answer, FileKind, Host, Refusal, RefusalKind, Reply};
 
-/// Programs whose command lines say where the PKI is, or how the runtime is configured. Nothing is recorded of any other process.
+/// Programs whose command lines say where the PKI is, or how the runtime is configured. Nothing is recorded of any
+/// other process.
 const PROGRAMS: [&str; 14] = [
     "kube-apiserver",
     "kube-controller-manager",

@@ -78,7 +78,7 @@ fn enter(command: &mut Command, root: PathBuf) {
         nix::unistd::chdir("/")?;
         Ok(())
     };
-    // SAFETY: between fork and exec the closure makes two system calls and allocates nothing that another thread could hold a
-    // lock of: nix copies short paths to the stack.
+    // SAFETY: between fork and exec the closure makes two system calls and allocates nothing that another thread could
+    // hold a lock of: nix copies short paths to the stack.
     unsafe { command.pre_exec(chroot) };
 }

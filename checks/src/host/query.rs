@@ -44,8 +44,8 @@ pub enum Query {
         /// Absolute path on the host.
         path: String,
     },
-    /// The private keys in a file that should hold none, or in those below a folder, without their private halves. The reply is
-    /// [`PrivateKeys`](super::PrivateKeys) as a value.
+    /// The private keys in a file that should hold none, or in those below a folder, without their private halves. The
+    /// reply is [`PrivateKeys`](super::PrivateKeys) as a value.
     PrivateKeys {
         /// Absolute path on the host.
         path: String,
@@ -85,7 +85,8 @@ pub enum Query {
         /// Which one.
         probe: Probe,
     },
-    /// What the kubeconfig says that the user named; the reply is a [`kubeconfig::Facts`](super::kubeconfig::Facts) as a value.
+    /// What the kubeconfig says that the user named; the reply is a [`kubeconfig::Facts`](super::kubeconfig::Facts) as
+    /// a value.
     Kubeconfig,
     /// A read of the API of that kubeconfig's cluster; the reply is what [`ApiCall`] says, as a value.
     Api {
@@ -296,7 +297,8 @@ pub enum Probe {
     CgroupFreezer,
     /// Install a seccomp filter in a child.
     Seccomp,
-    /// fsync latency where etcd's data goes: writes and syncs a small file of our own in the data directory's file system.
+    /// fsync latency where etcd's data goes: writes and syncs a small file of our own in the data directory's file
+    /// system.
     Fsync,
 }
 

@@ -1,7 +1,7 @@
 //! A recording: a transcript in a file, `node.tar.zst`.
 //!
-//! The archive holds `meta.json`, then `answers.jsonl` with one answer a line. It is bounded when written and when read,
-//! and a recording that is cut off, or is none, is an error that says so.
+//! The archive holds `meta.json`, then `answers.jsonl` with one answer a line. It is bounded when written and when
+//! read, and a recording that is cut off, or is none, is an error that says so.
 
 use std::io::{self, Read, Write};
 

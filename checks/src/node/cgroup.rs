@@ -1,6 +1,7 @@
 //! Control groups: which version, which controllers, and whether they are handed down.
 //!
-//! The kubelet calls a node v2 if /sys/fs/cgroup itself is a cgroup2 file system, and v1 otherwise; a hybrid layout is v1 to it.
+//! The kubelet calls a node v2 if /sys/fs/cgroup itself is a cgroup2 file system, and v1 otherwise; a hybrid layout is
+//! v1 to it.
 
 use std::collections::BTreeMap;
 
@@ -300,7 +301,10 @@ pub(super) fn checks() -> Vec<Check> {
         .label("cgroup")
         .alias("CgroupV1")
         .alias("failCgroupV1")
-        .page("From 1.35 the kubelet refuses cgroup version 1 by default (failCgroupV1).", "Looks for a cgroup2 file system at /sys/fs/cgroup, as the kubelet does.")
+        .page(
+            "From 1.35 the kubelet refuses cgroup version 1 by default (failCgroupV1).",
+            "Looks for a cgroup2 file system at /sys/fs/cgroup, as the kubelet does.",
+        )
         .basis("KEP-5573: remove cgroup v1 support", URL)
         .to_v2()
         .remedy(
@@ -309,14 +313,19 @@ pub(super) fn checks() -> Vec<Check> {
                 .persist("/var/lib/kubelet/config.yaml", "failCgroupV1: false\n"),
         )
         .bad(v1(&all_v1())),
-        Check::new("node.cgroup.v2-recommended", "the node uses cgroup version 2, which alone is developed further", |view| {
-            judge_version(view, "it is in maintenance since 1.31, and refused by default from 1.35")
-        })
+        Check::new(
+            "node.cgroup.v2-recommended",
+            "the node uses cgroup version 2, which alone is developed further",
+            |view| judge_version(view, "it is in maintenance since 1.31, and refused by default from 1.35"),
+        )
         .severity(Severity::Medium)
         .versions(31..=34)
         .label("cgroup")
         .alias("cgroup-v1-maintenance")
-        .page("Version 1 gets no new features since 1.31; MemoryQoS, swap and PSI need version 2.", "Looks for a cgroup2 file system at /sys/fs/cgroup, as the kubelet does.")
+        .page(
+            "Version 1 gets no new features since 1.31; MemoryQoS, swap and PSI need version 2.",
+            "Looks for a cgroup2 file system at /sys/fs/cgroup, as the kubelet does.",
+        )
         .basis("KEP-4569: moving cgroup v1 into maintenance mode", URL)
         .to_v2()
         .bad(v1(&all_v1()))
@@ -324,44 +333,79 @@ pub(super) fn checks() -> Vec<Check> {
         Check::new("node.cgroup.one-version", "control groups are not mounted in both versions at once", |view| {
             let mode = *view.facts.cgroup.mode.need("cgroup version")?;
             Ok(match mode {
-                Mode::Hybrid => Conclusion::breach(Breach::new("cgroup", "versions 1 and 2 are both mounted: the kubelet takes this for version 1, and tools disagree").at(MOUNTS, None)),
+                Mode::Hybrid => Conclusion::breach(
+                    Breach::new(
+                        "cgroup",
+                        "versions 1 and 2 are both mounted: the kubelet takes this for version 1, and tools disagree",
+                    )
+                    .at(MOUNTS, None),
+                ),
                 mode => Conclusion::holds().because("cgroup", format!("version {} alone", mode.version())),
             })
         })
         .severity(Severity::Low)
         .label("cgroup")
         .alias("cgroup-hybrid")
-        .page("A controller is in one hierarchy only; in a hybrid layout what is in version 2 is out of the kubelet's reach.", "Looks for cgroup and cgroup2 file systems among the mounts.")
+        .page(
+            "A controller is in one hierarchy only; in a hybrid layout what is in version 2 is out of the kubelet's \
+             reach.",
+            "Looks for cgroup and cgroup2 file systems among the mounts.",
+        )
         .basis("cgroups(7): mounting", "https://man7.org/linux/man-pages/man7/cgroups.7.html")
         .to_v2()
-        .bad([file(MOUNTS, "cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n")]),
+        .bad([file(
+            MOUNTS,
+            "cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n",
+        )]),
         Check::new("node.cgroup.writable", "the cgroup file systems are mounted for writing", |view| {
             Ok(match view.facts.cgroup.read_only.need("cgroup mounts")? {
                 None => Conclusion::holds(),
-                Some(line) => Conclusion::breach(Breach::new("/sys/fs/cgroup", "a cgroup file system is mounted read-only: the kubelet cannot make cgroups").at(MOUNTS, Some(*line))),
+                Some(line) => Conclusion::breach(
+                    Breach::new(
+                        "/sys/fs/cgroup",
+                        "a cgroup file system is mounted read-only: the kubelet cannot make cgroups",
+                    )
+                    .at(MOUNTS, Some(*line)),
+                ),
             })
         })
         .label("cgroup")
         .alias("cgroup-ro")
         .page("The kubelet makes a cgroup for each pod.", "Looks for the option ro among the cgroup mounts.")
         .basis("kubelet: cgroupRoot", URL)
-        .remedy(Remedy::new("Mount it for writing; in a container or VM image, find what mounts it read-only.").command("mount -o remount,rw /sys/fs/cgroup"))
+        .remedy(
+            Remedy::new("Mount it for writing; in a container or VM image, find what mounts it read-only.")
+                .command("mount -o remount,rw /sys/fs/cgroup"),
+        )
         .bad([file(MOUNTS, "cgroup2 /sys/fs/cgroup cgroup2 ro,relatime 0 0\n")]),
         Check::new("node.cgroup.handed-down", "the root cgroup hands cpu, memory and pids down", |view| {
             if view.facts.cgroup.mode.need("cgroup version")?.version() == 1 {
                 return Ok(Conclusion::not_applicable("cgroup version 1 has no subtree control"));
             }
             let handed = view.facts.cgroup.handed_down.need("subtree control")?;
-            let missing: Vec<_> = ["cpu", "memory", "pids"].into_iter().filter(|name| !handed.iter().any(|have| have == name)).collect();
-            let breach = |name: &&str| Breach::new(*name, format!("the root cgroup does not hand {name} down")).at(SUBTREE, Some(1));
+            let missing: Vec<_> =
+                ["cpu", "memory", "pids"].into_iter().filter(|name| !handed.iter().any(|have| have == name)).collect();
+            let breach = |name: &&str| {
+                Breach::new(*name, format!("the root cgroup does not hand {name} down")).at(SUBTREE, Some(1))
+            };
             Ok(Conclusion::from_breaches(missing.iter().map(breach).collect()).because(SUBTREE, handed.join(" ")))
         })
         .severity(Severity::Medium)
         .label("cgroup")
         .alias("cgroup.subtree_control")
-        .page("In version 2 a controller works in a child only if its parent hands it down. The kubelet and systemd do so for their own; a root that does not shows that something else holds the tree.", "Reads cgroup.subtree_control at the root.")
-        .basis("kernel documentation: cgroup v2, enabling and disabling", "https://docs.kernel.org/admin-guide/cgroup-v2.html")
-        .remedy(Remedy::new("Hand the controllers down.").command("echo '+cpu +memory +pids' > /sys/fs/cgroup/cgroup.subtree_control"))
+        .page(
+            "In version 2 a controller works in a child only if its parent hands it down. The kubelet and systemd do \
+             so for their own; a root that does not shows that something else holds the tree.",
+            "Reads cgroup.subtree_control at the root.",
+        )
+        .basis(
+            "kernel documentation: cgroup v2, enabling and disabling",
+            "https://docs.kernel.org/admin-guide/cgroup-v2.html",
+        )
+        .remedy(
+            Remedy::new("Hand the controllers down.")
+                .command("echo '+cpu +memory +pids' > /sys/fs/cgroup/cgroup.subtree_control"),
+        )
         .bad([file(SUBTREE, "cpu\n")]),
     ];
     checks.extend(ROWS.iter().map(controller));

@@ -101,7 +101,8 @@ fn room(host: &dyn Host, path: &str) -> Fact<(String, FileSystem)> {
     }
 }
 
-/// proc_pid_mountinfo(5): id, parent, device, root, mount point, options, optional fields, `-`, type, source, super options.
+/// proc_pid_mountinfo(5): id, parent, device, root, mount point, options, optional fields, `-`, type, source, super
+/// options.
 fn parse_mounts(text: &str) -> Result<Vec<Mount>, String> {
     let mut mounts = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -132,7 +133,8 @@ fn unescape(field: &str) -> String {
         .fold(field.to_owned(), |text, pair| text.replace(&pair[..4], &pair[4..]))
 }
 
-/// File systems on which etcd or a runtime's snapshots do not do well, by the magic number of statfs(2), with their names.
+/// File systems on which etcd or a runtime's snapshots do not do well, by the magic number of statfs(2), with their
+/// names.
 const NETWORK_OR_MEMORY: [(u64, &str); 8] = [
     (0x6969, "NFS"),
     (0xff53_4d42, "CIFS"),
@@ -189,8 +191,8 @@ fn without_option(path: &str, mount: &Mount, option: &str, why: &str) -> Breach 
     breach.at(MOUNTS, Some(mount.line)).remedy(fix)
 }
 
-/// Containers on a disk that is mounted with an option. An overlay is a file system of its own, whose options are not those of
-/// the disk that its layers are on: what the kernel at hand makes of it was tried.
+/// Containers on a disk that is mounted with an option. An overlay is a file system of its own, whose options are not
+/// those of the disk that its layers are on: what the kernel at hand makes of it was tried.
 fn judge_layers(view: &View<'_>, option: &str, tried: &str, why: &str) -> Judgement {
     let path = &images(view);
     let Some(mount) = mounted_with(view, path, option)? else { return Ok(Conclusion::holds()) };
@@ -297,7 +299,12 @@ pub(super) fn checks() -> Vec<Check> {
         .label("disk")
         .alias("nodefs.available")
         .alias("diskUsage")
-        .page("Below 10 % free (nodefs.available) the kubelet evicts pods and taints the node.", "Asks the file system of /var/lib/kubelet, or of the nearest directory above it, for at least 10 % and 1800 MiB.")
+        .page("Below 10 % free (nodefs.available) the kubelet evicts pods and taints the node.", "Asks the file system \
+                                                                                                  of /var/lib/kubelet, \
+                                                                                                  or of the nearest \
+                                                                                                  directory above it, \
+                                                                                                  for at least 10 % \
+                                                                                                  and 1800 MiB.")
         .basis("Kubernetes: node-pressure eviction; k0s sysinfo", EVICTION)
         .remedy(Remedy::new("Give the disk more room, or remove what fills it.").command("du -xh --max-depth=2 /var | sort -h | tail"))
         .bad([has_room(KUBELET, |room| room.available = 3 << 30)]),
@@ -306,18 +313,24 @@ pub(super) fn checks() -> Vec<Check> {
         })
         .label("disk")
         .alias("imagefs.available")
-        .page("Below 15 % free (imagefs.available) the kubelet removes images and evicts pods.", "Asks the file system of the runtime's data for at least 15 % and 2 GiB.")
+        .page("Below 15 % free (imagefs.available) the kubelet removes images and evicts pods.", "Asks the file system \
+                                                                                                  of the runtime's \
+                                                                                                  data for at least 15 \
+                                                                                                  % and 2 GiB.")
         .basis("Kubernetes: node-pressure eviction", EVICTION)
         .remedy(Remedy::new("Give the disk more room, or remove images that nothing uses.").command("crictl rmi --prune"))
         .bad([has_room(CONTAINERD, |room| room.available = 5 << 30)]),
         Check::new("node.disk.etcd-room", "there is room for etcd's data", |view| {
-            judge_room(view, ETCD, 10, 4096 * MIB, "etcd's database grows to its quota (2 GiB unless told otherwise), and is copied when it is defragmented")
+            judge_room(view, ETCD, 10, 4096 * MIB, "etcd's database grows to its quota (2 GiB unless told otherwise), \
+                                                    and is copied when it is defragmented")
         })
         .severity(Severity::Medium)
         .roles([Role::ControlPlane, Role::Etcd])
         .label("disk")
         .alias("quota-backend-bytes")
-        .page("A full disk stops etcd, and with it every change of the cluster.", "Asks the file system of /var/lib/etcd for at least 10 % and twice etcd's default quota.")
+        .page("A full disk stops etcd, and with it every change of the cluster.", "Asks the file system of \
+                                                                                   /var/lib/etcd for at least 10 % and \
+                                                                                   twice etcd's default quota.")
         .basis("etcd: hardware recommendations", HARDWARE)
         .remedy(Remedy::new("Give etcd a disk of its own, mounted at /var/lib/etcd."))
         .bad([has_room(ETCD, |room| room.available = 1 << 30)]),
@@ -327,7 +340,8 @@ pub(super) fn checks() -> Vec<Check> {
                 let (place, room) = view.facts.disk.room(path)?;
                 // btrfs, and some others, have no fixed number.
                 if room.inodes > 0 && room.inodes_free < room.inodes / 20 {
-                    let breach = Breach::new(path, format!("{place} has few inodes left: the kubelet would evict pods"));
+                    let breach = Breach::new(path, format!("{place} has few inodes left: the kubelet would evict \
+                                                            pods"));
                     let found = format!("{} of {} free", room.inodes_free, room.inodes);
                     breaches.push(breach.found(found).wanted("5 % free").at(place, None));
                 }
@@ -336,9 +350,11 @@ pub(super) fn checks() -> Vec<Check> {
         })
         .label("disk")
         .alias("nodefs.inodesFree")
-        .page("Images are many small files: a disk can be out of inodes with room left. The kubelet evicts below 5 % (nodefs.inodesFree).", "Asks the file systems of /var/lib/kubelet and of the runtime's data.")
+        .page("Images are many small files: a disk can be out of inodes with room left. The kubelet evicts below 5 % \
+               (nodefs.inodesFree).", "Asks the file systems of /var/lib/kubelet and of the runtime's data.")
         .basis("Kubernetes: node-pressure eviction", EVICTION)
-        .remedy(Remedy::new("Remove small files that nothing uses, or make the file system anew with more inodes (mkfs.ext4 -N)."))
+        .remedy(Remedy::new("Remove small files that nothing uses, or make the file system anew with more inodes \
+                             (mkfs.ext4 -N)."))
         .bad([has_room(KUBELET, |room| room.inodes_free = 100)]),
         Check::new("node.disk.writable", "the directories that Kubernetes fills may be written", |view| {
             let mut breaches = Vec::new();
@@ -348,7 +364,8 @@ pub(super) fn checks() -> Vec<Check> {
                 }
                 let (place, room) = view.facts.disk.room(path)?;
                 let mount = view.facts.disk.mount(path)?;
-                // Seen through a read-only bind mount of the node's root, every file system is read-only: the node's own table decides.
+                // Seen through a read-only bind mount of the node's root, every file system is read-only: the node's
+                // own table decides.
                 let read_only = mount.map_or(room.read_only, |mount| mount.options.iter().any(|option| option == "ro"));
                 if read_only {
                     breaches.push(Breach::new(path, format!("{place} is on a read-only file system")).found("ro").wanted("rw").at(place, None));
@@ -359,17 +376,21 @@ pub(super) fn checks() -> Vec<Check> {
         .severity(Severity::Critical)
         .label("disk")
         .alias("ReadonlyFilesystem")
-        .page("A disk with errors is remounted read-only by the kernel; nothing starts then.", "Reads the mount options in /proc/1/mountinfo.")
+        .page("A disk with errors is remounted read-only by the kernel; nothing starts then.", "Reads the mount \
+                                                                                                options in \
+                                                                                                /proc/1/mountinfo.")
         .basis("node-problem-detector: ReadonlyFilesystem", "https://github.com/kubernetes/node-problem-detector")
         .remedy(Remedy::new("Look for disk errors; then repair and remount.").command("dmesg -T | grep -iE 'i/o error|remount'"))
         .bad([mounted("24 1 8:1 / / ro,relatime shared:1 - ext4 /dev/vda1 ro\n")]),
         Check::new("node.disk.etcd-type", "etcd's data is on a local disk", |view| {
-            judge_type(view, ETCD, &["NFS", "CIFS", "SMB2", "FUSE", "9p", "tmpfs", "ramfs"], "etcd is slow, or loses what it promised to keep")
+            judge_type(view, ETCD, &["NFS", "CIFS", "SMB2", "FUSE", "9p", "tmpfs", "ramfs"], "etcd is slow, or loses \
+                                                                                              what it promised to keep")
         })
         .roles([Role::ControlPlane, Role::Etcd])
         .label("disk")
         .alias("etcd on NFS")
-        .page("etcd answers for data that fsync made durable: network file systems and memory do not keep that promise, or not fast.", "Asks the file system of /var/lib/etcd for its type.")
+        .page("etcd answers for data that fsync made durable: network file systems and memory do not keep that \
+               promise, or not fast.", "Asks the file system of /var/lib/etcd for its type.")
         .basis("etcd: hardware recommendations, disks", HARDWARE)
         .remedy(Remedy::new("Mount a local disk, best an SSD of its own, at /var/lib/etcd."))
         .bad([has_room(ETCD, |room| room.magic = 0x6969)]),
@@ -378,7 +399,8 @@ pub(super) fn checks() -> Vec<Check> {
         })
         .label("disk")
         .alias("failed to mount overlay")
-        .page("The upper layer of an overlay must be on a file system with d_type and trusted extended attributes: not NFS, not another overlay.", "Asks the file system of the runtime's data for its type.")
+        .page("The upper layer of an overlay must be on a file system with d_type and trusted extended attributes: not \
+               NFS, not another overlay.", "Asks the file system of the runtime's data for its type.")
         .basis("Kernel: overlayfs, upper and lower", OVERLAY)
         .remedy(Remedy::new("Mount ext4 or xfs (ftype=1) at the runtime's directory.").command("mount /dev/DISK /var/lib/containerd"))
         .bad([has_room(CONTAINERD, |room| room.magic = 0x794c_7630)]),
@@ -386,10 +408,10 @@ pub(super) fn checks() -> Vec<Check> {
             .label("disk")
             .alias("noexec")
             .page(
-                "On a disk that is mounted noexec no CNI plug-in starts, and no script in a volume of a pod. Containers are \
-                 overlays, which most kernels let run programs whatever the disk's options.",
-                "Reads the mount options in /proc/1/mountinfo; runs a program through an overlay on a tmpfs that is mounted so, \
-                 in a mount namespace of our own. --passive turns that off.",
+                "On a disk that is mounted noexec no CNI plug-in starts, and no script in a volume of a pod. \
+                 Containers are overlays, which most kernels let run programs whatever the disk's options.",
+                "Reads the mount options in /proc/1/mountinfo; runs a program through an overlay on a tmpfs that is \
+                 mounted so, in a mount namespace of our own. --passive turns that off.",
             )
             .basis("mount(8): noexec", "https://man7.org/linux/man-pages/man8/mount.8.html")
             .remedy(Remedy::new("Mount the disk without noexec.").command("findmnt -O noexec"))
@@ -401,8 +423,8 @@ pub(super) fn checks() -> Vec<Check> {
         .label("disk")
         .alias("nodev")
         .page(
-            "Images with device files need them. Containers are overlays, which most kernels let have device files whatever \
-             the disk's options.",
+            "Images with device files need them. Containers are overlays, which most kernels let have device files \
+             whatever the disk's options.",
             "Reads the mount options in /proc/1/mountinfo, and opens a device file through an overlay on such a disk.",
         )
         .basis("mount(8): nodev", "https://man7.org/linux/man-pages/man8/mount.8.html")
@@ -415,9 +437,10 @@ pub(super) fn checks() -> Vec<Check> {
         .label("disk")
         .alias("nosuid")
         .page(
-            "sudo, su and ping in a container run as another user. Containers are overlays, whose set-user-ID programs most \
-             kernels let work whatever the disk's options.",
-            "Reads the mount options in /proc/1/mountinfo, and runs a set-user-ID program through an overlay on such a disk.",
+            "sudo, su and ping in a container run as another user. Containers are overlays, whose set-user-ID programs \
+             most kernels let work whatever the disk's options.",
+            "Reads the mount options in /proc/1/mountinfo, and runs a set-user-ID program through an overlay on such a \
+             disk.",
         )
         .basis("mount(8): nosuid", "https://man7.org/linux/man-pages/man8/mount.8.html")
         .remedy(Remedy::new("Mount the disk without nosuid, unless that is meant.").command("findmnt -O nosuid"))
@@ -429,7 +452,8 @@ pub(super) fn checks() -> Vec<Check> {
             Ok(if mount.shared {
                 Conclusion::holds().because(&mount.point, "shared")
             } else {
-                let message = format!("{} is a private mount: volumes that a pod mounts are not seen by others", mount.point);
+                let message = format!("{} is a private mount: volumes that a pod mounts are not seen by \
+                                       others", mount.point);
                 Conclusion::breach(Breach::new(KUBELET, message).found("private").wanted("shared").at(MOUNTS, Some(mount.line)))
             })
         })
@@ -437,7 +461,8 @@ pub(super) fn checks() -> Vec<Check> {
         .label("disk")
         .alias("MountPropagation")
         .alias("path is mounted on / but it is not a shared mount")
-        .page("CSI drivers mount volumes in their own pod with mountPropagation Bidirectional; that fails on a private mount.", "Looks for a peer group in /proc/1/mountinfo.")
+        .page("CSI drivers mount volumes in their own pod with mountPropagation Bidirectional; that fails on a private \
+               mount.", "Looks for a peer group in /proc/1/mountinfo.")
         .basis("Kubernetes: volumes, mount propagation", "https://kubernetes.io/docs/concepts/storage/volumes/#mount-propagation")
         .remedy(Remedy::new("Share it. systemd does so at boot; another init must be told.").command("mount --make-rshared /"))
         .bad([mounted("24 1 8:1 / / rw,relatime - ext4 /dev/vda1 rw\n")]),
@@ -447,19 +472,22 @@ pub(super) fn checks() -> Vec<Check> {
             .label("kubeadm")
             .alias("/usr is mounted read-only")
             .alias("volumePluginDir")
-            .page("On Fedora CoreOS, Flatcar and others /usr is read-only, and the kubelet and the controller-manager look for flex-volume plug-ins there.", "Reads volumePluginDir of the kubelet's configuration, and the mount options of its place.")
+            .page("On Fedora CoreOS, Flatcar and others /usr is read-only, and the kubelet and the controller-manager \
+                   look for flex-volume plug-ins there.", "Reads volumePluginDir of the kubelet's configuration, and \
+                                                           the mount options of its place.")
             .basis("Troubleshooting kubeadm: /usr is mounted read-only on nodes", TROUBLE)
             .remedy(
                 Remedy::new(
-                    "Name a directory that may be written, for the kubelet here and for the controller-manager (extraArgs: \
-                     flex-volume-plugin-dir). The kubelet restarts; pods keep running.",
+                    "Name a directory that may be written, for the kubelet here and for the controller-manager \
+                     (extraArgs: flex-volume-plugin-dir). The kubelet restarts; pods keep running.",
                 )
                 .when("Fedora CoreOS or Flatcar, a node that has joined")
                 .command("sed -i '/^volumePluginDir:/d' /var/lib/kubelet/config.yaml")
                 .command("echo 'volumePluginDir: /opt/libexec/kubernetes/volume/exec' >> /var/lib/kubelet/config.yaml")
                 .command("systemctl restart kubelet"),
             )
-            .bad([file(MOUNTS, "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n25 24 8:2 / /usr ro,relatime shared:2 - ext4 /dev/vda2 ro\n")]),
+            .bad([file(MOUNTS, "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n\
+                                25 24 8:2 / /usr ro,relatime shared:2 - ext4 /dev/vda2 ro\n")]),
         Check::new("node.disk.proc", "/proc is mounted", |view| {
             let mounts = view.facts.disk.mounts.need("mounts")?;
             let mounted = mounts.iter().any(|mount| mount.point == "/proc" && mount.kind == "proc");
@@ -483,7 +511,9 @@ pub(super) fn checks() -> Vec<Check> {
             .label("probe")
             .alias("filesystemPerformance")
             .alias("wal_fsync_duration_seconds")
-            .page("etcd syncs each write to disk before it answers. When that takes too long, heartbeats are late and leaders are lost.", "Writes and syncs 100 blocks of 2300 bytes to a file without a name where etcd's data goes; --passive turns it off.")
+            .page("etcd syncs each write to disk before it answers. When that takes too long, heartbeats are late and \
+                   leaders are lost.", "Writes and syncs 100 blocks of 2300 bytes to a file without a name where \
+                                        etcd's data goes; --passive turns it off.")
             .basis("etcd: the 99th percentile of fdatasync must be below 10 ms", "https://etcd.io/docs/latest/op-guide/hardware/#disks")
             .remedy(Remedy::new("Give etcd a local SSD, without other writers.").command("ionice -c2 -n0 -p $(pgrep etcd)"))
             .good([value(Query::Probe { probe: Probe::Fsync }, json!({ "works": true, "stage": "", "errno": "", "detail": { "path": "/var/lib", "writes": 100, "p50": 400, "p99": 1500 } }))])
@@ -497,7 +527,8 @@ mod tests {
 
     #[test]
     fn mounts_are_read_with_their_peer_groups() {
-        let text = "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n30 24 0:5 / /mnt/a\\040b ro master:2 - tmpfs x ro\n";
+        let text = "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n\
+                    30 24 0:5 / /mnt/a\\040b ro master:2 - tmpfs x ro\n";
         let mounts = parse_mounts(text).unwrap();
         assert!(mounts[0].shared && !mounts[1].shared);
         assert_eq!((mounts[1].point.as_str(), mounts[1].kind.as_str(), mounts[1].line), ("/mnt/a b", "tmpfs", 2));
@@ -537,8 +568,8 @@ mod tests {
 
     #[test]
     fn the_longest_mount_point_counts() {
-        let text =
-            "1 0 8:1 / / rw - ext4 a rw\n2 1 8:2 / /var rw - ext4 b rw\n3 1 8:3 / /var/lib/kube rw - ext4 c rw\n";
+        let text = "1 0 8:1 / / rw - ext4 a rw\n2 1 8:2 / /var rw - ext4 b rw\n\
+                    3 1 8:3 / /var/lib/kube rw - ext4 c rw\n";
         let facts = Facts {
             mounts: Fact::Known(parse_mounts(text).unwrap()),
             rooms: BTreeMap::new(),

@@ -104,12 +104,16 @@ pub(super) fn checks() -> Vec<Check> {
         check(Check::new("node.docker.version", "Docker Engine is of a version that was validated", |view| {
             with_docker(view, |_| {
                 let Some(version) = view.facts.docker.version.present("docker --version")? else {
-                    return Ok(Conclusion::breach(Breach::new("docker", "Docker Engine is to be the runtime, and docker is not installed")));
+                    return Ok(Conclusion::breach(Breach::new(
+                        "docker",
+                        "Docker Engine is to be the runtime, and docker is not installed",
+                    )));
                 };
                 let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
                 let (major, minor) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
                 let known = matches!((major, minor), (1, 11..=13) | (17, 3 | 6 | 9) | (18, 6 | 9) | (19, 3) | (20, 10));
-                let breach = |why: String| Conclusion::breach(Breach::new("docker", why).found(version).wanted("20.10"));
+                let breach =
+                    |why: String| Conclusion::breach(Breach::new("docker", why).found(version).wanted("20.10"));
                 Ok(if known || (major > 20 && view.profile.kubernetes.0 > 23) {
                     Conclusion::holds().because("docker", version)
                 } else if major > 20 {
@@ -122,18 +126,23 @@ pub(super) fn checks() -> Vec<Check> {
         .severity(Severity::Medium)
         .alias("DOCKER_VERSION")
         .alias("SystemVerification")
-        .page("dockershim spoke Docker's API of its time: what is newer was never tried with it.", "Runs docker --version on the node.")
+        .page(
+            "dockershim spoke Docker's API of its time: what is newer was never tried with it.",
+            "Runs docker --version on the node.",
+        )
         .basis("system-validators: Docker", VALIDATORS)
         .remedy(Remedy::new("Install a validated version, or move to containerd."))
         .good(used([docker("20.10.24")]))
         .bad(used([docker("1.10.3")])),
         check(Check::new("node.docker.config-valid", "Docker Engine starts with its configuration", judge_valid))
-        .alias("daemon.json")
-        .page("dockerd ends at start where its configuration is damaged.", "Reads and parses the file.")
-        .basis("Container runtimes: Docker", DRIVERS)
-        .remedy(Remedy::new("Correct the file.").command("dockerd --validate --config-file /etc/docker/daemon.json"))
-        .good(used([file(DAEMON, "{}")]))
-        .bad(used([file(DAEMON, "{\"exec-opts\": [")])),
+            .alias("daemon.json")
+            .page("dockerd ends at start where its configuration is damaged.", "Reads and parses the file.")
+            .basis("Container runtimes: Docker", DRIVERS)
+            .remedy(
+                Remedy::new("Correct the file.").command("dockerd --validate --config-file /etc/docker/daemon.json"),
+            )
+            .good(used([file(DAEMON, "{}")]))
+            .bad(used([file(DAEMON, "{\"exec-opts\": [")])),
         check(Check::new(
             "node.docker.cgroup-driver",
             "Docker Engine uses the systemd cgroup driver under systemd",
@@ -141,45 +150,80 @@ pub(super) fn checks() -> Vec<Check> {
         ))
         .alias("IsDockerSystemdCheck")
         .alias("native.cgroupdriver")
-        .page("The kubelet's default is systemd since kubeadm 1.22; where Docker uses cgroupfs the kubelet does not start.", "Reads exec-opts of /etc/docker/daemon.json.")
+        .page(
+            "The kubelet's default is systemd since kubeadm 1.22; where Docker uses cgroupfs the kubelet does not \
+             start.",
+            "Reads exec-opts of /etc/docker/daemon.json.",
+        )
         .basis("Container runtimes: Docker; Configuring a cgroup driver", DRIVERS)
-        .remedy(Remedy::new("Set it, and restart Docker before the node joins.").command("systemctl restart docker").persist(DAEMON, "{\n  \"exec-opts\": [\"native.cgroupdriver=systemd\"],\n  \"log-driver\": \"json-file\",\n  \"log-opts\": {\"max-size\": \"100m\"},\n  \"storage-driver\": \"overlay2\"\n}\n"))
+        .remedy(
+            Remedy::new("Set it, and restart Docker before the node joins.")
+                .command("systemctl restart docker")
+                .persist(
+                    DAEMON,
+                    "{\n  \"exec-opts\": [\"native.cgroupdriver=systemd\"],\n  \"log-driver\": \"json-file\",\n  \
+                     \"log-opts\": {\"max-size\": \"100m\"},\n  \"storage-driver\": \"overlay2\"\n}\n",
+                ),
+        )
         .good(used([file(DAEMON, r#"{"exec-opts": ["native.cgroupdriver=systemd"]}"#)]))
         .bad(used([file(DAEMON, r#"{"exec-opts": ["native.cgroupdriver=cgroupfs"]}"#)])),
-        check(Check::new("node.docker.storage-driver", "Docker Engine uses a storage driver that was validated", |view| {
-            with_docker(view, |docker| {
-                let Some(driver) = setting(docker, "storage-driver")?.and_then(Value::as_str) else {
-                    return Ok(Conclusion::holds().because("storage-driver", "chosen by Docker Engine"));
-                };
-                Ok(if GRAPH_DRIVERS.contains(&driver) {
-                    Conclusion::holds().because("storage-driver", driver)
-                } else {
-                    let breach = Breach::new("storage-driver", format!("{driver} was not validated with Kubernetes"));
-                    Conclusion::breach(breach.found(driver).wanted("overlay2").at(DAEMON, None))
+        check(Check::new(
+            "node.docker.storage-driver",
+            "Docker Engine uses a storage driver that was validated",
+            |view| {
+                with_docker(view, |docker| {
+                    let Some(driver) = setting(docker, "storage-driver")?.and_then(Value::as_str) else {
+                        return Ok(Conclusion::holds().because("storage-driver", "chosen by Docker Engine"));
+                    };
+                    Ok(if GRAPH_DRIVERS.contains(&driver) {
+                        Conclusion::holds().because("storage-driver", driver)
+                    } else {
+                        let breach =
+                            Breach::new("storage-driver", format!("{driver} was not validated with Kubernetes"));
+                        Conclusion::breach(breach.found(driver).wanted("overlay2").at(DAEMON, None))
+                    })
                 })
-            })
-        }))
+            },
+        ))
         .severity(Severity::Medium)
         .alias("DOCKER_GRAPH_DRIVER")
-        .page("vfs, among others, copies every layer of every container.", "Reads storage-driver of /etc/docker/daemon.json.")
+        .page(
+            "vfs, among others, copies every layer of every container.",
+            "Reads storage-driver of /etc/docker/daemon.json.",
+        )
         .basis("system-validators: Docker graph drivers", VALIDATORS)
-        .remedy(Remedy::new("Use overlay2. Images must be pulled again.").persist(DAEMON, "{\"storage-driver\": \"overlay2\"}\n"))
+        .remedy(
+            Remedy::new("Use overlay2. Images must be pulled again.")
+                .persist(DAEMON, "{\"storage-driver\": \"overlay2\"}\n"),
+        )
         .good(used([file(DAEMON, "{}")]))
         .bad(used([file(DAEMON, r#"{"storage-driver": "vfs"}"#)])),
         check(Check::new("node.docker.log-size", "Docker Engine limits the size of containers' logs", |view| {
             with_docker(view, |docker| {
-                let limit = setting(docker, "log-opts")?.and_then(|options| options.get("max-size")).and_then(Value::as_str);
+                let limit =
+                    setting(docker, "log-opts")?.and_then(|options| options.get("max-size")).and_then(Value::as_str);
                 Ok(match limit {
                     Some(limit) => Conclusion::holds().because("max-size", limit),
-                    None => Conclusion::breach(Breach::new("log-opts", "logs of containers grow until the disk is full").wanted("max-size, such as 100m").at(DAEMON, None)),
+                    None => Conclusion::breach(
+                        Breach::new("log-opts", "logs of containers grow until the disk is full")
+                            .wanted("max-size, such as 100m")
+                            .at(DAEMON, None),
+                    ),
                 })
             })
         }))
         .severity(Severity::Low)
         .alias("log-opts max-size")
-        .page("With Docker Engine it is not the kubelet that rotates containers' logs.", "Reads log-opts of /etc/docker/daemon.json.")
+        .page(
+            "With Docker Engine it is not the kubelet that rotates containers' logs.",
+            "Reads log-opts of /etc/docker/daemon.json.",
+        )
         .basis("Container runtimes: Docker", DRIVERS)
-        .remedy(Remedy::new("Set a limit, and restart Docker.").command("systemctl restart docker").persist(DAEMON, "{\"log-driver\": \"json-file\", \"log-opts\": {\"max-size\": \"100m\"}}\n"))
+        .remedy(
+            Remedy::new("Set a limit, and restart Docker.")
+                .command("systemctl restart docker")
+                .persist(DAEMON, "{\"log-driver\": \"json-file\", \"log-opts\": {\"max-size\": \"100m\"}}\n"),
+        )
         .good(used([file(DAEMON, r#"{"log-opts": {"max-size": "100m"}}"#)]))
         .bad(used([file(DAEMON, "{}")])),
     ]

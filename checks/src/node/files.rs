@@ -142,21 +142,39 @@ fn other_kubeconfig(view: &View<'_>) -> Option<String> {
 }
 
 fn leftover(row: &'static Leftover) -> Check {
-    Check::new(format!("node.files.{}", row.name), format!("{} is not left from an earlier cluster", row.path), move |view| {
-        let files = &view.facts.files;
-        if files.joined()? {
-            return Ok(Conclusion::not_applicable(format!("the node has joined a cluster: {KUBELET_CONF} is there")));
-        }
-        if let Some(own) = other_kubeconfig(view) {
-            return Ok(Conclusion::not_applicable(format!("the kubelet's kubeconfig is {own}: kubeadm did not set it up")));
-        }
-        Ok(match files.stat(row.path).present(row.path)? {
-            None => Conclusion::holds(),
-            Some(_) => Conclusion::breach(Breach::new(row.path, format!("it is there, and {KUBELET_CONF} is not: an earlier cluster, or a set-up that failed half-way, left it")).at(row.path, None)),
-        })
-    })
+    Check::new(
+        format!("node.files.{}", row.name),
+        format!("{} is not left from an earlier cluster", row.path),
+        move |view| {
+            let files = &view.facts.files;
+            if files.joined()? {
+                return Ok(Conclusion::not_applicable(format!(
+                    "the node has joined a cluster: {KUBELET_CONF} is there"
+                )));
+            }
+            if let Some(own) = other_kubeconfig(view) {
+                return Ok(Conclusion::not_applicable(format!(
+                    "the kubelet's kubeconfig is {own}: kubeadm did not set it up"
+                )));
+            }
+            Ok(match files.stat(row.path).present(row.path)? {
+                None => Conclusion::holds(),
+                Some(_) => Conclusion::breach(
+                    Breach::new(
+                        row.path,
+                        format!(
+                            "it is there, and {KUBELET_CONF} is not: an earlier cluster, or a set-up that failed \
+                             half-way, left it"
+                        ),
+                    )
+                    .at(row.path, None),
+                ),
+            })
+        },
+    )
     .roles(row.roles.iter().copied())
-    .label("files").label("kubeadm")
+    .label("files")
+    .label("kubeadm")
     .alias(alias_of(row.path))
     .page(row.why, format!("Looks for {} on a node without {KUBELET_CONF}.", row.path))
     .basis(format!("kubeadm preflight: {}", alias_of(row.path)), KUBEADM)
@@ -348,41 +366,84 @@ pub(super) fn checks() -> Vec<Check> {
             Ok(match view.facts.files.etcd.present(ETCD)? {
                 None => Conclusion::holds().because(ETCD, "absent"),
                 Some(names) if names.is_empty() => Conclusion::holds().because(ETCD, "empty"),
-                Some(names) => Conclusion::breach(Breach::new(ETCD, "data of an earlier etcd is there: a new member would not start, or would join as the old one").found(names.join(", ")).wanted("empty or absent").at(ETCD, None)),
+                Some(names) => Conclusion::breach(
+                    Breach::new(
+                        ETCD,
+                        "data of an earlier etcd is there: a new member would not start, or would join as the old one",
+                    )
+                    .found(names.join(", "))
+                    .wanted("empty or absent")
+                    .at(ETCD, None),
+                ),
             })
         })
         .roles([Role::ControlPlane, Role::Etcd])
-        .label("files").label("kubeadm")
+        .label("files")
+        .label("kubeadm")
         .alias("DirAvailable--var-lib-etcd")
         .page("kubeadm refuses a control-plane node whose etcd data is not new.", "Lists /var/lib/etcd.")
         .basis("kubeadm preflight: DirAvailable--var-lib-etcd", KUBEADM)
         .remedy(Remedy::new("If nothing of it is needed, reset the node.").command("kubeadm reset"))
         .good([no_stat(KUBELET_CONF), dir(ETCD, &[])])
         .bad([no_stat(KUBELET_CONF), dir(ETCD, &["member/"])]),
-        Check::new("node.files.pki-key-mode", "private keys are root's alone", |view| pki_modes(view, |path| path.ends_with(".key"), 0o600))
-            .severity(Severity::Critical)
-            .label("files").label("cis").label("pki")
-            .alias("CIS 1.1.21")
-            .page("Who reads the CA's key is the cluster's administrator.", "Reads mode and owner of each key under /etc/kubernetes/pki.")
-            .basis("CIS Kubernetes Benchmark 1.1.21", CIS)
-            .remedy(Remedy::new("Take them back, and think of who may have read them.").command("chmod 600 /etc/kubernetes/pki/*.key /etc/kubernetes/pki/etcd/*.key"))
-            .bad([stat("/etc/kubernetes/pki/ca.key", FileKind::File, 0o644, 0, 0)]),
-        Check::new("node.files.pki-certificate-mode", "only root may change certificates", |view| pki_modes(view, |path| path.ends_with(".crt"), 0o644))
-            .severity(Severity::Medium)
-            .label("files").label("cis").label("pki")
-            .alias("CIS 1.1.20")
-            .page("Who writes a CA certificate decides whom the cluster trusts. (CIS asks for 0600; kubeadm writes 0644, and reading a certificate harms nobody.)", "Reads mode and owner of each certificate under /etc/kubernetes/pki.")
-            .basis("CIS Kubernetes Benchmark 1.1.20", CIS)
-            .remedy(Remedy::new("Take them back.").command("chown root:root /etc/kubernetes/pki/*.crt && chmod 644 /etc/kubernetes/pki/*.crt"))
-            .bad([stat("/etc/kubernetes/pki/ca.crt", FileKind::File, 0o666, 0, 0)]),
+        Check::new("node.files.pki-key-mode", "private keys are root's alone", |view| {
+            pki_modes(view, |path| path.ends_with(".key"), 0o600)
+        })
+        .severity(Severity::Critical)
+        .label("files")
+        .label("cis")
+        .label("pki")
+        .alias("CIS 1.1.21")
+        .page(
+            "Who reads the CA's key is the cluster's administrator.",
+            "Reads mode and owner of each key under /etc/kubernetes/pki.",
+        )
+        .basis("CIS Kubernetes Benchmark 1.1.21", CIS)
+        .remedy(
+            Remedy::new("Take them back, and think of who may have read them.")
+                .command("chmod 600 /etc/kubernetes/pki/*.key /etc/kubernetes/pki/etcd/*.key"),
+        )
+        .bad([stat("/etc/kubernetes/pki/ca.key", FileKind::File, 0o644, 0, 0)]),
+        Check::new("node.files.pki-certificate-mode", "only root may change certificates", |view| {
+            pki_modes(view, |path| path.ends_with(".crt"), 0o644)
+        })
+        .severity(Severity::Medium)
+        .label("files")
+        .label("cis")
+        .label("pki")
+        .alias("CIS 1.1.20")
+        .page(
+            "Who writes a CA certificate decides whom the cluster trusts. (CIS asks for 0600; kubeadm writes 0644, and \
+             reading a certificate harms nobody.)",
+            "Reads mode and owner of each certificate under /etc/kubernetes/pki.",
+        )
+        .basis("CIS Kubernetes Benchmark 1.1.20", CIS)
+        .remedy(
+            Remedy::new("Take them back.")
+                .command("chown root:root /etc/kubernetes/pki/*.crt && chmod 644 /etc/kubernetes/pki/*.crt"),
+        )
+        .bad([stat("/etc/kubernetes/pki/ca.crt", FileKind::File, 0o666, 0, 0)]),
         Check::new("node.files.ca-key-on-worker", "no CA key is on a worker", |view| {
             let Some(files) = view.facts.files.pki.present(PKI)? else { return Ok(Conclusion::holds()) };
             let ca = |path: &str| path.ends_with("ca.key");
-            Ok(Conclusion::from_breaches(files.iter().filter(|(path, _)| ca(path)).map(|(path, _)| Breach::new(path, "a CA's private key is on a worker: whoever breaks out of a pod there owns the cluster").at(path, None)).collect()))
+            Ok(Conclusion::from_breaches(
+                files
+                    .iter()
+                    .filter(|(path, _)| ca(path))
+                    .map(|(path, _)| {
+                        Breach::new(
+                            path,
+                            "a CA's private key is on a worker: whoever breaks out of a pod there owns the cluster",
+                        )
+                        .at(path, None)
+                    })
+                    .collect(),
+            ))
         })
         .severity(Severity::High)
         .roles([Role::Worker])
-        .label("files").label("pki")
+        .label("files")
+        .label("pki")
         .alias("ca.key")
         .page("Workers need no key but their own.", "Looks for keys of CAs under /etc/kubernetes/pki.")
         .basis("PKI certificates and requirements", "https://kubernetes.io/docs/setup/best-practices/certificates/")
@@ -398,15 +459,23 @@ pub(super) fn checks() -> Vec<Check> {
             Ok(match kubelet.and_then(|kubelet| kubelet.config) {
                 Some(config) => Conclusion::holds().because("joined", format!("{KUBELET_CONF} and {config} are there")),
                 None => Conclusion::breach(
-                    Breach::new(KUBELET_CONF, "it is there, and the kubelet has no configuration: an earlier cluster left it, and kubeadm join refuses to overwrite it")
-                        .wanted("not there, or a node that has joined")
-                        .at(KUBELET_CONF, None),
+                    Breach::new(
+                        KUBELET_CONF,
+                        "it is there, and the kubelet has no configuration: an earlier cluster left it, and kubeadm \
+                         join refuses to overwrite it",
+                    )
+                    .wanted("not there, or a node that has joined")
+                    .at(KUBELET_CONF, None),
                 ),
             })
         })
-        .label("files").label("kubeadm")
+        .label("files")
+        .label("kubeadm")
         .alias("FileAvailable--etc-kubernetes-kubelet.conf")
-        .page("It names a cluster and holds the way into it: a new cluster must not find it.", "Looks for it, and for the kubelet's configuration, which a node that has joined has too.")
+        .page(
+            "It names a cluster and holds the way into it: a new cluster must not find it.",
+            "Looks for it, and for the kubelet's configuration, which a node that has joined has too.",
+        )
         .basis("kubeadm preflight: FileAvailable--etc-kubernetes-kubelet.conf", KUBEADM)
         .remedy(Remedy::new("Undo the earlier cluster.").command("kubeadm reset"))
         .bad([gone(crate::node::kubelet::CONFIG)]),
@@ -415,14 +484,29 @@ pub(super) fn checks() -> Vec<Check> {
                 return Ok(Conclusion::not_applicable("there is no /etc/kubernetes/manifests"));
             };
             // The kubelet ignores names that begin with a dot, and runs every other file, whatever its ending.
-            let manifest = |name: &str| name.starts_with('.') || [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending));
+            let manifest = |name: &str| {
+                name.starts_with('.') || [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending))
+            };
             let path = |name: &String| format!("/etc/kubernetes/manifests/{name}");
-            Ok(Conclusion::from_breaches(names.iter().filter(|name| !manifest(name)).map(|name| Breach::new(path(name), "the kubelet runs this file as a static pod, whatever its ending").at(path(name), None)).collect()))
+            Ok(Conclusion::from_breaches(
+                names
+                    .iter()
+                    .filter(|name| !manifest(name))
+                    .map(|name| {
+                        Breach::new(path(name), "the kubelet runs this file as a static pod, whatever its ending")
+                            .at(path(name), None)
+                    })
+                    .collect(),
+            ))
         })
         .severity(Severity::Medium)
         .label("files")
         .alias("static pod backup")
-        .page("A copy such as kube-apiserver.yaml.bak is a second static pod of the same name: the kubelet runs one of the two, and not always the same.", "Lists /etc/kubernetes/manifests.")
+        .page(
+            "A copy such as kube-apiserver.yaml.bak is a second static pod of the same name: the kubelet runs one of \
+             the two, and not always the same.",
+            "Lists /etc/kubernetes/manifests.",
+        )
         .basis("Create static pods", "https://kubernetes.io/docs/tasks/configure-pod-container/static-pod/")
         .remedy(Remedy::new("Keep copies elsewhere.").command("mv /etc/kubernetes/manifests/*.bak /root/"))
         .bad([dir("/etc/kubernetes/manifests", &["etcd.yaml", "kube-apiserver.yaml.bak"])]),
@@ -432,18 +516,34 @@ pub(super) fn checks() -> Vec<Check> {
             }
             let link = "/var/lib/kubelet/pki/kubelet-client-current.pem";
             Ok(match view.facts.files.client.present(link)? {
-                None => Conclusion::breach(Breach::new(link, "it is not there: the kubelet has no rotated certificate, and cannot log in").at(link, None)),
+                None => Conclusion::breach(
+                    Breach::new(link, "it is not there: the kubelet has no rotated certificate, and cannot log in")
+                        .at(link, None),
+                ),
                 Some((target, there)) => match there.present(target)? {
                     Some(()) => Conclusion::holds().because(link, target),
-                    None => Conclusion::breach(Breach::new(link, format!("it points to {target}, which is not there")).at(link, None)),
+                    None => Conclusion::breach(
+                        Breach::new(link, format!("it points to {target}, which is not there")).at(link, None),
+                    ),
                 },
             })
         })
-        .label("files").label("pki")
+        .label("files")
+        .label("pki")
         .alias("kubelet-client-current.pem")
-        .page("kubelet.conf names this link, which rotation moves; a node restored from a copy may have the link and not its target.", "Follows the link.")
-        .basis("Troubleshooting kubeadm: kubelet client certificate rotation fails", "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/troubleshooting-kubeadm/")
-        .remedy(Remedy::new("Make a new kubelet.conf on a control-plane node, and restart the kubelet here.").command("kubeadm kubeconfig user --org system:nodes --client-name system:node:NODE > kubelet.conf"))
+        .page(
+            "kubelet.conf names this link, which rotation moves; a node restored from a copy may have the link and not \
+             its target.",
+            "Follows the link.",
+        )
+        .basis(
+            "Troubleshooting kubeadm: kubelet client certificate rotation fails",
+            "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/troubleshooting-kubeadm/",
+        )
+        .remedy(
+            Remedy::new("Make a new kubelet.conf on a control-plane node, and restart the kubelet here.")
+                .command("kubeadm kubeconfig user --org system:nodes --client-name system:node:NODE > kubelet.conf"),
+        )
         .bad([no_stat("/var/lib/kubelet/pki/kubelet-client-2026-01-01-00-00-00.pem")]),
     ]);
     checks

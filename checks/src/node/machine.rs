@@ -79,7 +79,9 @@ pub(super) fn checks() -> Vec<Check> {
             Ok(if system.sysname == "Linux" {
                 Conclusion::holds()
             } else {
-                Conclusion::breach(Breach::new("uname", format!("the operating system is {}", system.sysname)).wanted("Linux"))
+                Conclusion::breach(
+                    Breach::new("uname", format!("the operating system is {}", system.sysname)).wanted("Linux"),
+                )
             })
         })
         .label("machine")
@@ -110,7 +112,11 @@ pub(super) fn checks() -> Vec<Check> {
             Ok(if cpus >= 2 {
                 Conclusion::holds().because("CPUs", cpus.to_string())
             } else {
-                Conclusion::breach(Breach::new("CPUs", "the node has fewer CPUs than kubeadm accepts").found(cpus.to_string()).wanted("2 or more"))
+                Conclusion::breach(
+                    Breach::new("CPUs", "the node has fewer CPUs than kubeadm accepts")
+                        .found(cpus.to_string())
+                        .wanted("2 or more"),
+                )
             })
         })
         .roles([Role::ControlPlane])
@@ -134,7 +140,10 @@ pub(super) fn checks() -> Vec<Check> {
         .label("machine")
         .label("kubeadm")
         .alias("Mem")
-        .page("kubeadm refuses a control-plane node with less; etcd and the API server alone take more than 500 MB.", "Asks the kernel (sysinfo).")
+        .page(
+            "kubeadm refuses a control-plane node with less; etcd and the API server alone take more than 500 MB.",
+            "Asks the kernel (sysinfo).",
+        )
         .basis("kubeadm preflight: Mem", KUBEADM)
         .remedy(Remedy::new("Give the machine more memory."))
         .bad([system(|system| system.memory = 1 << 30)]),
@@ -160,7 +169,14 @@ pub(super) fn checks() -> Vec<Check> {
             Ok(if system.euid == 0 {
                 Conclusion::holds()
             } else {
-                Conclusion::breach(Breach::new("user", format!("the trials run as user {}: what only root may read is undetermined", system.euid)).found(system.euid.to_string()).wanted("0"))
+                Conclusion::breach(
+                    Breach::new(
+                        "user",
+                        format!("the trials run as user {}: what only root may read is undetermined", system.euid),
+                    )
+                    .found(system.euid.to_string())
+                    .wanted("0"),
+                )
             })
         })
         .severity(Severity::Medium)
@@ -176,27 +192,42 @@ pub(super) fn checks() -> Vec<Check> {
             let valid = |id: &String| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
             Ok(match id {
                 Some(id) if valid(id) => Conclusion::holds(),
-                Some(id) => Conclusion::breach(Breach::new("/etc/machine-id", "it is not 32 hexadecimal digits: the image was not personalised").found(if id.is_empty() { "empty" } else { id }).at("/etc/machine-id", Some(1))),
-                None => Conclusion::breach(Breach::new("/etc/machine-id", "it is not there").at("/etc/machine-id", None)),
+                Some(id) => Conclusion::breach(
+                    Breach::new("/etc/machine-id", "it is not 32 hexadecimal digits: the image was not personalised")
+                        .found(if id.is_empty() { "empty" } else { id })
+                        .at("/etc/machine-id", Some(1)),
+                ),
+                None => {
+                    Conclusion::breach(Breach::new("/etc/machine-id", "it is not there").at("/etc/machine-id", None))
+                }
             })
         })
         .severity(Severity::Medium)
         .label("machine")
         .alias("machine-id")
-        .page("The kubelet reports it as the node's machineID, and DHCP servers and networks tell machines apart by it.", "Reads the file.")
+        .page(
+            "The kubelet reports it as the node's machineID, and DHCP servers and networks tell machines apart by it.",
+            "Reads the file.",
+        )
         .basis("machine-id(5)", "https://www.freedesktop.org/software/systemd/man/latest/machine-id.html")
         .remedy(Remedy::new("Have systemd make one.").command("rm -f /etc/machine-id && systemd-machine-id-setup"))
         .bad([file("/etc/machine-id", "uninitialized\n")]),
         Check::new("node.machine.product-uuid", "the machine has a product_uuid of its own", |view| {
             let Some(uuid) = view.facts.machine.product_uuid.present("product_uuid")? else {
-                return Ok(Conclusion::not_applicable("the machine has no DMI table: the hypervisor or architecture has none"));
+                return Ok(Conclusion::not_applicable(
+                    "the machine has no DMI table: the hypervisor or architecture has none",
+                ));
             };
             let plain: String = uuid.chars().filter(char::is_ascii_hexdigit).collect();
             let same = plain.chars().all(|c| plain.starts_with(c));
             // What boards say whose maker wrote nothing.
             let blank = plain.is_empty() || same || uuid.eq_ignore_ascii_case("03000200-0400-0500-0006-000700080009");
             Ok(if blank {
-                Conclusion::breach(Breach::new("product_uuid", "it is a maker's blank, and other machines have the same").found(uuid).at("/sys/class/dmi/id/product_uuid", None))
+                Conclusion::breach(
+                    Breach::new("product_uuid", "it is a maker's blank, and other machines have the same")
+                        .found(uuid)
+                        .at("/sys/class/dmi/id/product_uuid", None),
+                )
             } else {
                 Conclusion::holds()
             })
@@ -204,7 +235,11 @@ pub(super) fn checks() -> Vec<Check> {
         .severity(Severity::Medium)
         .label("machine")
         .alias("product_uuid")
-        .page("Kubernetes tells nodes apart by it; clones of a machine share it, and joining them fails. Give several --host to compare nodes.", "Reads /sys/class/dmi/id/product_uuid.")
+        .page(
+            "Kubernetes tells nodes apart by it; clones of a machine share it, and joining them fails. Give several \
+             --host to compare nodes.",
+            "Reads /sys/class/dmi/id/product_uuid.",
+        )
         .basis("Installing kubeadm: verify the MAC address and product_uuid are unique for every node", KUBEADM)
         .remedy(Remedy::new("Give the virtual machine a new UUID in its definition."))
         .bad([file("/sys/class/dmi/id/product_uuid", "00000000-0000-0000-0000-000000000000\n")]),
@@ -214,7 +249,10 @@ pub(super) fn checks() -> Vec<Check> {
             Ok(if hard == "unlimited" || hard.parse::<u64>().is_ok_and(|hard| hard >= 65_536) {
                 Conclusion::holds().because("soft and hard", limits)
             } else {
-                let breach = Breach::new("open files", format!("the hard limit is {hard}: services cannot be given more without CAP_SYS_RESOURCE"));
+                let breach = Breach::new(
+                    "open files",
+                    format!("the hard limit is {hard}: services cannot be given more without CAP_SYS_RESOURCE"),
+                );
                 Conclusion::breach(breach.found(hard).wanted("65536 or more").at("/proc/1/limits", None))
             })
         })
@@ -222,16 +260,33 @@ pub(super) fn checks() -> Vec<Check> {
         .label("machine")
         .alias("LimitNOFILE")
         .alias("ulimit")
-        .page("The runtime and the API server hold thousands of files open; services inherit this limit.", "Reads /proc/1/limits.")
+        .page(
+            "The runtime and the API server hold thousands of files open; services inherit this limit.",
+            "Reads /proc/1/limits.",
+        )
         .basis("k0s sysinfo: maximum file descriptors", "https://docs.k0sproject.io/stable/system-requirements/")
-        .remedy(Remedy::new("Raise systemd's default.").command("systemctl daemon-reexec").persist("/etc/systemd/system.conf.d/nofile.conf", "[Manager]\nDefaultLimitNOFILE=1048576\n"))
-        .bad([file("/proc/1/limits", "Limit Soft Limit Hard Limit Units\nMax open files            1024                 20000                files\n")]),
+        .remedy(
+            Remedy::new("Raise systemd's default.")
+                .command("systemctl daemon-reexec")
+                .persist("/etc/systemd/system.conf.d/nofile.conf", "[Manager]\nDefaultLimitNOFILE=1048576\n"),
+        )
+        .bad([file(
+            "/proc/1/limits",
+            "Limit Soft Limit Hard Limit Units\n\
+             Max open files            1024                 20000                files\n",
+        )]),
         Check::new("node.machine.init", "systemd is the init system", |view| {
             let init = view.facts.machine.init.need("the first process")?;
             Ok(if init == "systemd" {
                 Conclusion::holds()
             } else {
-                let breach = Breach::new("init", format!("the first process is {init}: nothing restarts the kubelet, and kubeadm warns 'no supported init system detected'"));
+                let breach = Breach::new(
+                    "init",
+                    format!(
+                        "the first process is {init}: nothing restarts the kubelet, and kubeadm warns 'no supported \
+                         init system detected'"
+                    ),
+                );
                 Conclusion::breach(breach.found(init).wanted("systemd").at("/proc/1/comm", None))
             })
         })
@@ -240,7 +295,10 @@ pub(super) fn checks() -> Vec<Check> {
         .label("kubeadm")
         .alias("Service-Kubelet")
         .alias("no supported init system")
-        .page("kubeadm enables and starts the kubelet by systemd (or OpenRC) and warns without either.", "Reads the name of the first process.")
+        .page(
+            "kubeadm enables and starts the kubelet by systemd (or OpenRC) and warns without either.",
+            "Reads the name of the first process.",
+        )
         .basis("kubeadm preflight: Service-kubelet", KUBEADM)
         .remedy(Remedy::new("Use an image with systemd, or keep the kubelet running by a supervisor of yours."))
         .bad([file("/proc/1/comm", "tini\n")]),
@@ -249,21 +307,33 @@ pub(super) fn checks() -> Vec<Check> {
             if facts.timesync.known().is_some() {
                 return Ok(Conclusion::holds().because("systemd-timesyncd", "synchronized"));
             }
-            for name in ["chronyd", "ntpd", "systemd-timesyncd", "ntpsec", "openntpd", "phc2sys", "VBoxService", "vmtoolsd"] {
+            for name in
+                ["chronyd", "ntpd", "systemd-timesyncd", "ntpsec", "openntpd", "phc2sys", "VBoxService", "vmtoolsd"]
+            {
                 if facts.runs(name)? {
                     return Ok(Conclusion::holds().because("process", name));
                 }
             }
-            Ok(Conclusion::breach(Breach::new("clock", "no chronyd, ntpd or systemd-timesyncd is running: the clock drifts").wanted("a time service")))
+            Ok(Conclusion::breach(
+                Breach::new("clock", "no chronyd, ntpd or systemd-timesyncd is running: the clock drifts")
+                    .wanted("a time service"),
+            ))
         })
         .severity(Severity::Medium)
         .label("machine")
         .alias("NTPProblem")
         .alias("ntp")
-        .page("Certificates, leases, tokens and etcd's elections depend on clocks that agree.", "Looks for a time service among the processes, and for systemd-timesyncd's mark.")
+        .page(
+            "Certificates, leases, tokens and etcd's elections depend on clocks that agree.",
+            "Looks for a time service among the processes, and for systemd-timesyncd's mark.",
+        )
         .basis("node-problem-detector: NTPProblem; etcd: clock differences", "https://etcd.io/docs/latest/tuning/")
         .remedy(Remedy::new("Install chrony.").when("Debian/Ubuntu").command("apt-get install -y chrony"))
-        .remedy(Remedy::new("Install chrony.").when("RHEL/Fedora").command("dnf install -y chrony && systemctl enable --now chronyd"))
+        .remedy(
+            Remedy::new("Install chrony.")
+                .when("RHEL/Fedora")
+                .command("dnf install -y chrony && systemctl enable --now chronyd"),
+        )
         .bad([file("/proc/30/comm", "bash\n")]),
     ]
 }

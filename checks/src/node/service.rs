@@ -176,8 +176,8 @@ pub(super) fn checks() -> Vec<Check> {
             .alias("Service-Kubelet")
             .page(
                 "A node whose kubelet is not started at boot is lost to the cluster at its next reboot.",
-                "Looks for kubelet.service, or the unit of k3s, RKE2, k0s or MicroK8s, for a mask, and for a link in any \
-                 wants, requires or upholds folder of systemd, those of the vendor and of generators among them.",
+                "Looks for kubelet.service, or the unit of k3s, RKE2, k0s or MicroK8s, for a mask, and for a link in \
+                 any wants, requires or upholds folder of systemd, those of the vendor and of generators among them.",
             )
             .basis("kubeadm preflight: Service-Kubelet", KUBEADM)
             .remedy(
@@ -186,9 +186,11 @@ pub(super) fn checks() -> Vec<Check> {
                     .command("apt-get install -y kubelet && systemctl enable --now kubelet"),
             )
             .bad(disabled("kubelet")),
-        Check::new("node.service.runtime", "the container runtime is started at boot", |view| match runtime_unit(view)? {
-            Some(job) => judge_unit(view, job),
-            None => Ok(Conclusion::not_applicable("there is no container runtime")),
+        Check::new("node.service.runtime", "the container runtime is started at boot", |view| {
+            match runtime_unit(view)? {
+                Some(job) => judge_unit(view, job),
+                None => Ok(Conclusion::not_applicable("there is no container runtime")),
+            }
         })
         .severity(Severity::Medium)
         .roles(members)
@@ -211,8 +213,8 @@ pub(super) fn checks() -> Vec<Check> {
         Check::new("node.service.ufw", "ufw does not close the ports that Kubernetes needs", |view| {
             Ok(match view.facts.service.ufw.present(UFW)? {
                 Some(Some(line)) => {
-                    let message = "ufw is on: unless rules allow them, ports 6443, 2379-2380 and 10250 and those of the pod \
-                                   network are closed";
+                    let message = "ufw is on: unless rules allow them, ports 6443, 2379-2380 and 10250 and those of \
+                                   the pod network are closed";
                     let breach = Breach::new("ufw", message).found("ENABLED=yes");
                     Conclusion::breach(breach.wanted("off, or rules for the ports").at(UFW, Some(*line)))
                 }
@@ -232,11 +234,9 @@ pub(super) fn checks() -> Vec<Check> {
             "k3s check-config: ufw; Kubernetes: ports and protocols",
             "https://kubernetes.io/docs/reference/networking/ports-and-protocols/",
         )
-        .remedy(
-            Remedy::new("Allow what Kubernetes needs, and waive this claim.")
-                .when("ufw stays")
-                .command("ufw allow 6443/tcp && ufw allow 2379:2380/tcp && ufw allow 10250/tcp && ufw default allow routed"),
-        )
+        .remedy(Remedy::new("Allow what Kubernetes needs, and waive this claim.").when("ufw stays").command(
+            "ufw allow 6443/tcp && ufw allow 2379:2380/tcp && ufw allow 10250/tcp && ufw default allow routed",
+        ))
         .remedy(Remedy::new("Turn ufw off where another firewall protects the node.").command("ufw disable"))
         .bad([file(UFW, "LOGLEVEL=low\nENABLED=yes\n")]),
     ]

@@ -1,7 +1,7 @@
 //! Swap: what is on now, and what turns swap on at the next boot.
 //!
-//! At boot swap comes from /etc/fstab, from `.swap` units, from zram-generator, or from a service that sets it up. The two
-//! claims are independent: `swapoff` ends what is on, and changes nothing of the next boot.
+//! At boot swap comes from /etc/fstab, from `.swap` units, from zram-generator, or from a service that sets it up. The
+//! two claims are independent: `swapoff` ends what is on, and changes nothing of the next boot.
 
 use std::collections::BTreeMap;
 
@@ -329,13 +329,14 @@ pub(super) fn checks() -> Vec<Check> {
         .label("kubeadm")
         .alias("Swap")
         .page(
-            "The kubelet refuses to start on a node with swap unless failSwapOn is false. Memory limits and eviction know of \
-             swap only with NodeSwap.",
+            "The kubelet refuses to start on a node with swap unless failSwapOn is false. Memory limits and eviction \
+             know of swap only with NodeSwap.",
             "Reads /proc/swaps. A kernel without swap has no such file.",
         )
         .basis("kubeadm preflight: Swap; Installing kubeadm: before you begin", SWAP)
         .remedy(
-            Remedy::new("Turn swap off; or keep it, and let the kubelet start (failSwapOn: false).").command("swapoff -a"),
+            Remedy::new("Turn swap off; or keep it, and let the kubelet start (failSwapOn: false).")
+                .command("swapoff -a"),
         )
         .bad([file(SWAPS, "Filename\tType\tSize\tUsed\tPriority\n/dev/vda2 partition 1048572 0 -2\n")]),
         Check::new("node.machine.swap-at-boot", "no swap is turned on at boot", |view| {
@@ -356,8 +357,10 @@ pub(super) fn checks() -> Vec<Check> {
         )
         .basis("Installing kubeadm: swap configuration", SWAP)
         .remedy(
-            Remedy::new("Remove what turns it on: the line of /etc/fstab, the unit or the service that the finding names.")
-                .command("systemctl --type swap --all"),
+            Remedy::new(
+                "Remove what turns it on: the line of /etc/fstab, the unit or the service that the finding names.",
+            )
+            .command("systemctl --type swap --all"),
         )
         .good([gone(FSTAB)])
         .bad([file(FSTAB, "UUID=1 / ext4 defaults 0 1\n/swapfile none swap sw 0 0\n")]),

@@ -1,7 +1,7 @@
 //! Kernel parameters under /proc/sys that Kubernetes needs: a table of rows.
 //!
-//! The value that is in force is judged, a row a claim. What sysctl.d sets otherwise is a claim of its own: the node works
-//! until its next boot.
+//! The value that is in force is judged, a row a claim. What sysctl.d sets otherwise is a claim of its own: the node
+//! works until its next boot.
 
 mod boot;
 
@@ -181,7 +181,8 @@ const ROWS: &[Row] = &[
         severity: Severity::Low,
         when: |_| true,
         module: None,
-        why: "A node that panicked should reboot; the kubelet sets ten seconds, or refuses to start with protectKernelDefaults.",
+        why: "A node that panicked should reboot; the kubelet sets ten seconds, or refuses to start with \
+              protectKernelDefaults.",
         basis: ("kubelet: protectKernelDefaults", KUBELET),
         aliases: &["protect-kernel-defaults panic"],
         bad: "0",
@@ -203,7 +204,8 @@ const ROWS: &[Row] = &[
         severity: Severity::Medium,
         when: |_| true,
         module: None,
-        why: "Each container takes kernel keys of root's quota; a small one fails container starts at some hundred pods.",
+        why: "Each container takes kernel keys of root's quota; a small one fails container starts at some hundred \
+              pods.",
         basis: ("k3s check-config: root_maxkeys; kubelet: protectKernelDefaults", K3S),
         aliases: &["root_maxkeys"],
         bad: "200",
@@ -225,7 +227,8 @@ const ROWS: &[Row] = &[
         severity: Severity::Medium,
         when: |_| true,
         module: None,
-        why: "The kubelet, the runtime and log agents watch files; without instances they fail with 'too many open files'.",
+        why: "The kubelet, the runtime and log agents watch files; without instances they fail with 'too many open \
+              files'.",
         basis: ("kubelet: fsnotify watches", KUBELET),
         aliases: &["too many open files", "inotify instances"],
         bad: "64",
@@ -431,13 +434,15 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("sysctl.d")
         .alias("sysctl --system")
         .page(
-            "A value set by hand lasts until the next boot. Where sysctl.d sets another, the node works today and fails after \
-             a reboot.",
+            "A value set by hand lasts until the next boot. Where sysctl.d sets another, the node works today and \
+             fails after a reboot.",
             "Reads *.conf in /etc, /run, /usr/local/lib and /usr/lib/sysctl.d as systemd-sysctl merges them, and \
              /etc/sysctl.conf where another init system boots. Values that the kubelet sets itself are left out.",
         )
         .basis("sysctl.d(5)", "https://www.freedesktop.org/software/systemd/man/latest/sysctl.d.html")
-        .remedy(Remedy::new("Show what is set at boot, and by which file.").command("systemd-analyze cat-config sysctl.d"))
+        .remedy(
+            Remedy::new("Show what is set at boot, and by which file.").command("systemd-analyze cat-config sysctl.d"),
+        )
         .bad([
             dir("/etc/sysctl.d", &["99-hardening.conf"]),
             file("/etc/sysctl.d/99-hardening.conf", "# CIS\nnet.ipv4.ip_forward = 0\n"),

@@ -1,7 +1,7 @@
 //! Units of systemd: where their files are, what starts them at boot, and what keeps them from it.
 //!
-//! A unit is started at boot if a folder `*.wants`, `*.requires` or `*.upholds` of any place holds a link of its name or of
-//! one of its aliases: by `systemctl enable` in /etc, by its vendor in /usr/lib, or by a generator in /run.
+//! A unit is started at boot if a folder `*.wants`, `*.requires` or `*.upholds` of any place holds a link of its name
+//! or of one of its aliases: by `systemctl enable` in /etc, by its vendor in /usr/lib, or by a generator in /run.
 
 use std::collections::BTreeMap;
 

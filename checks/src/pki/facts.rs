@@ -111,7 +111,8 @@ pub struct Facts {
     pub live: live::Facts,
     /// What its API says.
     pub api: api::Facts,
-    /// Certificates that were issued by CertificateSigningRequests, the newest of each subject: no file on a node holds them.
+    /// Certificates that were issued by CertificateSigningRequests, the newest of each subject: no file on a node holds
+    /// them.
     pub issued: Vec<Issued>,
     /// Where its keys got to.
     pub leaks: leak::Facts,
@@ -144,7 +145,8 @@ impl Facts {
         facts
     }
 
-    /// Asks a host for what has a role, without the search for keys in logs, copies of etcd's data and images, which takes longer than all else.
+    /// Asks a host for what has a role, without the search for keys in logs, copies of etcd's data and images, which
+    /// takes longer than all else.
     #[must_use]
     pub fn of_roles(host: &dyn Host) -> Self {
         let unseen = match host.ask(&Query::Processes) {
@@ -361,8 +363,8 @@ impl Facts {
         role.verified_by().iter().find_map(|&role| self.bundle(role))
     }
 
-    /// The bundle by which whoever this certificate is shown to verifies it: of several of its role, as of the etcds that kops
-    /// keeps on a node, the one beside it.
+    /// The bundle by which whoever this certificate is shown to verifies it: of several of its role, as of the etcds
+    /// that kops keeps on a node, the one beside it.
     #[must_use]
     pub fn verifier_of(&self, credential: &Credential) -> Option<&Bundle> {
         let folder = |file: &str| file.rsplit_once('/').map(|(folder, _)| folder.to_owned());
@@ -396,8 +398,8 @@ impl Facts {
     }
 }
 
-/// The certificates of a file with the one in front that its key belongs to, so that a chain in the wrong order is judged as the
-/// chain that it should be; and whether another one stands in front of it.
+/// The certificates of a file with the one in front that its key belongs to, so that a chain in the wrong order is
+/// judged as the chain that it should be; and whether another one stands in front of it.
 fn in_order(mut chain: Vec<Held>, key: Option<&PublicKey>) -> (Vec<Held>, bool) {
     let of_key = |held: &Held| key.is_some_and(|key| held.certificate.public_key.sha256 == key.sha256);
     match chain.iter().position(of_key) {

@@ -1,7 +1,7 @@
 //! kubeconfigs: clusters, users and contexts, of credentials only that they are there.
 //!
-//! Read as client-go reads them (`clientcmd.LoadFromFile`, `ConfirmUsable`): what its decoder refuses is [`Kubeconfig::refused`], what its
-//! validation refuses in one cluster or user stands there as `faults`.
+//! Read as client-go reads them (`clientcmd.LoadFromFile`, `ConfirmUsable`): what its decoder refuses is
+//! [`Kubeconfig::refused`], what its validation refuses in one cluster or user stands there as `faults`.
 
 mod fault;
 
@@ -10,8 +10,8 @@ use serde_json::Value;
 
 /// A kubeconfig, with the bytes of what it embeds taken out.
 ///
-/// `Bytes` is what stands in the place of embedded PEM: the bytes themselves while the file is being read on its host, and
-/// what they hold afterwards.
+/// `Bytes` is what stands in the place of embedded PEM: the bytes themselves while the file is being read on its host,
+/// and what they hold afterwards.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kubeconfig<Bytes> {
     /// The clusters.
@@ -200,7 +200,8 @@ pub(crate) fn server_fault(server: &str) -> Option<&'static str> {
     }
 }
 
-/// The value of a text in YAML as client-go reads it: the first document, of which a key that stands there twice counts the last time.
+/// The value of a text in YAML as client-go reads it: the first document, of which a key that stands there twice counts
+/// the last time.
 pub(crate) fn yaml(text: &str) -> Option<Value> {
     let text = text.strip_prefix("---\n").unwrap_or(text);
     let first = text.find("\n---\n").map_or(text, |end| &text[..end]);

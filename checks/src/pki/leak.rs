@@ -1,7 +1,9 @@
-//! Where private keys get to without anybody's intent: logs, copies of etcd's data, images. And who can read etcd's data.
+//! Where private keys get to without anybody's intent: logs, copies of etcd's data, images. And who can read etcd's
+//! data.
 //!
-//! Secrets lie in etcd in the clear unless they are encrypted at rest, and whatever prints or copies them spreads the keys in them. The search is the
-//! host's ([`Query::PrivateKeys`]); what comes back is public halves, which pair with certificates or not.
+//! Secrets lie in etcd in the clear unless they are encrypted at rest, and whatever prints or copies them spreads the
+//! keys in them. The search is the host's ([`Query::PrivateKeys`]); what comes back is public halves, which pair with
+//! certificates or not.
 
 use super::discover::{Component, Discovery, expand};
 use super::store::open_to;
@@ -97,7 +99,8 @@ pub struct Reach {
     pub path: String,
     /// Type, mode and owner.
     pub stat: Stat,
-    /// The bits of its mode that let others than root and its owner do something, after what the folders above it let them do.
+    /// The bits of its mode that let others than root and its owner do something, after what the folders above it let
+    /// them do.
     pub open_to: u32,
 }
 
@@ -155,7 +158,8 @@ impl Facts {
         facts
     }
 
-    /// Searches a place, if it is there and holds what can be searched: where `--audit-log-path=/dev/stdout` leads to nothing is kept.
+    /// Searches a place, if it is there and holds what can be searched: where `--audit-log-path=/dev/stdout` leads to
+    /// nothing is kept.
     fn search(&mut self, host: &dyn Host, path: String, among: Among) {
         match host.stat(&path) {
             Fact::Known(stat) if matches!(stat.kind, FileKind::File | FileKind::Directory) => {}

@@ -1,7 +1,7 @@
 //! The PKI suite: what a node's certificates, keys and kubeconfigs are for, and whether they fit together.
 //!
-//! [`Facts::read`] discovers the PKI by role and reads it; [`checks`] is the registry. Every tool looks at expiry, file modes
-//! or flags; that files, flags, kubeconfigs, running processes and other nodes agree is what is judged here.
+//! [`Facts::read`] discovers the PKI by role and reads it; [`checks`] is the registry. Every tool looks at expiry, file
+//! modes or flags; that files, flags, kubeconfigs, running processes and other nodes agree is what is judged here.
 
 pub mod api;
 mod check;

@@ -55,12 +55,14 @@ fn kubeadm_name(one: &Credential) -> Option<&'static str> {
 fn issue(one: &Credential, what: String) -> Step {
     let of_kubeadm = one.kubeconfig.as_ref().is_some_and(|file| file.ends_with("/etc/kubernetes/kubelet.conf"));
     if one.role == Role::KubeletClient && of_kubeadm {
-        // kubeadm renews no kubelet.conf: the kubelet does. What is printed is to be pasted: a name that is none is not said.
+        // kubeadm renews no kubelet.conf: the kubelet does. What is printed is to be pasted: a name that is none is not
+        // said.
         let name = one.leaf().subject.common_name().and_then(|name| name.strip_prefix("system:node:"));
         let plain = |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
         let name = name.filter(plain).unwrap_or("NAME");
         let what = format!(
-            "{what} Make a kubelet.conf where the CA's key is, give it the server of the old one, put it in its place, and remove /var/lib/kubelet/pki/kubelet-client*: the kubelet then has a certificate signed for itself."
+            "{what} Make a kubelet.conf where the CA's key is, give it the server of the old one, put it in its place, \
+             and remove /var/lib/kubelet/pki/kubelet-client*: the kubelet then has a certificate signed for itself."
         );
         let command =
             format!("kubeadm kubeconfig user --org system:nodes --client-name system:node:{name} > kubelet.conf");

@@ -1,6 +1,8 @@
-//! What the program that a file is for makes of it: what it takes, what it passes over, and for what it refuses the whole file.
+//! What the program that a file is for makes of it: what it takes, what it passes over, and for what it refuses the
+//! whole file.
 //!
-//! Each [`Reader`] is one function of Go or Kubernetes, block by block. `suites/tests/pki/readers` asks those functions themselves.
+//! Each [`Reader`] is one function of Go or Kubernetes, block by block. `suites/tests/pki/readers` asks those functions
+//! themselves.
 
 use super::discover::{Kind, Role};
 use super::store::{Contents, Entry, Held, What};
@@ -93,7 +95,8 @@ impl Reader {
         }
     }
 
-    /// Reads. Which certificates cannot be parsed hangs on the version of Go; where none is given, each that is one is parsed.
+    /// Reads. Which certificates cannot be parsed hangs on the version of Go; where none is given, each that is one is
+    /// parsed.
     pub(super) fn read(self, contents: &Contents, go: Option<GoVersion>) -> Reading {
         if self == Self::SigningKey {
             let pair = Self::PairKey.read(contents, go);

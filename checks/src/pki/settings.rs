@@ -31,7 +31,8 @@ pub enum Place {
 }
 
 impl Place {
-    /// Reads either; brackets around an IPv6 address are allowed, and a dot behind a name, which Go takes off before it compares.
+    /// Reads either; brackets around an IPv6 address are allowed, and a dot behind a name, which Go takes off before it
+    /// compares.
     #[must_use]
     pub fn read(text: &str) -> Self {
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -160,8 +161,8 @@ impl Settings {
     }
 }
 
-/// The documents of a text, as kubeadm splits it (apimachinery, `yaml.NewYAMLReader`): by lines that begin with `---` and hold
-/// nothing else but blanks and a comment. At a line that begins so and goes on kubeadm gives up.
+/// The documents of a text, as kubeadm splits it (apimachinery, `yaml.NewYAMLReader`): by lines that begin with `---`
+/// and hold nothing else but blanks and a comment. At a line that begins so and goes on kubeadm gives up.
 fn documents(text: &str) -> Vec<String> {
     let mut all = vec![String::new()];
     for line in text.lines() {

@@ -189,8 +189,8 @@ pub struct File {
 }
 
 impl File {
-    /// The bits of its mode that let others than its owner do something, after what the folders above it let them do: 0o040 is
-    /// reading by the group, 0o004 by anyone.
+    /// The bits of its mode that let others than its owner do something, after what the folders above it let them do:
+    /// 0o040 is reading by the group, 0o004 by anyone.
     #[must_use]
     pub fn open_to(&self) -> u32 {
         self.stat.known().map_or(0, |stat| open_to(stat, &self.above))

@@ -38,8 +38,8 @@ impl Tally {
         self.notes.push((label.into(), value.into()));
     }
 
-    /// A breach counts before what could not be told, which is evidence then, and that before nothing; where there was nothing to look at the claim
-    /// says nothing, and `nothing` says why.
+    /// A breach counts before what could not be told, which is evidence then, and that before nothing; where there was
+    /// nothing to look at the claim says nothing, and `nothing` says why.
     pub(super) fn conclude(self, what: &str, nothing: &str) -> Judgement {
         let evident = |conclusion: Conclusion| {
             let conclusion = conclusion.because(what, self.looked.to_string());

@@ -2,9 +2,9 @@
 //!
 //! A node of Talos has no shell and no PKI that anybody writes: its CAs and their keys are members of its machine
 //! configuration, and what they sign is made when it runs. Up to Talos 1.13 they are base64 of PEM in the document
-//! `version: v1alpha1`; later those of Kubernetes are PEM in documents of their own (`kind: KubeAPIServerCAConfig`). Of a node
-//! that runs, `talosctl get` prints it as the spec of a resource. Of what is no certificate and no key only what certificates must
-//! agree with is taken, and of tokens that they are there.
+//! `version: v1alpha1`; later those of Kubernetes are PEM in documents of their own (`kind: KubeAPIServerCAConfig`). Of
+//! a node that runs, `talosctl get` prints it as the spec of a resource. Of what is no certificate and no key only what
+//! certificates must agree with is taken, and of tokens that they are there.
 
 mod resource;
 pub(crate) mod tree;
@@ -15,8 +15,8 @@ use tree::{Node, Tree};
 
 /// What a file of Talos holds.
 ///
-/// `Bytes` is what stands in the place of PEM: where and how it is written while the file is being read on its host, and what it
-/// holds afterwards.
+/// `Bytes` is what stands in the place of PEM: where and how it is written while the file is being read on its host,
+/// and what it holds afterwards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Talos<Bytes> {

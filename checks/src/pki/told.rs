@@ -1,5 +1,5 @@
-//! What a component is told of TLS: the versions and the cipher suites of its flags, or of the members of a configuration that stand
-//! for them. A component that is told nothing goes by Go's defaults, of which nothing is said.
+//! What a component is told of TLS: the versions and the cipher suites of its flags, or of the members of a
+//! configuration that stand for them. A component that is told nothing goes by Go's defaults, of which nothing is said.
 
 use super::discover::{CommandLine, Component};
 use crate::host::hello::Version;
@@ -67,7 +67,8 @@ impl<'f> Told<'f> {
         self.version(self.max)
     }
 
-    /// The suites that count, each by the name that it has in Go: those of TLS 1.3 cannot be chosen, and with it alone none can.
+    /// The suites that count, each by the name that it has in Go: those of TLS 1.3 cannot be chosen, and with it alone
+    /// none can.
     pub(super) fn chosen(&self) -> Vec<&'static str> {
         if self.oldest() == Some(Version::Tls13) {
             return Vec::new();

@@ -1,5 +1,5 @@
-//! Does a chain that a server presents lead to a CA that somebody trusts? By the rules of the Go that the cluster's version of
-//! Kubernetes is built with.
+//! Does a chain that a server presents lead to a CA that somebody trusts? By the rules of the Go that the cluster's
+//! version of Kubernetes is built with.
 
 use std::sync::Arc;
 

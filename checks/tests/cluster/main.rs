@@ -1,4 +1,5 @@
-//! A good cluster, and every defect that the live and the API claims are about, one at a time: each is found, and nothing else.
+//! A good cluster, and every defect that the live and the API claims are about, one at a time: each is found, and
+//! nothing else.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -76,7 +77,8 @@ fn listening(world: &World) -> Transcript {
     let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
     let line = |slot: u8, address: &str| {
         format!(
-            "   {slot}: {address} 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0\n"
+            "   {slot}: {address} 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 \
+             10 0\n"
         )
     };
     let table = format!("{head}{}{}", line(0, "00000000:192B"), line(1, "0100007F:0050"));
@@ -246,7 +248,8 @@ fn what_was_issued_by_request_is_among_what_expires() {
     assert_eq!(rows, ["csr/csr-1", "csr/jane-2", "csr/john"]);
 }
 
-/// What is said of a certificate that the API server shows to kubelets, with this subject and, if one is given, a rule for its user.
+/// What is said of a certificate that the API server shows to kubelets, with this subject and, if one is given, a rule
+/// for its user.
 fn kubelet_client(name: &str, organization: Option<&str>, rule: Option<serde_json::Value>) -> Verdict {
     let mut world = World::new();
     if let Some(rule) = rule {

@@ -1,4 +1,5 @@
-//! A cluster that answers from memory: its servers, its API, its kubeconfig, all of one good PKI, and ready to be spoilt.
+//! A cluster that answers from memory: its servers, its API, its kubeconfig, all of one good PKI, and ready to be
+//! spoilt.
 
 use std::collections::BTreeMap;
 
@@ -244,7 +245,9 @@ impl World {
                 "requestheader-allowed-names": "[\"front-proxy-client\"]",
             } })),
             (ApiCall::KubeadmConfig, json!({ "configuration":
-                "kind: ClusterConfiguration\ncontrolPlaneEndpoint: api.test:6443\nnetworking: {serviceSubnet: 10.96.0.0/12, dnsDomain: cluster.local}\napiServer: {certSANs: [api.test]}\n" })),
+                "kind: ClusterConfiguration\ncontrolPlaneEndpoint: api.test:6443\n\
+                 networking: {serviceSubnet: 10.96.0.0/12, dnsDomain: cluster.local}\n\
+                 apiServer: {certSANs: [api.test]}\n" })),
             (ApiCall::ValidatingWebhooks, json!([{ "name": "policy", "webhooks": [
                 { "name": "check.test", "clientConfig": { "service": service("policy", "default"), "caBundle": bundle } },
             ] }])),
@@ -345,7 +348,9 @@ pub(crate) fn stamp(days: i64) -> String {
 
 pub(crate) fn cluster_info(ca: &str) -> String {
     format!(
-        "apiVersion: v1\nkind: Config\nclusters:\n- cluster:\n    certificate-authority-data: {}\n    server: https://10.0.0.11:6443\n  name: \"\"\ncontexts: null\ncurrent-context: \"\"\nusers: null\n",
+        "apiVersion: v1\nkind: Config\nclusters:\n\
+         - cluster:\n    certificate-authority-data: {}\n    server: https://10.0.0.11:6443\n  name: \"\"\n\
+         contexts: null\ncurrent-context: \"\"\nusers: null\n",
         base64(ca)
     )
 }

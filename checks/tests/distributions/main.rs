@@ -1,7 +1,8 @@
 //! Healthy nodes of the distributions that people run, and each with one thing broken at a time.
 //!
-//! A healthy node has no finding of severity high or above and leaves nothing undetermined that a joined node must tell;
-//! a mutation adds exactly the findings that it names. The trees are written after what the installers leave on disk.
+//! A healthy node has no finding of severity high or above and leaves nothing undetermined that a joined node must
+//! tell; a mutation adds exactly the findings that it names. The trees are written after what the installers leave on
+//! disk.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 

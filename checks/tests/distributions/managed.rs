@@ -299,8 +299,8 @@ fn openshift() -> Node {
     );
     let command = format!(
         "/usr/bin/kubelet --config={config} --bootstrap-kubeconfig=/etc/kubernetes/kubeconfig \
-         --kubeconfig=/var/lib/kubelet/kubeconfig --node-ip=192.0.2.10 --volume-plugin-dir=/etc/kubernetes/kubelet-plugins/volume/exec \
-         --cloud-provider= --v=2"
+         --kubeconfig=/var/lib/kubelet/kubeconfig --node-ip=192.0.2.10 \
+         --volume-plugin-dir=/etc/kubernetes/kubelet-plugins/volume/exec --cloud-provider= --v=2"
     );
     let unit = "/etc/systemd/system/kubelet.service";
     tree.file(
@@ -483,8 +483,8 @@ oom_score = 0
     client_certificate(&mut tree, "/var/lib/kubelet/pki");
     tree.runtime(SOCKET, "containerd", "v2.1.5", Some("systemd"));
     let command = "/usr/local/bin/kubelet --v=2 --node-ip=192.0.2.10 --hostname-override=n1 \
-                   --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --config=/etc/kubernetes/kubelet-config.yaml \
-                   --kubeconfig=/etc/kubernetes/kubelet.conf";
+                   --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf \
+                   --config=/etc/kubernetes/kubelet-config.yaml --kubeconfig=/etc/kubernetes/kubelet.conf";
     tree.kubelet("v1.34.3", command).says(Program::KubeadmVersion, "v1.34.3");
     let mutations = vec![
         mutation("anonymous requests", &["node.kubelet.anonymous-auth"], |tree| {
@@ -525,7 +525,12 @@ fn kind() -> Node {
         "/etc/default/kubelet",
     );
     // What kind appends to kubeadm's configuration; and its own drop-in.
-    tree.edit(CONFIG, "cgroupDriver: systemd", "cgroupDriver: systemd\ncgroupRoot: /kubelet\nfailSwapOn: false\nimageGCHighThresholdPercent: 100\nevictionHard:\n  imagefs.available: 0%\n  nodefs.available: 0%\n  nodefs.inodesFree: 0%");
+    tree.edit(
+        CONFIG,
+        "cgroupDriver: systemd",
+        "cgroupDriver: systemd\ncgroupRoot: /kubelet\nfailSwapOn: false\nimageGCHighThresholdPercent: 100\n\
+         evictionHard:\n  imagefs.available: 0%\n  nodefs.available: 0%\n  nodefs.inodesFree: 0%",
+    );
     tree.file(
         "/etc/systemd/system/kubelet.service.d/11-kind.conf",
         "[Service]\nEnvironmentFile=-/run/kind/kubelet.env\nCPUAccounting=true\n",

@@ -84,9 +84,9 @@ oom_score = 0
     tree.runtime("/var/snap/microk8s/common/run/containerd.sock", "containerd", "v1.7.28", None);
     tree.process("/snap/microk8s/8511/kubelite --kubelet-args-file=/var/snap/microk8s/8511/args/kubelet");
     tree.process(
-        "/snap/microk8s/8511/bin/containerd --config /var/snap/microk8s/8511/args/containerd.toml \
-         --root /var/snap/microk8s/common/var/lib/containerd --state /var/snap/microk8s/common/run/containerd \
-         --address /var/snap/microk8s/common/run/containerd.sock",
+        "/snap/microk8s/8511/bin/containerd --config /var/snap/microk8s/8511/args/containerd.toml --root \
+         /var/snap/microk8s/common/var/lib/containerd --state /var/snap/microk8s/common/run/containerd --address \
+         /var/snap/microk8s/common/run/containerd.sock",
     );
     tree.answer(
         seaworthy_checks::host::Query::Get { url: "http://127.0.0.1:10248/healthz".into() },
@@ -380,9 +380,10 @@ systemReserved:
     tree.process("/bin/containerd --address /run/containerd/containerd.sock --config /etc/cri/containerd.toml");
     tree.kubelet(
         "v1.34.2",
-        "/usr/local/bin/kubelet --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubeconfig --cert-dir=/var/lib/kubelet/pki \
-         --config=/etc/kubernetes/kubelet.yaml --container-runtime-endpoint=/run/containerd/containerd.sock \
-         --hostname-override=n1 --kubeconfig=/etc/kubernetes/kubeconfig-kubelet --node-ip=192.0.2.10",
+        "/usr/local/bin/kubelet --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubeconfig \
+         --cert-dir=/var/lib/kubelet/pki --config=/etc/kubernetes/kubelet.yaml \
+         --container-runtime-endpoint=/run/containerd/containerd.sock --hostname-override=n1 \
+         --kubeconfig=/etc/kubernetes/kubeconfig-kubelet --node-ip=192.0.2.10",
     );
     let mutations = vec![
         mutation("anonymous requests", &["node.kubelet.anonymous-auth"], |tree| {

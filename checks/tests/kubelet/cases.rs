@@ -1,6 +1,7 @@
 //! Combinations of file, drop-ins and flags that a real kubelet and our model are given alike.
 
-/// A kubelet's configuration in files and flags. `@` stands for the folder of the files, which has a CA in `pki/ca.crt`.
+/// A kubelet's configuration in files and flags. `@` stands for the folder of the files, which has a CA in
+/// `pki/ca.crt`.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// The members of the base file behind its head; what begins with `!` is the whole file.
@@ -42,14 +43,16 @@ pub(crate) const CASES: &[Case] = &[
     base("a file that says nothing", ""),
     base(
         "kubeadm's file",
-        "authentication:\n  anonymous:\n    enabled: false\n  webhook:\n    cacheTTL: 0s\n    enabled: true\n  x509:\n    clientCAFile: \
-         \"@/pki/ca.crt\"\nauthorization:\n  mode: Webhook\n  webhook:\n    cacheAuthorizedTTL: 0s\n    \
-         cacheUnauthorizedTTL: 0s\ncgroupDriver: systemd\nclusterDNS:\n- 10.96.0.10\nclusterDomain: cluster.local\n\
-         cpuManagerReconcilePeriod: 0s\nevictionPressureTransitionPeriod: 0s\nfileCheckFrequency: 0s\nhealthzBindAddress: 127.0.0.1\n\
-         healthzPort: 10248\nhttpCheckFrequency: 0s\nimageMinimumGCAge: 0s\nmemorySwap: {}\nnodeStatusReportFrequency: 0s\n\
-         nodeStatusUpdateFrequency: 0s\nrotateCertificates: true\nruntimeRequestTimeout: 0s\nshutdownGracePeriod: 0s\n\
-         shutdownGracePeriodCriticalPods: 0s\nstaticPodPath: /etc/kubernetes/manifests\nstreamingConnectionIdleTimeout: 0s\n\
-         syncFrequency: 0s\nvolumeStatsAggPeriod: 0s\n",
+        "authentication:\n  anonymous:\n    enabled: false\n  webhook:\n    cacheTTL: 0s\n    enabled: true\n  \
+         x509:\n    clientCAFile: \"@/pki/ca.crt\"\n\
+         authorization:\n  mode: Webhook\n  webhook:\n    cacheAuthorizedTTL: 0s\n    cacheUnauthorizedTTL: 0s\n\
+         cgroupDriver: systemd\nclusterDNS:\n- 10.96.0.10\nclusterDomain: cluster.local\n\
+         cpuManagerReconcilePeriod: 0s\nevictionPressureTransitionPeriod: 0s\nfileCheckFrequency: 0s\n\
+         healthzBindAddress: 127.0.0.1\nhealthzPort: 10248\nhttpCheckFrequency: 0s\nimageMinimumGCAge: 0s\n\
+         memorySwap: {}\nnodeStatusReportFrequency: 0s\nnodeStatusUpdateFrequency: 0s\nrotateCertificates: true\n\
+         runtimeRequestTimeout: 0s\nshutdownGracePeriod: 0s\nshutdownGracePeriodCriticalPods: 0s\n\
+         staticPodPath: /etc/kubernetes/manifests\nstreamingConnectionIdleTimeout: 0s\nsyncFrequency: 0s\n\
+         volumeStatsAggPeriod: 0s\n",
     ),
     base(
         "zeros that are not set",
@@ -61,7 +64,8 @@ pub(crate) const CASES: &[Case] = &[
     ),
     base(
         "nulls",
-        "maxPods: null\nevictionHard: null\nauthentication: null\nclusterDNS: null\nhealthzPort: null\ncpuCFSQuotaPeriod: null\n",
+        "maxPods: null\nevictionHard: null\nauthentication: null\nclusterDNS: null\nhealthzPort: null\n\
+         cpuCFSQuotaPeriod: null\n",
     ),
     base("eviction of one signal", "evictionHard:\n  memory.available: 5%\n"),
     base("eviction of none", "evictionHard: {}\n"),
@@ -78,11 +82,13 @@ pub(crate) const CASES: &[Case] = &[
     ),
     base(
         "an anchor",
-        "evictionSoft: &limits\n  memory.available: 10%\nevictionHard: *limits\nevictionSoftGracePeriod:\n  memory.available: 1m\n",
+        "evictionSoft: &limits\n  memory.available: 10%\nevictionHard: *limits\n\
+         evictionSoftGracePeriod:\n  memory.available: 1m\n",
     ),
     base(
         "lists",
-        "enforceNodeAllocatable: []\ncgroupsPerQOS: false\ntlsCipherSuites: [TLS_AES_128_GCM_SHA256]\nclusterDNS: [10.0.0.10, \"fd00::a\"]\n",
+        "enforceNodeAllocatable: []\ncgroupsPerQOS: false\ntlsCipherSuites: [TLS_AES_128_GCM_SHA256]\n\
+         clusterDNS: [10.0.0.10, \"fd00::a\"]\n",
     ),
     base("taints", "registerWithTaints:\n- key: a\n  value: b\n  effect: NoSchedule\n- key: c\n  effect: NoExecute\n"),
     base("logging", "logging:\n  verbosity: 3\n"),
@@ -107,7 +113,8 @@ pub(crate) const CASES: &[Case] = &[
     ),
     base(
         "JSON with tabs",
-        "!{\n\t\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",\n\t\"kind\":\"KubeletConfiguration\",\n\t\"maxPods\":50\n}\n",
+        "!{\n\t\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",\n\t\"kind\":\"KubeletConfiguration\",\n\
+         \t\"maxPods\":50\n}\n",
     ),
     base(
         "JSON with a member twice",

@@ -33,13 +33,19 @@ fn kubeadm() -> Tree {
     unit("[Unit]\nDescription=kubelet\n[Service]\nExecStart=/usr/bin/kubelet\nRestart=always\n")
         .file(
             "/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf",
-            "[Service]\nEnvironment=\"KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf \
-             --kubeconfig=/etc/kubernetes/kubelet.conf\"\nEnvironment=\"KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml\"\n\
+            "[Service]\n\
+             Environment=\"KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf \
+             --kubeconfig=/etc/kubernetes/kubelet.conf\"\n\
+             Environment=\"KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml\"\n\
              EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env\nEnvironmentFile=-/etc/default/kubelet\n\
-             EnvironmentFile=-/etc/sysconfig/kubelet\nExecStart=\nExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS \
-             $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS\n",
+             EnvironmentFile=-/etc/sysconfig/kubelet\nExecStart=\n\
+             ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS \
+             $KUBELET_EXTRA_ARGS\n",
         )
-        .file("/var/lib/kubelet/config.yaml", &format!("{HEAD}cgroupDriver: systemd\nreadOnlyPort: 0\nstaticPodPath: /m\n"))
+        .file(
+            "/var/lib/kubelet/config.yaml",
+            &format!("{HEAD}cgroupDriver: systemd\nreadOnlyPort: 0\nstaticPodPath: /m\n"),
+        )
         .file("/var/lib/kubelet/kubeadm-flags.env", "KUBELET_KUBEADM_ARGS=\"--node-ip=192.0.2.7\"\n")
 }
 
@@ -152,17 +158,17 @@ fn drop_ins_wait_for_their_release_and_their_variable() {
 fn eks_has_json_and_drop_ins() {
     let json = r#"{"kind":"KubeletConfiguration","apiVersion":"kubelet.config.k8s.io/v1beta1","authentication":{"anonymous":{"enabled":false}},
 "evictionHard":{"memory.available":"100Mi","nodefs.available":"10%","nodefs.inodesFree":"5%"},"cgroupDriver":"systemd"}"#;
-    let drop_in =
-        "{\"kind\":\"KubeletConfiguration\",\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",\n\"maxPods\":29}"
-            .to_owned();
+    let drop_in = "{\"kind\":\"KubeletConfiguration\",\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",\n\
+                   \"maxPods\":29}"
+        .to_owned();
     let files = Tree::default()
         .file("/etc/kubernetes/kubelet/config.json", json)
         .file("/etc/kubernetes/kubelet/config.json.d/00-nodeadm.conf", &drop_in);
     let kubelet = settle(&files);
     assert_eq!(source(&kubelet, "maxPods"), "/etc/kubernetes/kubelet/config.json.d/00-nodeadm.conf:2");
     assert_eq!(kubelet.get(&["evictionHard", "imagefs.available"]), None);
-    let service =
-        "[Service]\nEnvironmentFile=/etc/eks/kubelet/environment\nExecStart=/usr/bin/kubelet $NODEADM_KUBELET_ARGS\n";
+    let service = "[Service]\nEnvironmentFile=/etc/eks/kubelet/environment\n\
+                   ExecStart=/usr/bin/kubelet $NODEADM_KUBELET_ARGS\n";
     let kubelet = settle(
         &files
             .file("/etc/systemd/system/kubelet.service", service)
@@ -178,8 +184,9 @@ fn eks_has_json_and_drop_ins() {
 
 #[test]
 fn bottlerocket_and_flatcar_have_units_of_their_own() {
-    let service = "[Service]\nEnvironmentFile=/etc/kubernetes/kubelet/env\nExecStart=/usr/bin/kubelet \\\n    --cloud-provider external \\\n    \
-                   --config /etc/kubernetes/kubelet/config \\\n    --node-ip ${NODE_IP}\n";
+    let service = "[Service]\nEnvironmentFile=/etc/kubernetes/kubelet/env\n\
+                   ExecStart=/usr/bin/kubelet \\\n    --cloud-provider external \\\n    --config \
+                   /etc/kubernetes/kubelet/config \\\n    --node-ip ${NODE_IP}\n";
     let kubelet = settle(
         &unit(service)
             .file("/etc/kubernetes/kubelet/env", "NODE_IP=192.0.2.8\n")
@@ -194,7 +201,8 @@ fn bottlerocket_and_flatcar_have_units_of_their_own() {
 
 #[test]
 fn nixos_starts_what_lies_in_its_store() {
-    let service = "[Service]\nExecStart=/nix/store/abc-kubernetes-1.32.3/bin/kubelet --config=/nix/store/def-kubelet-config \\\n  \
+    let service = "[Service]\n\
+                   ExecStart=/nix/store/abc-kubernetes-1.32.3/bin/kubelet --config=/nix/store/def-kubelet-config \\\n  \
                    --kubeconfig=/nix/store/ghi-kubelet-kubeconfig\n";
     let kubelet = settle(
         &Tree::default()
@@ -206,7 +214,8 @@ fn nixos_starts_what_lies_in_its_store() {
 
 #[test]
 fn k3s_and_rke2_start_it_themselves() {
-    let server = "[Service]\nExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--kubelet-arg=max-pods=60' \\\n\t--cluster-domain x.local\n";
+    let server = "[Service]\nExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--kubelet-arg=max-pods=60' \\\n\
+                  \t--cluster-domain x.local\n";
     let old = Tree::default()
         .file("/etc/systemd/system/k3s.service", server)
         .file("/etc/rancher/k3s/config.yaml", "kubelet-arg:\n- \"max-pods=50\"\n- \"anonymous-auth=true\"\n")
@@ -229,7 +238,10 @@ fn k3s_and_rke2_start_it_themselves() {
         .file("/etc/rancher/rke2/config.yaml", "kubelet-arg: \"v=2\"\n")
         .file(
             "/var/lib/rancher/rke2/agent/etc/kubelet.conf.d/00-rke2-defaults.conf",
-            &format!("{HEAD}authentication:\n  anonymous:\n    enabled: false\n  webhook:\n    enabled: true\nauthorization:\n  mode: Webhook\n"),
+            &format!(
+                "{HEAD}authentication:\n  anonymous:\n    enabled: false\n  webhook:\n    enabled: true\n\
+                 authorization:\n  mode: Webhook\n"
+            ),
         )
         .says(Program::Rke2Version, "rke2 version v1.34.1+rke2r1 (abc)\n");
     let kubelet = settle(&new);
@@ -241,7 +253,11 @@ fn k3s_and_rke2_start_it_themselves() {
 #[test]
 fn microk8s_k0s_and_talos_have_files_of_their_own() {
     let snap = Tree::default()
-        .file("/var/snap/microk8s/current/args/kubelet", "--kubeconfig=${SNAP_DATA}/credentials/kubelet.config\n--anonymous-auth=false\n# x\n--client-ca-file=$SNAP_DATA/certs/ca.crt\n")
+        .file(
+            "/var/snap/microk8s/current/args/kubelet",
+            "--kubeconfig=${SNAP_DATA}/credentials/kubelet.config\n--anonymous-auth=false\n# x\n\
+             --client-ca-file=$SNAP_DATA/certs/ca.crt\n",
+        )
         .file("/snap/microk8s/current/meta/snap.yaml", "name: microk8s\nversion: v1.29.2\n");
     let kubelet = settle(&snap);
     assert_eq!((kubelet.start.by(), kubelet.minor, kubelet.ends.len()), ("MicroK8s", 29, 0));

@@ -1,5 +1,6 @@
-//! Real kubelets: each case is started with the real program, which ends since its kubeconfig is missing. 1.37 logs what it
-//! merged before that. 1.23 does not; an oracle that has this kubelet in it prints what it would serve at `/configz`.
+//! Real kubelets: each case is started with the real program, which ends since its kubeconfig is missing. 1.37 logs
+//! what it merged before that. 1.23 does not; an oracle that has this kubelet in it prints what it would serve at
+//! `/configz`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! Chains at random: mostly good, with one thing or another wrong in some place. The same seed makes the same chains, but for their keys.
+//! Chains at random: mostly good, with one thing or another wrong in some place. The same seed makes the same chains,
+//! but for their keys.
 
 use super::build::{Key, Parts, extension, name, sequence, wrap};
 

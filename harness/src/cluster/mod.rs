@@ -183,8 +183,8 @@ fn what_stays(name: &str) -> String {
     format!("go on with the same command, or remove it: seaworthy cluster down {name}")
 }
 
-/// Makes this process, where it is an ordinary user's, root in the cluster's user namespace. Comes before anything starts a
-/// thread; the network is entered later, since programs may have to be fetched first.
+/// Makes this process, where it is an ordinary user's, root in the cluster's user namespace. Comes before anything
+/// starts a thread; the network is entered later, since programs may have to be fetched first.
 fn enter(cluster: &Cluster) -> Result<Option<Keeper>, Fault> {
     if nix::unistd::geteuid().is_root() {
         return Ok(None);

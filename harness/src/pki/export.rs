@@ -114,7 +114,8 @@ fn answer(stream: &TcpStream, place: &Place, api: &Api, errors: &Mutex<metrics::
         _ => ("405 Method Not Allowed", "only GET\n".to_owned()),
     };
     let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
         body.len()
     );
     client.write_all(head.as_bytes())?;

@@ -69,8 +69,9 @@ pub(super) fn svg(graph: &Graph, now: Timestamp) -> String {
     let below = MARGIN + 30 + rows * (HEIGHT + GAP);
     let (width, height) = (COLUMNS[2] + WIDTH + MARGIN, below + MARGIN + graph.missing.len() * LINE);
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" font-family=\"system-ui, sans-serif\" font-size=\"12\" role=\"img\" aria-label=\"Who signed what, who shows it and who trusts it\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
+         height=\"{height}\" font-family=\"system-ui, sans-serif\" font-size=\"12\" role=\"img\" aria-label=\"Who \
+         signed what, who shows it and who trusts it\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
     );
     for (x, title) in COLUMNS.iter().zip(["CAs", "certificates", "who shows them; dashed: whom they trust"]) {
         // Writing to a string does not fail.
@@ -91,7 +92,8 @@ pub(super) fn svg(graph: &Graph, now: Timestamp) -> String {
         let bend = if left.0 == right.0 { x1 + 60 } else { (x1 + x2) / 2 };
         let _ = writeln!(
             out,
-            "<path d=\"M{x1} {y1} C{bend} {y1} {bend} {y2} {x2} {y2}\" fill=\"none\" stroke=\"{colour}\"{dash}><title>{}</title></path>",
+            "<path d=\"M{x1} {y1} C{bend} {y1} {bend} {y2} {x2} {y2}\" fill=\"none\" \
+             stroke=\"{colour}\"{dash}><title>{}</title></path>",
             escape(&edge.role)
         );
     }
@@ -110,8 +112,9 @@ pub(super) fn svg(graph: &Graph, now: Timestamp) -> String {
         });
         let _ = writeln!(
             out,
-            "<g><title>{}</title><rect x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"5\" fill=\"{fill}\" stroke=\"{stroke}\"/>\
-             <text x=\"{}\" y=\"{}\">{}</text><text x=\"{}\" y=\"{}\" fill=\"#555\" font-size=\"11\">{}</text></g>",
+            "<g><title>{}</title><rect x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"5\" \
+             fill=\"{fill}\" stroke=\"{stroke}\"/><text x=\"{}\" y=\"{}\">{}</text><text x=\"{}\" y=\"{}\" \
+             fill=\"#555\" font-size=\"11\">{}</text></g>",
             escape(&node.files.join("\n")),
             x + 10,
             y + 19,

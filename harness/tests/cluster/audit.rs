@@ -1,5 +1,5 @@
-//! The PKI suite on a cluster of ours: clean as it comes up, wherever it is looked at from, and then one defect at a time, each of
-//! which is found by its own claims and by no other, and is not found any more once it is mended.
+//! The PKI suite on a cluster of ours: clean as it comes up, wherever it is looked at from, and then one defect at a
+//! time, each of which is found by its own claims and by no other, and is not found any more once it is mended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,7 +13,9 @@ use serde_json::Value;
 use super::lab::{Lab, Ran, ran, until};
 
 const NAME: &str = "pki";
-const SPEC: &str = "controlPlanes: 3\nworkers: 1\ndurability: fast\nkubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  encryptionAlgorithm: ECDSA-P256\n";
+const SPEC: &str = "controlPlanes: 3\nworkers: 1\ndurability: fast\n\
+                    kubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  \
+                    encryptionAlgorithm: ECDSA-P256\n";
 
 /// Found of every cluster that kubeadm makes, and no reason to fail a run: Go's defaults have suites with CBC.
 const CBC: &str = "pki.live.cbc-suite";
@@ -212,7 +214,8 @@ fn webhook(lab: &Lab, ca: &str) {
         NAME,
         "cp1",
         &format!(
-            "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: {{name: policy}}\nwebhooks:\n\
+            "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\n\
+             metadata: {{name: policy}}\nwebhooks:\n\
              - name: check.policy.test\n  admissionReviewVersions: [v1]\n  sideEffects: None\n  failurePolicy: Ignore\n\
              \x20 clientConfig: {{url: 'https://{address}:6443/check', caBundle: {ca}}}\n\
              \x20 rules: [{{apiGroups: [nothing.test], apiVersions: [v1], operations: [CREATE], resources: [none]}}]\n"
@@ -227,8 +230,9 @@ fn api_service(lab: &Lab, ca: &str) {
         NAME,
         "cp1",
         &format!(
-            "apiVersion: apiregistration.k8s.io/v1\nkind: APIService\nmetadata: {{name: v1.sea.test}}\nspec: {{group: sea.test, version: v1, \
-             groupPriorityMinimum: 100, versionPriority: 100, caBundle: {ca}, service: {{namespace: default, name: kubernetes}}}}\n"
+            "apiVersion: apiregistration.k8s.io/v1\nkind: APIService\nmetadata: {{name: v1.sea.test}}\n\
+             spec: {{group: sea.test, version: v1, groupPriorityMinimum: 100, versionPriority: 100, caBundle: {ca}, \
+             service: {{namespace: default, name: kubernetes}}}}\n"
         ),
     );
 }
@@ -251,7 +255,8 @@ fn tls_secrets(lab: &Lab) {
     lab.apply(
         NAME,
         "cp1",
-        "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: www}\nspec:\n  defaultBackend: {service: {name: kubernetes, port: {number: 443}}}\n\
+        "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: www}\n\
+         spec:\n  defaultBackend: {service: {name: kubernetes, port: {number: 443}}}\n\
          \x20 tls: [{hosts: [kubernetes.default.svc, elsewhere.test], secretName: www-0}]\n",
     );
 }
@@ -264,7 +269,8 @@ const DEFECTS: &[Defect] = &[
         mend: |_| {},
     },
     Defect {
-        what: "the folder of the PKI was put aside and copied back, and then the certificate was renewed: the API server is not restarted",
+        what: "the folder of the PKI was put aside and copied back, and then the certificate was renewed: the API \
+               server is not restarted",
         spoil: |lab| {
             let folder = pki(lab, "cp1", "");
             let aside = lab.host(NAME, "cp1").folder().join("aside");
@@ -380,7 +386,8 @@ const DEFECTS: &[Defect] = &[
         mend: |lab| drop(lab.kubectl(NAME, "cp1", &["delete", "apiservice", "v1.sea.test"])),
     },
     Defect {
-        what: "of so many TLS Secrets that they take two pages the last has another's key, and an Ingress serves a host by one that is not for it",
+        what: "of so many TLS Secrets that they take two pages the last has another's key, and an Ingress serves a \
+               host by one that is not for it",
         spoil: tls_secrets,
         seen: &[(
             From::Machine,

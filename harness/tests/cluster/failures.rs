@@ -11,7 +11,9 @@ use seaworthy_provision::cluster::PHASES;
 use super::lab::{Lab, ran, until};
 
 /// The smallest cluster, made the fastest way.
-const QUICK: &str = "durability: fast\nkubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  encryptionAlgorithm: ECDSA-P256\n";
+const QUICK: &str = "durability: fast\n\
+                     kubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  \
+                     encryptionAlgorithm: ECDSA-P256\n";
 
 pub(super) fn twenty_times(lab: &Lab) {
     let before = lab.inventory();
@@ -89,7 +91,8 @@ pub(super) fn down_all(lab: &Lab) {
 
 pub(super) fn crashing(lab: &Lab) {
     let spec = format!(
-        "{QUICK}  apiServer: {{extraArgs: [{{name: no-such-flag, value: 'on'}}], extraEnvs: [{{name: A, value: b}}]}}\n"
+        "{QUICK}  apiServer: {{extraArgs: [{{name: no-such-flag, value: 'on'}}], extraEnvs: [{{name: A, value: \
+         b}}]}}\n"
     );
     let up = lab.try_up("crash", &spec);
     assert_eq!(up.code, Some(3), "{}", up.err);

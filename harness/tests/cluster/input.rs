@@ -83,11 +83,12 @@ fn commands_and_logs(lab: &Lab, name: &str) {
 
 /// kubeadm's fields that only a real cluster shows whole.
 pub(super) fn fields(lab: &Lab) {
-    let spec = "workers: 1\ndurability: fast\nkubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  \
-        clusterName: probe\n  controlPlaneEndpoint: api.probe.test\n  dns: {disabled: true}\n  proxy: {disabled: true}\n  \
-        encryptionAlgorithm: ECDSA-P256\n  ---\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: InitConfiguration\n  \
-        localAPIEndpoint: {bindPort: 7443}\n  skipPhases: [upload-certs]\n  \
-        bootstrapTokens: [{token: abcdef.0123456789abcdef, ttl: 7h, description: probe}]\n";
+    let spec = "workers: 1\ndurability: fast\n\
+                kubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  clusterName: \
+                probe\n  controlPlaneEndpoint: api.probe.test\n  dns: {disabled: true}\n  proxy: {disabled: true}\n  \
+                encryptionAlgorithm: ECDSA-P256\n  ---\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: \
+                InitConfiguration\n  localAPIEndpoint: {bindPort: 7443}\n  skipPhases: [upload-certs]\n  \
+                bootstrapTokens: [{token: abcdef.0123456789abcdef, ttl: 7h, description: probe}]\n";
     let up = lab.try_up("fields", spec);
     assert_eq!(up.code, Some(0), "{}", up.err);
     assert!(!up.err.contains("upload-certs"), "{}", up.err);

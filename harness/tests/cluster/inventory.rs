@@ -1,5 +1,5 @@
-//! What there is on the machine, so that two moments can be compared: processes, mounts, links, routes, rules, cgroups, files.
-//! Namespaces are there for as long as one of these is.
+//! What there is on the machine, so that two moments can be compared: processes, mounts, links, routes, rules, cgroups,
+//! files. Namespaces are there for as long as one of these is.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -55,7 +55,8 @@ impl Lab {
         Inventory::take(&self.prefix)
     }
 
-    /// What there is more or less than before. The kernel clears away a network namespace a moment after its last process.
+    /// What there is more or less than before. The kernel clears away a network namespace a moment after its last
+    /// process.
     pub(crate) fn left(&self, before: &Inventory) -> String {
         let begun = Instant::now();
         loop {

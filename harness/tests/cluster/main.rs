@@ -1,8 +1,9 @@
 //! Clusters of the bootstrap engine end to end: the program as people run it, with real components.
 //!
-//! Everything runs in a box: network, mount and PID namespaces of its own, so that an inventory of the box is an inventory of
-//! what this test left, whatever else the machine does, and that nothing outlives the test. Needs root, the Debian packages of
-//! `.ci/apt` and the programs that `seaworthy assets fetch` leaves in the cache. Trials run one after another: clusters are heavy.
+//! Everything runs in a box: network, mount and PID namespaces of its own, so that an inventory of the box is an
+//! inventory of what this test left, whatever else the machine does, and that nothing outlives the test. Needs root,
+//! the Debian packages of `.ci/apt` and the programs that `seaworthy assets fetch` leaves in the cache. Trials run one
+//! after another: clusters are heavy.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
@@ -37,12 +38,13 @@ const NIGHTLY: [&str; 5] = [
     "down_all_after_everything_was_killed",
 ];
 /// The programs of a cluster's hosts, and of a worker alone.
-const ALL: &str = "etcd etcdctl kube-apiserver kube-controller-manager kube-scheduler kubectl kubeadm kubelet kube-proxy coredns \
-    containerd containerd-shim-runc-v2 runc bridge host-local loopback portmap haproxy";
+const ALL: &str = "etcd etcdctl kube-apiserver kube-controller-manager kube-scheduler kubectl kubeadm kubelet \
+                   kube-proxy coredns containerd containerd-shim-runc-v2 runc bridge host-local loopback portmap \
+                   haproxy";
 const WORKER: &str = "kubelet kube-proxy";
 /// What comes before the test in its box. Process 1 there is a shell, which reaps whatever is orphaned.
-const ENTER: &str = "set -e; mount -t tmpfs -o mode=755 run /run; mount -t tmpfs -o mode=755 state /var/lib; \
-    mount -t tmpfs scratch /mnt; mkdir -m 1777 /var/lib/tmp; ip link set lo up; set +e; \"$@\"; exit $?";
+const ENTER: &str = "set -e; mount -t tmpfs -o mode=755 run /run; mount -t tmpfs -o mode=755 state /var/lib; mount -t \
+                     tmpfs scratch /mnt; mkdir -m 1777 /var/lib/tmp; ip link set lo up; set +e; \"$@\"; exit $?";
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();

@@ -4,8 +4,8 @@ use seaworthy_reports::{Run, Severity};
 
 use super::lab::Lab;
 
-/// What is true of this test's box and not of the engine: the machine may have cgroup version 1, and the box keeps /var/lib in
-/// memory.
+/// What is true of this test's box and not of the engine: the machine may have cgroup version 1, and the box keeps
+/// /var/lib in memory.
 const BOX: [&str; 3] = ["node.cgroup.", "node.kernel.config.cgroup", "node.disk.etcd-type"];
 
 /// A control plane of processes has no kubelet, and is no node: static pods have one.

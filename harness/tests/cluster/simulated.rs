@@ -1,5 +1,5 @@
-//! Simulated nodes on a real control plane: they are ready, the real scheduler's pods run on them and go, and nothing is missed or
-//! resurrected when the API server dies in the middle of it.
+//! Simulated nodes on a real control plane: they are ready, the real scheduler's pods run on them and go, and nothing
+//! is missed or resurrected when the API server dies in the middle of it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;

@@ -165,8 +165,9 @@ pub(super) fn three(lab: &Lab) {
 
 pub(super) fn crashing(lab: &Lab) {
     let name = "staticcrash";
-    let spec = "controlPlane: {runAs: static-pods}\ndurability: fast\nkubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  \
-        kind: ClusterConfiguration\n  scheduler: {extraArgs: [{name: no-such-flag, value: 'on'}]}\n";
+    let spec = "controlPlane: {runAs: static-pods}\ndurability: fast\n\
+                kubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  scheduler: \
+                {extraArgs: [{name: no-such-flag, value: 'on'}]}\n";
     let up = lab.try_up(name, spec);
     assert_eq!(up.code, Some(3), "{}", up.err);
     for part in [

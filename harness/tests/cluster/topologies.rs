@@ -108,8 +108,8 @@ pub(super) fn members(lab: &Lab, name: &str, host: &str) -> (usize, usize) {
     (all.len() - learners, learners)
 }
 
-/// What the real kubeadm says of a host that is no node and would become one: it finds the cluster by a token, and trusts it by
-/// the hash of its CA.
+/// What the real kubeadm says of a host that is no node and would become one: it finds the cluster by a token, and
+/// trusts it by the hash of its CA.
 pub(super) fn would_join(lab: &Lab, name: &str, more: &[&str]) -> String {
     let join = lab.said(name, "cp1", &["kubeadm", "token", "create", "--print-join-command"]);
     assert!(join.contains("--discovery-token-ca-cert-hash sha256:"), "kubeadm prints how to join");
@@ -232,8 +232,8 @@ pub(super) fn external_etcd(lab: &Lab) {
 
 pub(super) fn ipv6(lab: &Lab) {
     let name = "six";
-    let spec = "workers: 1\ncontrolPlane: {nodes: true}\nnetwork: {families: [v6]}\nloadBalancer: haproxy\nzones: [east, west]\n\
-        nodes: {worker1: {zone: west}}\ndurability: fast\n";
+    let spec = "workers: 1\ncontrolPlane: {nodes: true}\nnetwork: {families: [v6]}\nloadBalancer: haproxy\n\
+                zones: [east, west]\nnodes: {worker1: {zone: west}}\ndurability: fast\n";
     lab.up(name, spec);
     let (code, hosts) = lab.status(name);
     assert_eq!(code, Some(0), "{hosts:#?}");

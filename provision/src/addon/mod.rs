@@ -1,7 +1,7 @@
 //! The objects of kubeadm's `addon` phases, as the cluster has them afterwards.
 //!
-//! A test compares them with what the real kubeadm prints. Where ours are other than its, a row of [`DIFFERENCES`] says what
-//! and why.
+//! A test compares them with what the real kubeadm prints. Where ours are other than its, a row of [`DIFFERENCES`] says
+//! what and why.
 
 mod dns;
 mod proxy;
@@ -41,8 +41,8 @@ pub const DIFFERENCES: [Difference; 2] = [
 /// The annotation by which kubeadm tells a component's configuration of its own making from a user's.
 const HASH: &str = "kubeadm.kubernetes.io/component-config.hash";
 
-/// Signs a ConfigMap as kubeadm signs a component's configuration that no user supplied, so that `kubeadm upgrade` may replace
-/// it (kubeadm's `componentconfigs/checksums.go`).
+/// Signs a ConfigMap as kubeadm signs a component's configuration that no user supplied, so that `kubeadm upgrade` may
+/// replace it (kubeadm's `componentconfigs/checksums.go`).
 pub fn sign(config_map: &mut Value) {
     let mut data: Vec<_> = config_map["data"].as_object().into_iter().flatten().collect();
     data.sort_by_key(|(name, _)| name.as_str());

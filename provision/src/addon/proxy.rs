@@ -64,8 +64,8 @@ impl KubeProxy<'_> {
         map
     }
 
-    /// The DaemonSet that runs kube-proxy in pods; a host of ours runs it as a process instead. Its image must hold nft or
-    /// iptables.
+    /// The DaemonSet that runs kube-proxy in pods; a host of ours runs it as a process instead. Its image must hold nft
+    /// or iptables.
     #[must_use]
     pub fn daemon_set(image: &Reference) -> Value {
         let labels = json!({ "k8s-app": NAME });

@@ -55,8 +55,8 @@ impl Cache {
         names
     }
 
-    /// Makes a folder and locks it: others that would fill it wait, also those of other processes. The lock ends with the
-    /// value, or with the process.
+    /// Makes a folder and locks it: others that would fill it wait, also those of other processes. The lock ends with
+    /// the value, or with the process.
     pub(super) fn lock(folder: &Path) -> Result<Flock<File>, String> {
         let shown = |error: std::io::Error| format!("the cache {} cannot be used: {error}", folder.display());
         std::fs::create_dir_all(folder).map_err(shown)?;

@@ -1,7 +1,8 @@
 //! `go build` of the released modules: the source that works wherever a Go module proxy is reached.
 //!
-//! The modules of pinned releases stand in `provision/gomod`, with their sums, and are part of this program. For any other
-//! version a module is written as that version's own go.mod demands, and Go's checksum database vouches for what it fetches.
+//! The modules of pinned releases stand in `provision/gomod`, with their sums, and are part of this program. For any
+//! other version a module is written as that version's own go.mod demands, and Go's checksum database vouches for what
+//! it fetches.
 
 mod openapi;
 
@@ -113,7 +114,8 @@ fn ldflags(project: Project, version: &Version) -> String {
     let mut flags = "-s -w".to_owned();
     if project == Project::Kubernetes {
         let [major, minor, _] = version.numbers();
-        // The one is what programs say, the other what clients say; kube-apiserver 1.23 answers at /version as its client says.
+        // The one is what programs say, the other what clients say; kube-apiserver 1.23 answers at /version as its
+        // client says.
         for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
             // Writing to a string does not fail.
             let _ = write!(flags, " -X {package}.gitVersion={version} -X {package}.gitMajor={major}");
@@ -218,8 +220,8 @@ fn write_module(
     write("go.mod", &manifest)
 }
 
-/// What a module that builds Kubernetes must say: its staging modules are replaced in its own go.mod by folders that the
-/// module proxy does not have, and are released as v0 of the same minor and patch.
+/// What a module that builds Kubernetes must say: its staging modules are replaced in its own go.mod by folders that
+/// the module proxy does not have, and are released as v0 of the same minor and patch.
 fn kubernetes_manifest(theirs: &str, version: &Version) -> String {
     let mut manifest = String::new();
     for line in theirs.lines().filter(|line| line.starts_with("go ") || line.starts_with("godebug default")) {
@@ -258,7 +260,8 @@ mod tests {
 
     #[test]
     fn staging_modules_are_replaced_by_released_ones() {
-        let theirs = "module k8s.io/kubernetes\n\ngo 1.24.0\n\ngodebug default=go1.24\n\nreplace (\n\tk8s.io/api => ./staging/src/k8s.io/api\n\tk8s.io/cri-api => ./staging/src/k8s.io/cri-api\n)\n";
+        let theirs = "module k8s.io/kubernetes\n\ngo 1.24.0\n\ngodebug default=go1.24\n\nreplace (\n\
+                      \tk8s.io/api => ./staging/src/k8s.io/api\n\tk8s.io/cri-api => ./staging/src/k8s.io/cri-api\n)\n";
         let ours = kubernetes_manifest(theirs, &"v1.33.13".parse().unwrap());
         assert!(ours.starts_with("go 1.24.0\ngodebug default=go1.24\n"), "{ours}");
         assert!(ours.contains("require k8s.io/kubernetes v1.33.13\n"), "{ours}");

@@ -104,7 +104,8 @@ const MINORS: [Minor; 15] = [
     minor(26, "v3.5.35", "v1.9.3", "3.9"),
     minor(25, "v3.5.35", "v1.9.3", "3.8"),
     minor(24, "v3.5.35", "v1.8.6", "3.7"),
-    // Not 3.5.35: its golang.org/x/net refuses requests whose :authority is no host, and so those of the client of etcd 3.5.0.
+    // Not 3.5.35: its golang.org/x/net refuses requests whose :authority is no host, and so those of the client of etcd
+    // 3.5.0.
     minor(23, "v3.5.34", "v1.8.6", "3.6"),
 ];
 

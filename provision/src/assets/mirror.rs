@@ -1,7 +1,7 @@
 //! Downloads from the release sites, or from a mirror that has their paths below it.
 //!
-//! Every file is held against the SHA-256 that the site publishes beside it while it streams; one that was cut off goes on
-//! where it stopped.
+//! Every file is held against the SHA-256 that the site publishes beside it while it streams; one that was cut off goes
+//! on where it stopped.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write as _};

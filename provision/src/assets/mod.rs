@@ -1,7 +1,8 @@
 //! The programs that a cluster is made of, and where they come from.
 //!
-//! Sources are asked in order: a directory that the user names, PATH, our cache, the release site or a mirror of it, and Go
-//! modules. A program counts only if it runs and says the version that is wanted; why a source was passed over is kept.
+//! Sources are asked in order: a directory that the user names, PATH, our cache, the release site or a mirror of it,
+//! and Go modules. A program counts only if it runs and says the version that is wanted; why a source was passed over
+//! is kept.
 
 mod cache;
 mod gomod;
@@ -68,13 +69,14 @@ pub struct Request {
     pub path: Vec<PathBuf>,
     /// The cache.
     pub cache: Cache,
-    /// The mirror of the release sites: `dl.k8s.io` and `github.com` have their paths below it. Without one, the sites themselves.
+    /// The mirror of the release sites: `dl.k8s.io` and `github.com` have their paths below it. Without one, the sites
+    /// themselves.
     pub mirror: Option<String>,
 }
 
 impl Request {
-    /// Asks for programs by their names, as PATH and the user's cache have them: where nothing is to be fetched. `None` without a
-    /// home for a cache, or if a name is no program's.
+    /// Asks for programs by their names, as PATH and the user's cache have them: where nothing is to be fetched. `None`
+    /// without a home for a cache, or if a name is no program's.
     #[must_use]
     pub fn here(release: Release, names: &[&str]) -> Option<Self> {
         Some(Self {
@@ -101,7 +103,8 @@ pub enum Progress<'a> {
         /// Bytes in all.
         total: Option<u64>,
     },
-    /// Packages that the Go compiler has built. What its own cache holds it does not build, so `done` may end below `total`.
+    /// Packages that the Go compiler has built. What its own cache holds it does not build, so `done` may end below
+    /// `total`.
     Build {
         /// The project.
         project: Project,

@@ -27,8 +27,8 @@ pub struct Health {
 }
 
 impl Health {
-    /// `/readyz` of API servers whose certificates this CA signed: asked each second, ill after two bad answers, healthy
-    /// after one good one.
+    /// `/readyz` of API servers whose certificates this CA signed: asked each second, ill after two bad answers,
+    /// healthy after one good one.
     #[must_use]
     pub fn readyz(ca: impl Into<String>) -> Self {
         Self {

@@ -1,9 +1,9 @@
 //! The load balancer before the API servers: TCP, without a look into what it carries.
 //!
-//! Backends are asked for their health (`/readyz`); a connection goes to the healthy one with the fewest, and to the next
-//! if that does not answer. A backend that falls ill loses its connections, so that clients do not wait on a silence; one
-//! that is drained keeps them and gets no new ones. The listening sockets come from outside ([`bind`]): who keeps a clone of
-//! them can stop one balancer and start the next, and nobody is refused in between.
+//! Backends are asked for their health (`/readyz`); a connection goes to the healthy one with the fewest, and to the
+//! next if that does not answer. A backend that falls ill loses its connections, so that clients do not wait on a
+//! silence; one that is drained keeps them and gets no new ones. The listening sockets come from outside ([`bind`]):
+//! who keeps a clone of them can stop one balancer and start the next, and nobody is refused in between.
 
 mod backend;
 mod health;
@@ -54,7 +54,8 @@ pub enum BalancerError {
     NoBackends,
 }
 
-/// Listens on these addresses, of one family or both. Connections wait in the sockets' backlog while no balancer takes them.
+/// Listens on these addresses, of one family or both. Connections wait in the sockets' backlog while no balancer takes
+/// them.
 ///
 /// # Errors
 /// [`BalancerError::Listen`] names the address.

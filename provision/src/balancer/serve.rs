@@ -14,8 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Balancer, Config, Count, Health};
 
-/// The first argument that makes this program a load balancer. The second one is the file of [`Settings`], or `status`, or
-/// `drain` or `undrain` with a backend's name.
+/// The first argument that makes this program a load balancer. The second one is the file of [`Settings`], or `status`,
+/// or `drain` or `undrain` with a backend's name.
 pub const ARGUMENT: &str = "__load-balancer";
 /// Where a load balancer is asked how it is.
 pub const CONTROL: &str = "/run/load-balancer.sock";

@@ -258,9 +258,9 @@ impl Api {
         self.value(&Method::PATCH, &path, "application/apply-patch+yaml", Some(object))
     }
 
-    /// The same, for as long as the address that a Service asks for is taken. Where the making of that Service was cut off once,
-    /// nobody has the address, and the API server's repair loop frees it: after a minute where addresses are objects (KEP-1880),
-    /// after three where they are a bitmap.
+    /// The same, for as long as the address that a Service asks for is taken. Where the making of that Service was cut
+    /// off once, nobody has the address, and the API server's repair loop frees it: after a minute where addresses are
+    /// objects (KEP-1880), after three where they are a bitmap.
     ///
     /// # Errors
     /// [`ApiError`] says who did not answer, or why it was refused.

@@ -36,13 +36,13 @@ use crate::shared_certs::SharedCertsError;
 pub(super) const PATIENCE: Duration = Duration::from_mins(4);
 /// Where programs are in a host.
 pub(super) const PROGRAMS: &str = "/usr/local/bin";
-/// A member that is alone stands for election as early as it may, in milliseconds: there is nobody whose leadership it could
-/// overlook. With etcd's own 100 and 1000 it does so after up to a second.
+/// A member that is alone stands for election as early as it may, in milliseconds: there is nobody whose leadership it
+/// could overlook. With etcd's own 100 and 1000 it does so after up to a second.
 const LONE: [(&str, &str); 2] = [("heartbeat-interval", "10"), ("election-timeout", "100")];
 /// etcd's flag for how many members may learn at a time, since 3.6; without, it is one.
 pub(super) const MAX_LEARNERS: &str = "max-learners";
-/// The API server's flag that sends webhooks and aggregated APIs to the pods of a Service rather than to its address. Control
-/// planes without a kubelet need it: kube-proxy waits 30 s for a Node (pkg/proxy/node.go), and they have none.
+/// The API server's flag that sends webhooks and aggregated APIs to the pods of a Service rather than to its address.
+/// Control planes without a kubelet need it: kube-proxy waits 30 s for a Node (pkg/proxy/node.go), and they have none.
 const AGGREGATOR_ROUTING: &str = "enable-aggregator-routing";
 /// The name of this very program in a host.
 const SEAWORTHY: &str = "seaworthy";
@@ -328,8 +328,8 @@ impl<'a> Engine<'a> {
         chosen.into_iter().try_for_each(|phase| self.run(phase))
     }
 
-    /// What `up` would apply, as one value: units with their flags, certificates, kubelets, objects. It holds the secrets of
-    /// kubeadm's documents, so it is not to be shown.
+    /// What `up` would apply, as one value: units with their flags, certificates, kubelets, objects. It holds the
+    /// secrets of kubeadm's documents, so it is not to be shown.
     ///
     /// # Errors
     /// [`EngineError`] if the specification cannot be met.
@@ -412,7 +412,8 @@ impl<'a> Engine<'a> {
         })
     }
 
-    /// Folders with programs of the system's that a host does not see by itself: it has a /run, /tmp and /var of its own.
+    /// Folders with programs of the system's that a host does not see by itself: it has a /run, /tmp and /var of its
+    /// own.
     fn hidden(&self, host: &PlannedHost) -> Result<Vec<(String, PathBuf)>, EngineError> {
         const OWN: [&str; 3] = ["/run", "/tmp", "/var"];
         let system =
@@ -468,8 +469,8 @@ impl<'a> Engine<'a> {
         Ok((spec, plane))
     }
 
-    /// What kubeadm's documents say of the nodes of a role: `InitConfiguration` of control planes, `JoinConfiguration` of
-    /// workers, or the one that there is of both.
+    /// What kubeadm's documents say of the nodes of a role: `InitConfiguration` of control planes, `JoinConfiguration`
+    /// of workers, or the one that there is of both.
     pub(super) fn registration(&self, role: Role) -> Option<&NodeRegistration> {
         let init = self.init.as_ref().map(|init| &init.node_registration);
         let join = self.join.as_ref().map(|join| &join.node_registration);

@@ -1,5 +1,5 @@
-//! Faults of a cluster: begun, listed, timed, undone. What is active stands in the cluster's folder, so that any run of this
-//! program can undo what another began.
+//! Faults of a cluster: begun, listed, timed, undone. What is active stands in the cluster's folder, so that any run of
+//! this program can undo what another began.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -55,8 +55,8 @@ pub enum FaultError {
     PlainDisk(String),
     /// The disks of hosts are the machine's own, which keeps what was not synced.
     #[error(
-        "a power cut of {0} would lose nothing: the disk is the machine's own. Bring the cluster up with disks: faulty, which \
-         etcd's hosts have then, or use `kill`"
+        "a power cut of {0} would lose nothing: the disk is the machine's own. Bring the cluster up with disks: \
+         faulty, which etcd's hosts have then, or use `kill`"
     )]
     NothingLost(String),
 }
@@ -101,7 +101,8 @@ impl Cluster {
     /// Lets a fault begin, which ends by itself after `lasts`, if that is given.
     ///
     /// # Errors
-    /// [`EngineError::Fault`] if it names what the cluster does not have, or cannot be put into force; it is not active then.
+    /// [`EngineError::Fault`] if it names what the cluster does not have, or cannot be put into force; it is not active
+    /// then.
     pub fn begin_fault(&self, fault: Fault, lasts: Option<Duration>) -> Result<Active, EngineError> {
         let _lock = self.lock()?;
         let mut kept = self.kept()?;

@@ -51,7 +51,8 @@ pub enum ClusterError {
     },
     /// There is one of this name that is another.
     #[error(
-        "there is a cluster '{name}' that differs from what is asked for: take it down first (`seaworthy cluster down {name}`), or give this one another name"
+        "there is a cluster '{name}' that differs from what is asked for: take it down first (`seaworthy cluster down \
+         {name}`), or give this one another name"
     )]
     Differs {
         /// The name.
@@ -261,8 +262,8 @@ impl Clusters {
         self.tidy()
     }
 
-    /// Removes what all clusters were in, once none is there: the last one's end does, and whoever finds none, since one may have
-    /// been cut off before it had a folder of its own.
+    /// Removes what all clusters were in, once none is there: the last one's end does, and whoever finds none, since
+    /// one may have been cut off before it had a folder of its own.
     ///
     /// # Errors
     /// [`ClusterError::File`] if the folder cannot be read.
@@ -282,8 +283,8 @@ fn slot(folder: &Path) -> Option<u8> {
     std::fs::read_to_string(folder.join(SLOT)).ok()?.trim().parse().ok()
 }
 
-/// How long somebody else may hold a cluster before that is an error. Whoever was killed while a host was born holds it through the
-/// child that was just forked, until that one executes or sees that it is alone.
+/// How long somebody else may hold a cluster before that is an error. Whoever was killed while a host was born holds it
+/// through the child that was just forked, until that one executes or sees that it is alone.
 const HELD: Duration = Duration::from_secs(3);
 
 fn lock(folder: &Path, name: &str) -> Result<Flock<File>, ClusterError> {

@@ -1,7 +1,8 @@
-//! What a cluster takes of the machine: inotify instances, processes, memory and disk, computed before anything is started.
+//! What a cluster takes of the machine: inotify instances, processes, memory and disk, computed before anything is
+//! started.
 //!
-//! A machine that runs out of one of these does not say so: a kubelet without an inotify instance restarts for ever, and its
-//! node never comes. The figures are measured on clusters of ours (docs/cluster.md says how), rounded up.
+//! A machine that runs out of one of these does not say so: a kubelet without an inotify instance restarts for ever,
+//! and its node never comes. The figures are measured on clusters of ours (docs/cluster.md says how), rounded up.
 
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,9 @@
 //! Clusters on this machine: from a specification to running components, and away again.
 //!
-//! A cluster is a folder: its specification, its number on this machine, and a folder for each [`Host`](crate::host::Host). [`up`](Engine::up) runs
-//! [`PHASES`] in order. Each phase looks at what is there and does what is missing, so that going on after a kill at any point,
-//! and bringing up once more what is up, are the same thing. [`remove`](Clusters::remove) needs nothing but the folder.
+//! A cluster is a folder: its specification, its number on this machine, and a folder for each
+//! [`Host`](crate::host::Host). [`up`](Engine::up) runs [`PHASES`] in order. Each phase looks at what is there and does
+//! what is missing, so that going on after a kill at any point, and bringing up once more what is up, are the same
+//! thing. [`remove`](Clusters::remove) needs nothing but the folder.
 
 pub mod api;
 mod documents;

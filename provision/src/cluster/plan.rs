@@ -115,8 +115,8 @@ impl Plan {
             hosts.push(PlannedHost { name, role, addresses, zone, release });
             Ok(())
         };
-        // Numbers of addresses: the machine has 1, the harbor 2; the rest are ranges of their own, so that one more host of a
-        // kind moves no other.
+        // Numbers of addresses: the machine has 1, the harbor 2; the rest are ranges of their own, so that one more
+        // host of a kind moves no other.
         add(SWITCH.to_owned(), Role::Switch, 0)?;
         let kubelets = spec.workers > 0 || spec.control_planes_are_nodes();
         if spec.balancer() != LoadBalancer::None || kubelets {

@@ -1,11 +1,13 @@
 //! Clusters of an ordinary user: in a user namespace of their own, where the user is root.
 //!
-//! Only root may make the other namespaces, so the [`Keeper`] is born first: a process that leaves the user and the network
-//! namespace of whoever starts it. Its network namespace plays the machine's part: the switch's uplink ends there. Its one
-//! socket was bound before it left, so it listens on the machine's loopback and hands every connection on to the API servers.
-//! Whoever works on the cluster [enters](Keeper::enter) these namespaces, and does from there what root does.
+//! Only root may make the other namespaces, so the [`Keeper`] is born first: a process that leaves the user and the
+//! network namespace of whoever starts it. Its network namespace plays the machine's part: the switch's uplink ends
+//! there. Its one socket was bound before it left, so it listens on the machine's loopback and hands every connection
+//! on to the API servers. Whoever works on the cluster [enters](Keeper::enter) these namespaces, and does from there
+//! what root does.
 //!
-//! The user namespace lasts for as long as anything runs in it: a keeper that was killed is born again into that of its hosts.
+//! The user namespace lasts for as long as anything runs in it: a keeper that was killed is born again into that of its
+//! hosts.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -108,12 +110,12 @@ impl Keeper {
         self.address
     }
 
-    /// Makes this process root in the user namespace of a cluster, whose keeper is brought to life if it is not alive. No thread
-    /// may have been started yet (setns(2)).
+    /// Makes this process root in the user namespace of a cluster, whose keeper is brought to life if it is not alive.
+    /// No thread may have been started yet (setns(2)).
     ///
     /// # Errors
-    /// [`RootlessError`] with what keeps it from living, or from being entered; [`ClusterError::Busy`] if somebody is at work on the
-    /// cluster.
+    /// [`RootlessError`] with what keeps it from living, or from being entered; [`ClusterError::Busy`] if somebody is
+    /// at work on the cluster.
     pub fn enter(cluster: &Cluster) -> Result<Self, ClusterError> {
         loop {
             let keeper = Self::start(cluster)?;
@@ -126,7 +128,8 @@ impl Keeper {
         }
     }
 
-    /// Has this thread, and those that it starts from now on, see the cluster's network. Comes after [`enter`](Self::enter).
+    /// Has this thread, and those that it starts from now on, see the cluster's network. Comes after
+    /// [`enter`](Self::enter).
     ///
     /// # Errors
     /// [`RootlessError::Enter`] with what the system said.
@@ -162,8 +165,8 @@ impl Cluster {
         self.host_folder(&self.plan.first().name).join("kubernetes/admin.conf")
     }
 
-    /// Writes the kubeconfig for the machine: that of the cluster's administrator, who finds the API servers at this address and
-    /// wants a certificate for this name.
+    /// Writes the kubeconfig for the machine: that of the cluster's administrator, who finds the API servers at this
+    /// address and wants a certificate for this name.
     pub(super) fn write_kubeconfig(&self, address: SocketAddr, name: &str) -> Result<(), RootlessError> {
         let inside = self.host_folder(&self.plan.first().name).join("kubernetes/admin.conf");
         let file = |path: &Path| {
@@ -190,7 +193,8 @@ fn join(process: Process, name: &str, kind: CloneFlags) -> io::Result<()> {
     Ok(setns(namespace, kind)?)
 }
 
-/// If the arguments make this program a keeper: is it until it is killed. Must be called before the program starts a thread.
+/// If the arguments make this program a keeper: is it until it is killed. Must be called before the program starts a
+/// thread.
 #[must_use]
 pub(crate) fn keeper_main(arguments: &[std::ffi::OsString]) -> Option<ExitCode> {
     let [_, argument, folder] = arguments else { return None };
@@ -251,10 +255,12 @@ fn refused(error: &io::Error, read: impl Fn(&str) -> Option<String>) -> String {
         read(&format!("/proc/sys/{}", name.replace('.', "/"))).is_some_and(|value| value.trim() == *bad)
     };
     match SETTINGS.iter().find(bars) {
-        Some((name, bad, good)) => format!(
-            "{error}: ordinary users may have no user namespaces here, because {name} is {bad}; \
-             as root: sysctl -w {name}={good}"
-        ),
+        Some((name, bad, good)) => {
+            format!(
+                "{error}: ordinary users may have no user namespaces here, because {name} is {bad}; as root: sysctl -w \
+                 {name}={good}"
+            )
+        }
         None => {
             format!("{error}: this process may have no user namespace; in a container, its seccomp profile says so")
         }

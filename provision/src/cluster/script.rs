@@ -5,8 +5,8 @@ use super::phases::{self, PHASES};
 use super::plan::{PlannedHost, Role};
 
 impl Engine<'_> {
-    /// A shell script that brings the cluster up phase by phase. Comments say which hosts there will be, and what runs on them
-    /// with which flags. It holds no secret: those are made when it runs.
+    /// A shell script that brings the cluster up phase by phase. Comments say which hosts there will be, and what runs
+    /// on them with which flags. It holds no secret: those are made when it runs.
     ///
     /// # Errors
     /// [`EngineError`] if the specification cannot be met.

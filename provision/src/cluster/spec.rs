@@ -50,11 +50,12 @@ pub struct ClusterSpec {
     pub simulated: SimulatedSpec,
     /// What is particular to a host, by its name: `cp1`, `worker2`, `etcd1`.
     pub nodes: BTreeMap<String, NodeSpec>,
-    /// A folder like kubeadm's `/etc/kubernetes`: its pki and kubeconfigs are what the first control plane begins with, and what
-    /// it lacks is issued. A CA without its key there is external, as kubeadm has it: whoever keeps it has issued everything.
+    /// A folder like kubeadm's `/etc/kubernetes`: its pki and kubeconfigs are what the first control plane begins with,
+    /// and what it lacks is issued. A CA without its key there is external, as kubeadm has it: whoever keeps it has
+    /// issued everything.
     pub credentials: Option<PathBuf>,
-    /// kubeadm's documents (`ClusterConfiguration`, `KubeletConfiguration`, …), as text. What the rest of this specification
-    /// says stands above them.
+    /// kubeadm's documents (`ClusterConfiguration`, `KubeletConfiguration`, …), as text. What the rest of this
+    /// specification says stands above them.
     pub kubeadm: Option<String>,
 }
 
@@ -537,8 +538,9 @@ mod tests {
             ("simulated: {nodes: 400}\nnetwork: {pods: [10.244.0.0/16]}\n", "for 256 nodes, and there are 401"),
             ("simulated: {nodes: 16001}\n", "more than 16000"),
             (
-                "network: {families: [v6]}\nkubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  \
-                    networking: {podSubnet: 10.244.0.0/16}\n",
+                "network: {families: [v6]}\n\
+                 kubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  networking: \
+                 {podSubnet: 10.244.0.0/16}\n",
                 "kubeadm: line 3: networking.podSubnet: its families are IPv4, and network.families names IPv6",
             ),
             (
@@ -546,14 +548,16 @@ mod tests {
                 "network.pods: the order of its families is IPv6, IPv4, and that of network.families IPv4, IPv6",
             ),
             (
-                "network: {families: [v4, v6]}\nkubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  \
-                    networking: {serviceSubnet: 'fd00:10:96::/112,10.96.0.0/12'}\n",
+                "network: {families: [v4, v6]}\n\
+                 kubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  networking: \
+                 {serviceSubnet: 'fd00:10:96::/112,10.96.0.0/12'}\n",
                 "line 3: networking.serviceSubnet: the order of its families",
             ),
             ("name: a\nname: b\n", "line 2, column 1: the key 'name' is given twice"),
             ("kubernetes: v1.99.0\n", "kubernetes: Kubernetes v1.99.0 is not known here: 1.23 to 1.37 are"),
             (
-                "kubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  kubernetesVersion: v1.99.0\n",
+                "kubeadm: |\n  apiVersion: kubeadm.k8s.io/v1beta4\n  kind: ClusterConfiguration\n  kubernetesVersion: \
+                 v1.99.0\n",
                 "kubeadm: line 3: kubernetesVersion: Kubernetes v1.99.0 is not known here: 1.23 to 1.37 are",
             ),
             ("kubernetes: '1.37'\n", "no version"),
@@ -562,8 +566,9 @@ mod tests {
             ("controlPlane: {runAs: pods}\n", "line 1"),
             ("controlPlane: {runAs: static-pods, nodes: false}\n", "need the kubelet"),
             (
-                "controlPlane: {runAs: static-pods}\nkubeadm: |\n  apiVersion: kubelet.config.k8s.io/v1beta1\n  \
-                    kind: KubeletConfiguration\n  staticPodPath: /etc/pods\n",
+                "controlPlane: {runAs: static-pods}\n\
+                 kubeadm: |\n  apiVersion: kubelet.config.k8s.io/v1beta1\n  kind: KubeletConfiguration\n  \
+                 staticPodPath: /etc/pods\n",
                 "staticPodPath is /etc/pods",
             ),
             (

@@ -1,7 +1,8 @@
 //! Waiting until the API shows something, and saying why it does not.
 //!
-//! The cause of a wait that fails is rarely in the object that is waited for: it is in the log of the component that should
-//! have made it, or in the conditions and events of a pod. So a [`Wait`] names its suspects, and its error quotes them.
+//! The cause of a wait that fails is rarely in the object that is waited for: it is in the log of the component that
+//! should have made it, or in the conditions and events of a pod. So a [`Wait`] names its suspects, and its error
+//! quotes them.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -201,8 +202,8 @@ mod tests {
             troubles(&pod),
             [
                 "pod coredns-1 is Pending",
-                "  condition PodScheduled does not hold: \
-                 Unschedulable: 0/1 nodes are available: 1 node(s) had untolerated taint(s)",
+                "  condition PodScheduled does not hold: Unschedulable: 0/1 nodes are available: 1 node(s) had \
+                 untolerated taint(s)",
                 "  container coredns waits: ImagePullBackOff",
             ]
         );

@@ -1,7 +1,7 @@
 //! The command lines of a control plane, as kubeadm 1.23 to 1.37 writes them into its static pods.
 //!
-//! A test has the real kubeadm of several versions write its manifests and compares flag by flag; every deliberate difference
-//! is one of [`DIFFERENCES`]. The model is kubeadm's `phases/controlplane` and `phases/etcd`.
+//! A test has the real kubeadm of several versions write its manifests and compares flag by flag; every deliberate
+//! difference is one of [`DIFFERENCES`]. The model is kubeadm's `phases/controlplane` and `phases/etcd`.
 
 mod versions;
 
@@ -28,7 +28,8 @@ const SCHEDULER: u16 = 10259;
 pub enum EtcdServers {
     /// A member beside it.
     Local {
-        /// The members that are there already, by name and peer URL, this one among them; empty for the first member of all.
+        /// The members that are there already, by name and peer URL, this one among them; empty for the first member of
+        /// all.
         joins: Vec<(String, String)>,
         /// Where the member keeps its data.
         data: PathBuf,

@@ -1,7 +1,8 @@
-//! What differs from version to version, as rows: flags, where a component says that it is ready, and where we leave kubeadm.
+//! What differs from version to version, as rows: flags, where a component says that it is ready, and where we leave
+//! kubeadm.
 //!
-//! Whatever is in no row is of all versions from Kubernetes 1.23 on. A test goes through the rows with the kubeadm of several
-//! versions: one that is wrong, or of no use any more, fails it.
+//! Whatever is in no row is of all versions from Kubernetes 1.23 on. A test goes through the rows with the kubeadm of
+//! several versions: one that is wrong, or of no use any more, fails it.
 
 use crate::assets::span::{ALL, since, until};
 use crate::assets::{Release, Span};
@@ -66,7 +67,8 @@ pub(super) fn flags(component: &str, release: &Release) -> impl Iterator<Item = 
     rows.map(|row| (row.flag, row.value.to_owned()))
 }
 
-/// The path at which a component says whether it is ready, by the versions that answer there; the first row that fits counts.
+/// The path at which a component says whether it is ready, by the versions that answer there; the first row that fits
+/// counts.
 const READY: [(&str, Span, Span, &str); 6] = [
     ("etcd", ALL, since(3, 5, 11), "/readyz"),
     ("etcd", ALL, ALL, "/health"),
@@ -102,6 +104,6 @@ pub const DIFFERENCES: [Difference; 1] = [Difference {
     component: "kube-apiserver",
     flag: "authorization-mode",
     kubernetes: until(1, 30),
-    why: "kubeadm set it beside a user's authorization-config, with which kube-apiserver does not start, and dropped modes \
-          that it did not know, which kube-apiserver names",
+    why: "kubeadm set it beside a user's authorization-config, with which kube-apiserver does not start, and dropped \
+          modes that it did not know, which kube-apiserver names",
 }];

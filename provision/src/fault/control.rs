@@ -1,4 +1,5 @@
-//! How the processes that make faults are told what to do: a Unix socket, one line of JSON for the question and one for the answer.
+//! How the processes that make faults are told what to do: a Unix socket, one line of JSON for the question and one for
+//! the answer.
 
 use std::fs::Permissions;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};

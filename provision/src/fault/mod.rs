@@ -1,8 +1,9 @@
 //! Faults: what breaks a cluster on purpose, on its hosts, their links and their disks.
 //!
-//! A [`Fault`] is a value: it can be read from words ([`grammar`]), stored, described, timed and undone. [`plan`] turns all
-//! that are active into what is to be in force, whole: rules of the network, delays, settings of disks and processes that are held
-//! down. Who applies a plan need not know what was in force before. [docs/faults.md] says what each fault does exactly.
+//! A [`Fault`] is a value: it can be read from words ([`grammar`]), stored, described, timed and undone. [`plan`] turns
+//! all that are active into what is to be in force, whole: rules of the network, delays, settings of disks and
+//! processes that are held down. Who applies a plan need not know what was in force before. [docs/faults.md] says what
+//! each fault does exactly.
 //!
 //! [docs/faults.md]: https://github.com/seaworthy-dev/seaworthy/blob/main/docs/faults.md
 
@@ -34,7 +35,8 @@ pub enum Fault {
     Stop(Processes),
     /// Processes are killed and started again at once. Nothing is left to undo.
     Restart(Processes),
-    /// Hosts lose their power: everything on them is killed and what was not synced to disk is gone. They stay off until it is undone.
+    /// Hosts lose their power: everything on them is killed and what was not synced to disk is gone. They stay off
+    /// until it is undone.
     PowerCut {
         /// The hosts.
         hosts: Hosts,
@@ -47,7 +49,8 @@ pub enum Fault {
         #[serde(default)]
         reject: bool,
     },
-    /// Hosts reach nothing and are not reached, each for itself: not by each other, nor by what is no host of the cluster.
+    /// Hosts reach nothing and are not reached, each for itself: not by each other, nor by what is no host of the
+    /// cluster.
     Isolate {
         /// The hosts.
         hosts: Hosts,
@@ -273,8 +276,8 @@ impl Faults {
     }
 }
 
-/// Runs one of the processes that make faults, if the arguments (with the program's name) ask for one. To be called before
-/// anything starts a thread.
+/// Runs one of the processes that make faults, if the arguments (with the program's name) ask for one. To be called
+/// before anything starts a thread.
 #[must_use]
 pub fn process_main(arguments: &[OsString]) -> Option<ExitCode> {
     let (name, rest) = arguments.get(1..)?.split_first()?;

@@ -218,7 +218,8 @@ impl Plan {
     }
 }
 
-/// What happens on the way from one host to another. `None` is what is no host of the cluster, and on the common bridge.
+/// What happens on the way from one host to another. `None` is what is no host of the cluster, and on the common
+/// bridge.
 #[derive(Default)]
 struct Shapes<'a>(BTreeMap<(Option<&'a str>, Option<&'a str>), Shape>);
 

@@ -40,8 +40,8 @@ pub(super) fn start(folder: &Path, spec: &HostSpec) -> Result<Process, HostError
     }
 }
 
-/// Starts this very program as one that forks and leaves behind a process that outlives who started it. `true` once that one
-/// has [announced](announce) that it lives.
+/// Starts this very program as one that forks and leaves behind a process that outlives who started it. `true` once
+/// that one has [announced](announce) that it lives.
 pub(crate) fn detached(argument: &str, folder: &Path, log: File) -> std::io::Result<bool> {
     let mut command = Command::new("/proc/self/exe");
     command.arg(argument).arg(folder).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
@@ -58,7 +58,8 @@ pub(crate) fn detached(argument: &str, folder: &Path, log: File) -> std::io::Res
     let mut child = command.spawn().map_err(again)?;
     let mut said = Vec::new();
     if let Some(mut out) = child.stdout.take() {
-        // Until all writing ends are closed: those of the process itself, which ends, and of the one that it leaves behind.
+        // Until all writing ends are closed: those of the process itself, which ends, and of the one that it leaves
+        // behind.
         out.read_to_end(&mut said)?;
     }
     child.wait()?;

@@ -93,8 +93,8 @@ fn delegate(cgroup: &Path) -> io::Result<()> {
     if all.is_empty() { Ok(()) } else { std::fs::write(cgroup.join("cgroup.subtree_control"), all.join(" ")) }
 }
 
-/// In a new cgroup namespace, below `point`: moves this process out of the namespace's root, which in version 2 may have
-/// either processes or controllers for its children (cgroups(7), no internal processes).
+/// In a new cgroup namespace, below `point`: moves this process out of the namespace's root, which in version 2 may
+/// have either processes or controllers for its children (cgroups(7), no internal processes).
 pub(super) fn step_aside(point: &Path) -> io::Result<()> {
     let own = point.join("agent");
     std::fs::create_dir_all(&own)?;

@@ -1,10 +1,10 @@
-//! Test hosts: each is a set of Linux namespaces on this machine (network, mount, PID, UTS, IPC, cgroup) with a file system,
-//! addresses and processes of its own.
+//! Test hosts: each is a set of Linux namespaces on this machine (network, mount, PID, UTS, IPC, cgroup) with a file
+//! system, addresses and processes of its own.
 //!
-//! A host is born by starting this program again ([`host_main`]): it joins its cgroups, leaves the machine's namespaces and
-//! forks; the child is process 1 of the host, the [`agent`], which starts and watches everything else there. So a host ends
-//! as a whole: when its process 1 is killed, the kernel ends every process, mount and link of it. What stays is its folder,
-//! from which it is started again, and its cgroups, which [`Host::remove`] takes away.
+//! A host is born by starting this program again ([`host_main`]): it joins its cgroups, leaves the machine's namespaces
+//! and forks; the child is process 1 of the host, the [`agent`], which starts and watches everything else there. So a
+//! host ends as a whole: when its process 1 is killed, the kernel ends every process, mount and link of it. What stays
+//! is its folder, from which it is started again, and its cgroups, which [`Host::remove`] takes away.
 
 pub mod agent;
 mod birth;
@@ -249,8 +249,8 @@ impl Host {
         self.log_after(unit, 0).map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// What a unit said after so many bytes, and how many there are now. All of it again where there are fewer than before: the
-    /// log was set aside.
+    /// What a unit said after so many bytes, and how many there are now. All of it again where there are fewer than
+    /// before: the log was set aside.
     ///
     /// # Errors
     /// [`HostError::NoLog`] names the logs that there are, [`HostError::File`] if it cannot be read.
@@ -355,8 +355,8 @@ impl Host {
     }
 }
 
-/// Removes a folder with everything in it. Mounts of a host that died a moment ago may still be held by the kernel: it is
-/// tried again for a while.
+/// Removes a folder with everything in it. Mounts of a host that died a moment ago may still be held by the kernel: it
+/// is tried again for a while.
 ///
 /// # Errors
 /// [`HostError::File`] names what cannot be removed.

@@ -1,5 +1,5 @@
-//! Static pods of a host, by the files that its kubelet and its containerd leave: where the manifest is, which container runs,
-//! how one ended, what it said. No API server is asked, since it may be the one that does not come up.
+//! Static pods of a host, by the files that its kubelet and its containerd leave: where the manifest is, which
+//! container runs, how one ended, what it said. No API server is asked, since it may be the one that does not come up.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,8 +65,8 @@ pub(super) fn withdraw(unit: &str) -> io::Result<()> {
 }
 
 impl StaticPod {
-    /// Gives the manifest to the kubelet. One that is there is let be: it may be a later one, as `kubeadm upgrade` writes it, or
-    /// one of a member of etcd that joined others, which its flags name.
+    /// Gives the manifest to the kubelet. One that is there is let be: it may be a later one, as `kubeadm upgrade`
+    /// writes it, or one of a member of etcd that joined others, which its flags name.
     pub(super) fn place(&self, unit: &str) -> io::Result<()> {
         let file = file(unit);
         if file.exists() {
@@ -106,7 +106,8 @@ impl StaticPod {
         links.filter_map(read).max_by_key(|(created, _)| *created).map(|(_, container)| container)
     }
 
-    /// What its containers said, the oldest first, without the times that containerd puts in front. `var` is the host's /var.
+    /// What its containers said, the oldest first, without the times that containerd puts in front. `var` is the host's
+    /// /var.
     ///
     /// # Errors
     /// If there is no log of it, or one cannot be read.

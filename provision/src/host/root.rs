@@ -96,8 +96,8 @@ fn fill(
     Ok(())
 }
 
-/// Makes a folder one that takes files of the host's own. In a user namespace no overlay does: what belongs to users that
-/// are not of the namespace cannot be changed, not even in a copy.
+/// Makes a folder one that takes files of the host's own. In a user namespace no overlay does: what belongs to users
+/// that are not of the namespace cannot be changed, not even in a copy.
 fn open_up(root: &Path, name: &str, own: &[&str]) -> Result<(), HostError> {
     let to = root.join(name);
     mount(Some("tmpfs"), &to, Some("tmpfs"), MsFlags::empty(), Some("mode=755,size=16m"))
@@ -110,7 +110,8 @@ fn bind(from: &Path, to: &Path) -> Result<(), HostError> {
     mount(Some(from), to, None::<&str>, flags, None::<&str>).map_err(|errno| file(from)(errno.into()))
 }
 
-/// Shows a folder of the machine through an overlay, or itself where the kernel makes none: below a folder that has mounts.
+/// Shows a folder of the machine through an overlay, or itself where the kernel makes none: below a folder that has
+/// mounts.
 fn overlay(from: &Path, folder: &Path, to: &Path) -> Result<(), HostError> {
     let name = from.file_name().unwrap_or_default();
     let (upper, work) = (folder.join("upper").join(name), folder.join("work").join(name));

@@ -30,14 +30,15 @@ pub struct Unit {
     /// How it is asked whether it is ready; without, it is ready once it runs.
     #[serde(default)]
     pub ready: Option<Ready>,
-    /// Addresses that the agent listens on for it, and keeps while it is restarted. They reach it as descriptors from 3 on,
-    /// their number in `SEAWORTHY_LISTEN_FDS`.
+    /// Addresses that the agent listens on for it, and keeps while it is restarted. They reach it as descriptors from 3
+    /// on, their number in `SEAWORTHY_LISTEN_FDS`.
     #[serde(default)]
     pub listen: Vec<SocketAddr>,
     /// The cgroup below the host's that it runs in; without, the host's own.
     #[serde(default)]
     pub cgroup: Option<String>,
-    /// The static pod that it is: then the kubelet of the host runs it, and starts it again. `argv` only tells what runs there.
+    /// The static pod that it is: then the kubelet of the host runs it, and starts it again. `argv` only tells what
+    /// runs there.
     #[serde(default)]
     pub pod: Option<StaticPod>,
 }
@@ -164,7 +165,8 @@ pub enum Request {
     },
     /// Say how all are.
     Status,
-    /// Run a command with the three descriptors that come along, and say how it ended. It is killed if the asker goes away.
+    /// Run a command with the three descriptors that come along, and say how it ended. It is killed if the asker goes
+    /// away.
     Exec {
         /// Program and arguments.
         argv: Vec<String>,

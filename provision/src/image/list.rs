@@ -11,8 +11,8 @@ use crate::assets::{Programs, Release};
 pub const REPOSITORY: &str = "registry.k8s.io";
 
 /// Kubernetes' minor version, and the tags of `pause` and `etcd` that kubeadm of that version names
-/// (`cmd/kubeadm/app/constants`; of v1.29.6, and of the newest patch of the others). The program in the image is the release's,
-/// whatever the tag says.
+/// (`cmd/kubeadm/app/constants`; of v1.29.6, and of the newest patch of the others). The program in the image is the
+/// release's, whatever the tag says.
 const TAGS: [(u32, &str, &str); 15] = [
     (23, "3.6", "3.5.6-0"),
     (24, "3.7", "3.5.6-0"),
@@ -68,7 +68,8 @@ impl Part {
         }
     }
 
-    /// The name of its image, as kubeadm of this release asks for it from `repository` ([`REPOSITORY`], or `imageRepository`).
+    /// The name of its image, as kubeadm of this release asks for it from `repository` ([`REPOSITORY`], or
+    /// `imageRepository`).
     ///
     /// # Errors
     /// [`BadReference`] if the repository makes no name.
@@ -89,8 +90,8 @@ impl Part {
         format!("{repository}/{path}:{tag}").parse()
     }
 
-    /// Its image. `programs` has the program, `seaworthy` is this very program, of which the sandbox is made; `None` where the
-    /// program was not asked for.
+    /// Its image. `programs` has the program, `seaworthy` is this very program, of which the sandbox is made; `None`
+    /// where the program was not asked for.
     #[must_use]
     pub fn image(self, reference: Reference, programs: &Programs, seaworthy: &Path) -> Option<Image> {
         if self == Self::Pause {

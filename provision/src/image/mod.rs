@@ -1,8 +1,8 @@
 //! Images without any tool: programs that are there become OCI images in a folder of ours.
 //!
-//! An image is a few files of this machine in an otherwise empty root. Its layer is a tar without compression, so making one
-//! costs a copy, and the same files make the same bytes: an image has the same digest wherever it is made. The folder is an
-//! OCI image layout (image-spec 1.1), which other tools read, too; [`crate::registry`] serves it.
+//! An image is a few files of this machine in an otherwise empty root. Its layer is a tar without compression, so
+//! making one costs a copy, and the same files make the same bytes: an image has the same digest wherever it is made.
+//! The folder is an OCI image layout (image-spec 1.1), which other tools read, too; [`crate::registry`] serves it.
 
 mod layer;
 mod list;

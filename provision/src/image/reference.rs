@@ -22,7 +22,8 @@ pub struct Reference {
 #[error("'{0}' is no whole name of an image: write it as registry.k8s.io/pause:3.10")]
 pub struct BadReference(String);
 
-/// A repository (distribution-spec 1.1, pulling manifests): components of lower-case letters and digits, with single separators.
+/// A repository (distribution-spec 1.1, pulling manifests): components of lower-case letters and digits, with single
+/// separators.
 pub(crate) fn is_repository(text: &str) -> bool {
     let component = |part: &str| {
         let edge = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());

@@ -1,8 +1,8 @@
 //! The folder of images: an OCI image layout, and beside it what is known of layers that were made before.
 //!
 //! Every file is written whole under another name and then renamed, so readers never see half of one, and several
-//! processes may add images at once. What no image has any more goes with the next one that is made, if nobody else makes one:
-//! who pulls an image just then asks for its name once more.
+//! processes may add images at once. What no image has any more goes with the next one that is made, if nobody else
+//! makes one: who pulls an image just then asks for its name once more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -92,7 +92,8 @@ impl Store {
         self.blobs().join(digest.hex())
     }
 
-    /// Makes an image and names it. What is there already is not made again; a program that has not changed is not read.
+    /// Makes an image and names it. What is there already is not made again; a program that has not changed is not
+    /// read.
     ///
     /// # Errors
     /// [`ImageError`] names the file that cannot be read or written.

@@ -1,9 +1,9 @@
 //! The links between hosts.
 //!
-//! A cluster has one host, the switch, in whose network namespace there is a bridge. Every other host hangs on it by a veth
-//! pair, whose end at the switch is named after the host and whose other end is the host's `eth0`. One more pair leads to the
-//! machine. All of it goes when the switch goes: the machine's own network namespace has nothing of a cluster but that one
-//! link. What is slow, lossy or parted on the way is the business of [`fault`](crate::fault).
+//! A cluster has one host, the switch, in whose network namespace there is a bridge. Every other host hangs on it by a
+//! veth pair, whose end at the switch is named after the host and whose other end is the host's `eth0`. One more pair
+//! leads to the machine. All of it goes when the switch goes: the machine's own network namespace has nothing of a
+//! cluster but that one link. What is slow, lossy or parted on the way is the business of [`fault`](crate::fault).
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -23,8 +23,8 @@ pub const BRIDGE: &str = "hosts";
 const LINK: &str = "eth0";
 /// The name of the switch's port to the machine.
 const UPLINK: &str = "machine";
-/// What a host passes on packets between pods, Services and other hosts with, and no time lost on looking for the same IPv6
-/// address elsewhere (RFC 4862 section 5.4). Those of IPv6 are not there where the kernel has none.
+/// What a host passes on packets between pods, Services and other hosts with, and no time lost on looking for the same
+/// IPv6 address elsewhere (RFC 4862 section 5.4). Those of IPv6 are not there where the kernel has none.
 const SYSCTLS: [(&str, &str); 6] = [
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv6/conf/all/forwarding", "1"),
@@ -231,8 +231,8 @@ pub fn uplink(switch: Process, link: &str, addresses: &[IpNet]) -> Result<(), Ne
     })
 }
 
-/// Removes a link of the machine's, if it is there. The kernel does so by itself, but only a little after the namespace of the other
-/// end.
+/// Removes a link of the machine's, if it is there. The kernel does so by itself, but only a little after the namespace
+/// of the other end.
 ///
 /// # Errors
 /// [`NetworkError`] names the link.
@@ -248,8 +248,8 @@ async fn remove(handle: &Handle, name: &str) -> Result<(), NetworkError> {
     }
 }
 
-/// Makes a veth pair at the switch, one end a port of the bridge, and hands the other end on. One that is there was half made,
-/// or leads to an owner that is dead and that the kernel has not cleared away yet.
+/// Makes a veth pair at the switch, one end a port of the bridge, and hands the other end on. One that is there was
+/// half made, or leads to an owner that is dead and that the kernel has not cleared away yet.
 fn pair(switch: Process, port: &str, far: &str, owner: Process) -> Result<(), NetworkError> {
     Namespace::of(switch).within(async |handle| {
         if let Ok(stale) = index(port) {
@@ -326,8 +326,10 @@ mod tests {
         let v4 = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n\
                   eth0\t00000000\t0102A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
                   eth0\t0002A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
-        let v6 = "fd000000000000010000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001 eth0\n\
-                  fe800000000000000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001 eth0\n";
+        let v6 = "fd000000000000010000000000000000 40 00000000000000000000000000000000 00 \
+                  00000000000000000000000000000000 00000100 00000001 00000000 00000001 eth0\n\
+                  fe800000000000000000000000000000 40 00000000000000000000000000000000 00 \
+                  00000000000000000000000000000000 00000100 00000001 00000000 00000001 eth0\n";
         let expected: Vec<IpNet> = ["192.168.2.0/24", "fd00:0:0:1::/64"].map(|text| text.parse().unwrap()).into();
         assert_eq!(taken_in(v4, v6), expected);
     }

@@ -18,8 +18,8 @@ pub enum Generation {
 }
 
 impl Generation {
-    /// Of what `containerd --version` says: `containerd github.com/containerd/containerd/v2 v2.4.2 ...`. `None` where no version
-    /// is in it.
+    /// Of what `containerd --version` says: `containerd github.com/containerd/containerd/v2 v2.4.2 ...`. `None` where
+    /// no version is in it.
     #[must_use]
     pub fn of(said: &str) -> Option<Self> {
         let word = said.split_whitespace().nth(2)?;
@@ -129,8 +129,8 @@ impl Containerd {
     }
 }
 
-/// `certs.d/_default/hosts.toml`: every registry's images come from this one (`harbor:5000`), and nothing is asked of the
-/// internet. containerd 1.6 does not take an IPv6 address here: name the registry where it has one.
+/// `certs.d/_default/hosts.toml`: every registry's images come from this one (`harbor:5000`), and nothing is asked of
+/// the internet. containerd 1.6 does not take an IPv6 address here: name the registry where it has one.
 #[must_use]
 pub fn hosts(registry: &str) -> String {
     let url = format!("http://{registry}");

@@ -31,8 +31,9 @@ pub struct Cluster<'a> {
 }
 
 impl Cluster<'_> {
-    /// The `KubeletConfiguration` that kubeadm uploads as `kubelet-config`: its defaults (`componentconfigs/kubelet.go`) under
-    /// what the user wrote. What kubeadm writes besides are zeros, which mean the same as nothing.
+    /// The `KubeletConfiguration` that kubeadm uploads as `kubelet-config`: its defaults
+    /// (`componentconfigs/kubelet.go`) under what the user wrote. What kubeadm writes besides are zeros, which mean the
+    /// same as nothing.
     #[must_use]
     pub fn configuration(&self) -> Value {
         let mut document = json!({
@@ -79,8 +80,8 @@ pub struct Host {
 
 /// First minor version whose kubelet refuses cgroup v1 unless told (KEP-4569).
 const REFUSES_CGROUP_V1: u32 = 35;
-/// First minor version in which kubeadm names the runtime's socket in the configuration, rather than by a flag (its feature
-/// `NodeLocalCRISocket`).
+/// First minor version in which kubeadm names the runtime's socket in the configuration, rather than by a flag (its
+/// feature `NodeLocalCRISocket`).
 const NAMES_RUNTIME: u32 = 34;
 /// First minor version that knows no runtime but those of the CRI, and no flag that chooses.
 const ONLY_CRI: u32 = 24;
@@ -142,15 +143,15 @@ impl Host {
         rows
     }
 
-    /// The file `/var/lib/kubelet/instance-config.yaml` of a node, from which `kubeadm upgrade` takes the runtime's socket; `None`
-    /// where kubeadm names that elsewhere.
+    /// The file `/var/lib/kubelet/instance-config.yaml` of a node, from which `kubeadm upgrade` takes the runtime's
+    /// socket; `None` where kubeadm names that elsewhere.
     #[must_use]
     pub fn instance(&self) -> Option<Value> {
         (self.minor >= NAMES_RUNTIME).then(|| json!({ "containerRuntimeEndpoint": self.endpoint() }))
     }
 
-    /// The file `/var/lib/kubelet/config.yaml` of a node: the cluster's configuration with the node's socket, and what the host
-    /// needs. `user` is the user's document, whose fields are spared where the kubelet starts with them.
+    /// The file `/var/lib/kubelet/config.yaml` of a node: the cluster's configuration with the node's socket, and what
+    /// the host needs. `user` is the user's document, whose fields are spared where the kubelet starts with them.
     #[must_use]
     pub fn configuration(&self, cluster: &Cluster<'_>) -> Configured {
         let mut document = cluster.configuration();
@@ -179,8 +180,8 @@ pub struct Kubelet {
 }
 
 impl Kubelet {
-    /// The flags of `kubeadm-flags.env` (kubeadm's `phases/kubelet/flags.go`), without the user's. That before 1.35 the sandbox's
-    /// image is named, so that it is not collected, is left out: no image of a host is.
+    /// The flags of `kubeadm-flags.env` (kubeadm's `phases/kubelet/flags.go`), without the user's. That before 1.35 the
+    /// sandbox's image is named, so that it is not collected, is left out: no image of a host is.
     fn own(&self, host: &Host) -> Vec<(&'static str, String)> {
         let mut flags = Vec::new();
         if self.node != self.hostname {
@@ -231,7 +232,8 @@ fn taint(taint: &Taint) -> String {
     }
 }
 
-/// The file `bootstrap-kubelet.conf`, with which a kubelet asks for its certificate. It holds the token: for its owner only.
+/// The file `bootstrap-kubelet.conf`, with which a kubelet asks for its certificate. It holds the token: for its owner
+/// only.
 #[must_use]
 pub fn bootstrap_kubeconfig(server: &str, ca: &str, token: &Token) -> String {
     let user = "tls-bootstrap-token-user";

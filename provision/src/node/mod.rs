@@ -1,7 +1,8 @@
 //! What runs on a node, as files and command lines: containerd, the pod network, the kubelet and kube-proxy.
 //!
-//! Everything here is a pure function of what is said of the cluster and of the host. What is written equals what kubeadm 1.37
-//! writes, which a test looks at; where a host made of namespaces needs something else, a [`Deviation`] says what and why.
+//! Everything here is a pure function of what is said of the cluster and of the host. What is written equals what
+//! kubeadm 1.37 writes, which a test looks at; where a host made of namespaces needs something else, a [`Deviation`]
+//! says what and why.
 
 pub mod cni;
 pub mod containerd;

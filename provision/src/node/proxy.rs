@@ -36,8 +36,8 @@ pub struct Proxy<'a> {
 
 impl Proxy<'_> {
     /// The `KubeProxyConfiguration` that kubeadm puts into the ConfigMap `kube-proxy`: its defaults
-    /// (`componentconfigs/kubeproxy.go`) under what the user wrote. What kubeadm writes besides are zeros, which mean the same
-    /// as nothing.
+    /// (`componentconfigs/kubeproxy.go`) under what the user wrote. What kubeadm writes besides are zeros, which mean
+    /// the same as nothing.
     #[must_use]
     pub fn cluster_configuration(&self) -> Value {
         let any = if self.advertise.is_ipv4() { Ipv4Addr::UNSPECIFIED.to_string() } else { "::".to_owned() };
@@ -68,7 +68,8 @@ impl Proxy<'_> {
     }
 }
 
-/// The command line of a node's kube-proxy, as kubeadm's DaemonSet has it. `folder` is [`FOLDER`] unless a test has another.
+/// The command line of a node's kube-proxy, as kubeadm's DaemonSet has it. `folder` is [`FOLDER`] unless a test has
+/// another.
 #[must_use]
 pub fn component(node: &str, folder: &Path) -> Component {
     let config = folder.join("config.conf").display().to_string();

@@ -1,7 +1,8 @@
 //! A registry of images that are in a [`Store`]: the pulling half of the OCI distribution specification 1.1.
 //!
-//! It is one registry for all: a client that was sent here in place of another says which one it means (`?ns=`, as containerd
-//! does), and gets that one's image. Nothing can be written. The listening sockets come from outside, as the balancer's do.
+//! It is one registry for all: a client that was sent here in place of another says which one it means (`?ns=`, as
+//! containerd does), and gets that one's image. Nothing can be written. The listening sockets come from outside, as the
+//! balancer's do.
 
 mod answer;
 mod request;

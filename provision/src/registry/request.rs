@@ -61,7 +61,8 @@ pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
     pairs.find_map(|(key, value)| (key == name).then(|| value.into_owned()))
 }
 
-/// The part of a content of `size` bytes that is asked for (RFC 9110 section 14): all of it unless there is one good range.
+/// The part of a content of `size` bytes that is asked for (RFC 9110 section 14): all of it unless there is one good
+/// range.
 ///
 /// # Errors
 /// If the range begins behind the end.

@@ -1,4 +1,5 @@
-//! Hosts on a bridge: network namespaces that are held by descriptors of ours alone, so that nothing of them outlives the process.
+//! Hosts on a bridge: network namespaces that are held by descriptors of ours alone, so that nothing of them outlives
+//! the process.
 
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
@@ -48,7 +49,8 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Hosts with the addresses 10.9.0.1, 10.9.0.2 … and fd09::1, fd09::2 …, which know each other's Ethernet addresses.
+    /// Hosts with the addresses 10.9.0.1, 10.9.0.2 … and fd09::1, fd09::2 …, which know each other's Ethernet
+    /// addresses.
     pub(crate) fn new(names: &[&str]) -> Option<Self> {
         let tools = ["ip", "nft"].iter().all(|tool| Command::new(tool).arg("-V").output().is_ok());
         if !(tools && nix::unistd::geteuid().is_root()) {
@@ -61,15 +63,18 @@ impl Lab {
         for (name, number) in names.iter().zip(1..) {
             let (host, port) = (Namespace::new(), format!("02:00:00:00:00:{number:02x}"));
             lab.switch.run(&format!(
-                "ip link add name {name} type veth peer name eth0 address {port} netns {}; ip link set dev {name} master br0 up",
+                "ip link add name {name} type veth peer name eth0 address {port} netns {}; ip link set dev {name} \
+                 master br0 up",
                 host.path().display()
             ));
             host.run(&format!(
-                "ip link set lo up; ip link set eth0 up; ip addr add 10.9.0.{number}/24 dev eth0; ip addr add fd09::{number}/64 dev eth0 nodad"
+                "ip link set lo up; ip link set eth0 up; ip addr add 10.9.0.{number}/24 dev eth0; ip addr add \
+                 fd09::{number}/64 dev eth0 nodad"
             ));
             for other in (1..=names.len()).filter(|&other| other != number) {
                 host.run(&format!(
-                    "ip neigh add 10.9.0.{other} dev eth0 lladdr 02:00:00:00:00:{other:02x}; ip neigh add fd09::{other} dev eth0 lladdr 02:00:00:00:00:{other:02x}"
+                    "ip neigh add 10.9.0.{other} dev eth0 lladdr 02:00:00:00:00:{other:02x}; ip neigh add \
+                     fd09::{other} dev eth0 lladdr 02:00:00:00:00:{other:02x}"
                 ));
             }
             lab.hosts.push(host);

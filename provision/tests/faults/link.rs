@@ -34,7 +34,8 @@ fn socket(lab: &Lab, number: usize) -> UdpSocket {
     lab.host(number).inside(|| UdpSocket::bind(format!("10.9.0.{number}:900")).unwrap())
 }
 
-/// What of two datagrams arrives: the first one sent under these rules, the second under none. Nothing overtakes, so no waiting.
+/// What of two datagrams arrives: the first one sent under these rules, the second under none. Nothing overtakes, so no
+/// waiting.
 fn arrives(lab: &Lab, from: &UdpSocket, to: &UdpSocket, rules: &[Rule]) -> bool {
     let address = to.local_addr().unwrap();
     apply(&lab.switch.path(), rules).unwrap();
@@ -214,7 +215,8 @@ fn zones() {
     assert!(round_trip(&lab, 1, 3) >= ms(30));
     assert!(round_trip(&lab, 4, 2) >= ms(20));
     round_trip(&lab, 3, 4);
-    // A partition holds between bridges, too. What reaches host 4 has let all that was sent before reach the bridge of host 3.
+    // A partition holds between bridges, too. What reaches host 4 has let all that was sent before reach the bridge of
+    // host 3.
     let (one, three, four) = (socket(&lab, 1), socket(&lab, 3), socket(&lab, 4));
     let mut buffer = [0; 16];
     apply(&lab.switch.path(), &[rule(&lab, &[1, 2], &[3], Effect::Drop)]).unwrap();

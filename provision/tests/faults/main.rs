@@ -1,4 +1,5 @@
-//! Faults, tried in namespaces of our own: what they do, what they leave alone, and that nothing is left when they are undone.
+//! Faults, tried in namespaces of our own: what they do, what they leave alone, and that nothing is left when they are
+//! undone.
 //!
 //! The binary is also the program whose processes make the faults, as the harness is.
 

@@ -271,10 +271,14 @@ pub(crate) fn cases(minor: u32, version: &str) -> Vec<Case> {
         "etcd: {external: {endpoints: ['http://a:1']}}\n",
         "etcd: {external: {endpoints: [], caFile: /a}}\n",
         "etcd: {external: {endpoints: ['a:1']}}\n",
-        "networking: {podSubnet: 10.0.0.0/16}\ncontrollerManager: {extraArgs: [{name: node-cidr-mask-size-ipv4, value: '12'}]}\n",
-        "networking: {podSubnet: 10.0.0.0/16}\ncontrollerManager: {extraArgs: [{name: node-cidr-mask-size-ipv4, value: x}]}\n",
-        "networking: {podSubnet: 10.0.0.0/26}\ncontrollerManager: {extraArgs: [{name: node-cidr-mask-size-ipv4, value: '28'}]}\n",
-        "networking: {podSubnet: 10.0.0.0/26}\ncontrollerManager: {extraArgs: [{name: allocate-node-cidrs, value: 'false'}]}\n",
+        "networking: {podSubnet: 10.0.0.0/16}\n\
+         controllerManager: {extraArgs: [{name: node-cidr-mask-size-ipv4, value: '12'}]}\n",
+        "networking: {podSubnet: 10.0.0.0/16}\n\
+         controllerManager: {extraArgs: [{name: node-cidr-mask-size-ipv4, value: x}]}\n",
+        "networking: {podSubnet: 10.0.0.0/26}\n\
+         controllerManager: {extraArgs: [{name: node-cidr-mask-size-ipv4, value: '28'}]}\n",
+        "networking: {podSubnet: 10.0.0.0/26}\n\
+         controllerManager: {extraArgs: [{name: allocate-node-cidrs, value: 'false'}]}\n",
         "featureGates: {RootlessControlPlane: true}\n",
         "featureGates: {NoSuchGate: true}\n",
         "featureGates: {PublicKeysECDSA: true}\n",
@@ -295,7 +299,8 @@ pub(crate) fn cases(minor: u32, version: &str) -> Vec<Case> {
     }
     for more in [
         "bootstrapTokens: [{token: abcdef.0123456789abcdef, usages: [signing]}]\n",
-        "bootstrapTokens: [{token: abcdef.0123456789abcdef, usages: [authentication], groups: ['system:bootstrappers:x:y-1']}]\n",
+        "bootstrapTokens: [{token: abcdef.0123456789abcdef, usages: [authentication], groups: \
+         ['system:bootstrappers:x:y-1']}]\n",
         "bootstrapTokens: [{token: abcdef.0123456789abcdef, expires: '2026-01-31T00:00:00Z'}]\n",
         "bootstrapTokens: [{token: abcdef.0123456789abcdef, expires: '2026-01-31T00:00:00Z', ttl: 1h}]\n",
         "bootstrapTokens: [{}]\n",

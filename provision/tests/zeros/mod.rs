@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-/// Without what Go writes for nothing at all. `false` says something where it is a pointer, as in the kubelet's `enabled`.
+/// Without what Go writes for nothing at all. `false` says something where it is a pointer, as in the kubelet's
+/// `enabled`.
 pub(crate) fn without_zeros(value: Value) -> Value {
     let zero = |key: &str, value: &Value| match value {
         Value::Null => true,

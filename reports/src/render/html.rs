@@ -50,14 +50,16 @@ fn page(out: &mut String, run: &Run) -> fmt::Result {
     };
     write!(
         out,
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width,initial-scale=1\"><title>{verdict}: {}</title><style>{STYLE}</style></head>\n<body><header>\
-         <h1>Sea trials of {}</h1><p class=\"{class}\"><span class=\"verdict word\">{verdict}</span></p>",
+        "<!doctype html>\n\
+         <html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width,initial-scale=1\"><title>{verdict}: {}</title><style>{STYLE}</style></head>\n\
+         <body><header><h1>Sea trials of {}</h1><p class=\"{class}\"><span class=\"verdict word\">{verdict}</span></p>",
         esc(&names.join(", ")),
         esc(&names.join(", ")),
     )?;
     if !run.complete {
-        *out += "<p class=\"banner\"><strong>Incomplete.</strong> The run was cut off; what never ran is listed as skipped.</p>";
+        *out += "<p class=\"banner\"><strong>Incomplete.</strong> The run was cut off; what never ran is listed as \
+                 skipped.</p>";
     }
     for note in &run.notes {
         write!(out, "<p class=\"banner\">{}</p>", esc(note))?;
@@ -70,19 +72,21 @@ fn page(out: &mut String, run: &Run) -> fmt::Result {
             let (title, data) = (esc(&picture.title), STANDARD.encode(&picture.svg));
             write!(
                 out,
-                "<details class=\"picture\"><summary>{title}</summary><img alt=\"{title}\" src=\"data:image/svg+xml;base64,{data}\"></details>"
+                "<details class=\"picture\"><summary>{title}</summary><img alt=\"{title}\" \
+                 src=\"data:image/svg+xml;base64,{data}\"></details>"
             )?;
         }
     }
     *out += "</header><main><div class=\"bar\" role=\"search\" hidden><input type=\"search\" id=\"search\" \
-            placeholder=\"Filter by id, title, alias or finding (press /)\" aria-label=\"Filter checks\">";
+             placeholder=\"Filter by id, title, alias or finding (press /)\" aria-label=\"Filter checks\">";
     for (class, _) in GROUPS {
         let count = run.results.iter().filter(|result| group(result) == class).count();
         if count > 0 {
             write!(out, "<label><input type=\"checkbox\" value=\"{class}\"> {class} {count}</label>")?;
         }
     }
-    *out += "<span id=\"shown\" role=\"status\"></span></div><span id=\"said\" class=\"offscreen\" role=\"status\"></span><p class=\"none\" id=\"none\" hidden>Nothing matches the filter.</p>\n";
+    *out += "<span id=\"shown\" role=\"status\"></span></div><span id=\"said\" class=\"offscreen\" \
+             role=\"status\"></span><p class=\"none\" id=\"none\" hidden>Nothing matches the filter.</p>\n";
     for (class, heading) in GROUPS {
         let mut results: Vec<_> = run.results.iter().filter(|result| group(result) == class).collect();
         if results.is_empty() {
@@ -119,7 +123,8 @@ fn page(out: &mut String, run: &Run) -> fmt::Result {
     }
     write!(
         out,
-        "</main><footer>seaworthy {} · run {} · {} to {} · exit code {}</footer><script>{SCRIPT}</script></body></html>",
+        "</main><footer>seaworthy {} · run {} · {} to {} · exit code \
+         {}</footer><script>{SCRIPT}</script></body></html>",
         esc(&run.info.version),
         esc(&run.info.id),
         run.started,
@@ -153,8 +158,9 @@ fn check(out: &mut String, run: &Run, trial: &TrialInfo, result: &TrialResult, c
     let subject = if several { format!(" on {}", esc(&result.subject)) } else { String::new() };
     write!(
         out,
-        "<details class=\"check {class}\" id=\"{}\" data-kind=\"{class}\" data-text=\"{}\"{open}><summary><span class=\"word\">{}</span>\
-         <span class=\"title\">{}{subject}</span><span class=\"sev\">{severity}</span><span class=\"id\">{}</span></summary><div class=\"body\">",
+        "<details class=\"check {class}\" id=\"{}\" data-kind=\"{class}\" data-text=\"{}\"{open}><summary><span \
+         class=\"word\">{}</span><span class=\"title\">{}{subject}</span><span class=\"sev\">{severity}</span><span \
+         class=\"id\">{}</span></summary><div class=\"body\">",
         esc(&anchor),
         esc(&text.to_lowercase()),
         word(result),
@@ -206,7 +212,8 @@ fn check(out: &mut String, run: &Run, trial: &TrialInfo, result: &TrialResult, c
     if matches!(result.verdict.outcome, Outcome::Fail) {
         write!(
             out,
-            "<h3>To accept it</h3><pre class=\"commands\">[[waiver]]\nid = \"{}\"\nreason = \"…\"\nexpires = \"…\"</pre>",
+            "<h3>To accept it</h3><pre class=\"commands\">[[waiver]]\nid = \"{}\"\nreason = \"…\"\n\
+             expires = \"…\"</pre>",
             esc(&trial.id)
         )?;
     }

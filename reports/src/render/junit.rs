@@ -4,8 +4,9 @@
 //! aliases and basis, so one pass over the events of its output adds them. It puts suites and cases out in the order in
 //! which they were added, which is how the pass knows whose properties come next.
 //!
-//! JUnit knows failures, errors and skips. A failed claim that gates is a failure; what broke, and what would gate but could
-//! not be determined, is an error; a failed claim below the gate, and all that was not run, is a skip with its reason.
+//! JUnit knows failures, errors and skips. A failed claim that gates is a failure; what broke, and what would gate but
+//! could not be determined, is an error; a failed claim below the gate, and all that was not run, is a skip with its
+//! reason.
 
 use junit_report::{ReportBuilder, TestCase, TestCaseBuilder, TestSuiteBuilder};
 use quick_xml::events::{BytesEnd, BytesStart, Event};
@@ -187,8 +188,8 @@ fn put_properties(
     put(Event::End(BytesEnd::new("properties")))
 }
 
-/// Without the characters that XML 1.0 has no way to write (section 2.2: Char), and without the end of a CDATA section, which
-/// junit-report puts texts in as they are.
+/// Without the characters that XML 1.0 has no way to write (section 2.2: Char), and without the end of a CDATA section,
+/// which junit-report puts texts in as they are.
 fn clean(text: &str) -> String {
     text.replace("]]>", "]] >")
         .chars()

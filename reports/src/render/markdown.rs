@@ -61,7 +61,8 @@ fn head(run: &Run) -> String {
     if !run.complete {
         text += "> **Incomplete**: the run was cut off; what never ran is listed as skipped.\n\n";
     }
-    text += "| subject | pass | fail | warning | undetermined | error | waived | other |\n|---|---|---|---|---|---|---|---|\n";
+    text += "| subject | pass | fail | warning | undetermined | error | waived | other |\n\
+             |---|---|---|---|---|---|---|---|\n";
     for subject in &run.info.subjects {
         let count = |wanted: &[&str]| {
             let of_subject = run.results.iter().filter(|result| result.subject == subject.name);

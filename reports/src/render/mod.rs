@@ -117,8 +117,8 @@ pub struct Written {
     pub missing: Vec<RenderError>,
 }
 
-/// Renders a run in several formats into a folder; each file appears whole or not at all, and one that cannot be written
-/// does not keep the others from being written.
+/// Renders a run in several formats into a folder; each file appears whole or not at all, and one that cannot be
+/// written does not keep the others from being written.
 #[must_use]
 pub fn write_all(run: &Run, folder: &Path, formats: &[Format]) -> Written {
     let mut all = Written::default();

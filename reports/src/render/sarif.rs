@@ -1,4 +1,5 @@
-//! SARIF 2.1.0, for code-scanning views: a rule for each trial, a result for each claim that does not hold or could not be told.
+//! SARIF 2.1.0, for code-scanning views: a rule for each trial, a result for each claim that does not hold or could not
+//! be told.
 
 use serde_json::{Value, json};
 

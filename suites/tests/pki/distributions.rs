@@ -1,5 +1,5 @@
-//! The layouts of distributions, with their names, owners and quirks: each is recognised, its roles are found, and nothing is
-//! reported but what is known of it.
+//! The layouts of distributions, with their names, owners and quirks: each is recognised, its roles are found, and
+//! nothing is reported but what is known of it.
 
 mod maker;
 
@@ -175,12 +175,17 @@ fn microk8s_takes_its_flags_from_files() {
     m.service_accounts(&format!("{certs}/serviceaccount.key"), None);
     m.file(
         "var/snap/microk8s/current/args/kube-apiserver",
-        "--service-cluster-ip-range=10.152.183.0/24\n--client-ca-file=${SNAP_DATA}/certs/ca.crt\n--tls-cert-file=${SNAP_DATA}/certs/server.crt\n\
-         --tls-private-key-file=${SNAP_DATA}/certs/server.key\n--service-account-key-file=${SNAP_DATA}/certs/serviceaccount.key\n\
-         --service-account-signing-key-file=${SNAP_DATA}/certs/serviceaccount.key\n--requestheader-client-ca-file=${SNAP_DATA}/certs/front-proxy-ca.crt\n\
-         --requestheader-allowed-names=front-proxy-client\n--proxy-client-cert-file=${SNAP_DATA}/certs/front-proxy-client.crt\n\
-         --proxy-client-key-file=${SNAP_DATA}/certs/front-proxy-client.key\n--kubelet-client-certificate=${SNAP_DATA}/certs/apiserver-kubelet-client.crt\n\
-         --kubelet-client-key=${SNAP_DATA}/certs/apiserver-kubelet-client.key\n--etcd-servers=unix:///var/snap/microk8s/current/var/kubernetes/backend/kine.sock:12379\n",
+        "--service-cluster-ip-range=10.152.183.0/24\n--client-ca-file=${SNAP_DATA}/certs/ca.crt\n\
+         --tls-cert-file=${SNAP_DATA}/certs/server.crt\n--tls-private-key-file=${SNAP_DATA}/certs/server.key\n\
+         --service-account-key-file=${SNAP_DATA}/certs/serviceaccount.key\n\
+         --service-account-signing-key-file=${SNAP_DATA}/certs/serviceaccount.key\n\
+         --requestheader-client-ca-file=${SNAP_DATA}/certs/front-proxy-ca.crt\n\
+         --requestheader-allowed-names=front-proxy-client\n\
+         --proxy-client-cert-file=${SNAP_DATA}/certs/front-proxy-client.crt\n\
+         --proxy-client-key-file=${SNAP_DATA}/certs/front-proxy-client.key\n\
+         --kubelet-client-certificate=${SNAP_DATA}/certs/apiserver-kubelet-client.crt\n\
+         --kubelet-client-key=${SNAP_DATA}/certs/apiserver-kubelet-client.key\n\
+         --etcd-servers=unix:///var/snap/microk8s/current/var/kubernetes/backend/kine.sock:12379\n",
     );
     for file in ["ca.key", "server.key"] {
         m.own(&format!("{certs}/{file}"), 0, 0o640);
@@ -206,7 +211,8 @@ fn kops_mounts_its_files_elsewhere_in_the_container() {
     leaf(&cluster, "kubelet-api", "kubelet-api", Usage::Client, &[]);
     leaf(&etcd, "etcd-client", "etcd-client", Usage::Client, &[]);
     leaf(&proxy, "apiserver-aggregator", "aggregator", Usage::Client, &[]);
-    // etcd-manager's volumes: main and events share the CA of clients, Cilium's has one of its own, and of peers each has.
+    // etcd-manager's volumes: main and events share the CA of clients, Cilium's has one of its own, and of peers each
+    // has.
     m.file("etc/kubernetes/pki/etcd-manager-main/etcd-clients-ca.crt", &etcd.pem);
     let other = m.ca("tmp/cilium.crt", None, "etcd-clients-ca-cilium");
     for (volume, token, clients) in [("a", "Zm9v", &etcd), ("b", "YmFy", &etcd), ("c", "YmF6", &other)] {
@@ -223,14 +229,25 @@ fn kops_mounts_its_files_elsewhere_in_the_container() {
     );
     m.file(
         "etc/kubernetes/manifests/kube-apiserver.manifest",
-        "apiVersion: v1\nkind: Pod\nmetadata: {name: kube-apiserver, namespace: kube-system}\nspec:\n  containers:\n  - name: kube-apiserver\n    image: kube-apiserver-amd64\n    args:\n    - --log-file=/var/log/kube-apiserver.log\n    - --also-stdout\n    - /usr/local/bin/kube-apiserver\n    \
-         - --client-ca-file=/srv/kubernetes/ca.crt\n    - --tls-cert-file=/srv/kubernetes/kube-apiserver/server.crt\n    - --tls-private-key-file=/srv/kubernetes/kube-apiserver/server.key\n    \
-         - --etcd-cafile=/srv/kubernetes/kube-apiserver/etcd-ca.crt\n    - --etcd-certfile=/srv/kubernetes/kube-apiserver/etcd-client.crt\n    - --etcd-keyfile=/srv/kubernetes/kube-apiserver/etcd-client.key\n    - --etcd-servers=https://127.0.0.1:4001\n    \
-         - --kubelet-client-certificate=/srv/kubernetes/kube-apiserver/kubelet-api.crt\n    - --kubelet-client-key=/srv/kubernetes/kube-apiserver/kubelet-api.key\n    \
-         - --proxy-client-cert-file=/pki/apiserver-aggregator.crt\n    - --proxy-client-key-file=/pki/apiserver-aggregator.key\n    - --requestheader-client-ca-file=/pki/apiserver-aggregator-ca.crt\n    - --requestheader-allowed-names=aggregator\n    \
-         - --service-account-key-file=/pki/service-account.pub\n    - --service-account-signing-key-file=/pki/service-account.key\n    - --service-cluster-ip-range=100.64.0.0/13\n    \
-         volumeMounts:\n    - {mountPath: /pki, name: own}\n    - {mountPath: /srv/kubernetes, name: all}\n  volumes:\n  \
-         - {name: own, hostPath: {path: /srv/kubernetes/kube-apiserver}}\n  - {name: all, hostPath: {path: /srv/kubernetes}}\n",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: kube-apiserver, namespace: kube-system}\n\
+         spec:\n  containers:\n  - name: kube-apiserver\n    image: kube-apiserver-amd64\n    args:\n    - \
+         --log-file=/var/log/kube-apiserver.log\n    - --also-stdout\n    - /usr/local/bin/kube-apiserver\n    - \
+         --client-ca-file=/srv/kubernetes/ca.crt\n    - --tls-cert-file=/srv/kubernetes/kube-apiserver/server.crt\n    \
+         - --tls-private-key-file=/srv/kubernetes/kube-apiserver/server.key\n    - \
+         --etcd-cafile=/srv/kubernetes/kube-apiserver/etcd-ca.crt\n    - \
+         --etcd-certfile=/srv/kubernetes/kube-apiserver/etcd-client.crt\n    - \
+         --etcd-keyfile=/srv/kubernetes/kube-apiserver/etcd-client.key\n    - \
+         --etcd-servers=https://127.0.0.1:4001\n    - \
+         --kubelet-client-certificate=/srv/kubernetes/kube-apiserver/kubelet-api.crt\n    - \
+         --kubelet-client-key=/srv/kubernetes/kube-apiserver/kubelet-api.key\n    - \
+         --proxy-client-cert-file=/pki/apiserver-aggregator.crt\n    - \
+         --proxy-client-key-file=/pki/apiserver-aggregator.key\n    - \
+         --requestheader-client-ca-file=/pki/apiserver-aggregator-ca.crt\n    - \
+         --requestheader-allowed-names=aggregator\n    - --service-account-key-file=/pki/service-account.pub\n    - \
+         --service-account-signing-key-file=/pki/service-account.key\n    - \
+         --service-cluster-ip-range=100.64.0.0/13\n    volumeMounts:\n    - {mountPath: /pki, name: own}\n    - \
+         {mountPath: /srv/kubernetes, name: all}\n  volumes:\n  - {name: own, hostPath: {path: \
+         /srv/kubernetes/kube-apiserver}}\n  - {name: all, hostPath: {path: /srv/kubernetes}}\n",
     );
     let etcd = [Role::ApiserverEtcdClient, Role::EtcdServerCa, Role::EtcdServer, Role::EtcdPeer, Role::EtcdPeerCa];
     m.is("kops", &[&CONTROL_PLANE[..], &etcd].concat(), &[]);
@@ -505,8 +522,9 @@ fn kind_is_kubeadm_with_its_configuration_in_another_place() {
     tree.write(
         "kind/kubeadm.conf",
         "apiServer:\n  certSANs:\n  - localhost\n  - 127.0.0.1\napiVersion: kubeadm.k8s.io/v1beta3\nclusterName: kind\n\
-         controlPlaneEndpoint: kind-control-plane:6443\nkind: ClusterConfiguration\nnetworking:\n  serviceSubnet: 10.96.0.0/12\n\
-         ---\napiVersion: kubeadm.k8s.io/v1beta3\nkind: InitConfiguration\n",
+         controlPlaneEndpoint: kind-control-plane:6443\nkind: ClusterConfiguration\n\
+         networking:\n  serviceSubnet: 10.96.0.0/12\n---\napiVersion: kubeadm.k8s.io/v1beta3\n\
+         kind: InitConfiguration\n",
     );
     let found = audit_tree(&tree).breached;
     assert_eq!(found.keys().collect::<Vec<_>>(), ["pki.san.endpoint"], "{found:#?}");

@@ -12,7 +12,8 @@ fn kubeadm(tree: &Tree, command: &[&str]) -> Option<(bool, String)> {
     let program = real_kubeadm()?;
     let config = tree.path("kubeadm.yaml");
     let text = format!(
-        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: v1.37.2\ncertificatesDir: {}\n",
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: v1.37.2\n\
+         certificatesDir: {}\n",
         tree.path(PKI).display()
     );
     std::fs::write(&config, text).unwrap();

@@ -126,7 +126,8 @@ impl Authority {
         params.signed_by(key, &self.issuer).unwrap().pem()
     }
 
-    /// A list, in DER, of what it revokes, which is to be replaced in so many days. It has the CA's name and key, and the usage that kubeadm's CAs lack.
+    /// A list, in DER, of what it revokes, which is to be replaced in so many days. It has the CA's name and key, and
+    /// the usage that kubeadm's CAs lack.
     pub(crate) fn revoke(&self, name: &str, serials: &[SerialNumber], days: i64) -> Vec<u8> {
         let mut params = leaf(name, None, None);
         params.key_usages.push(KeyUsagePurpose::CrlSign);

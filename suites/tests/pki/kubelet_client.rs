@@ -1,5 +1,5 @@
-//! The certificate that the kubelet renews itself: a certificate and its key in one file, behind a link. Both suites judge it under a root
-//! and from a recording, and name a remedy that fits it.
+//! The certificate that the kubelet renews itself: a certificate and its key in one file, behind a link. Both suites
+//! judge it under a root and from a recording, and name a remedy that fits it.
 
 use seaworthy_checks::host::{Host, LiveHost, Recorder};
 use seaworthy_checks::{Breach, Profile, Verdict, node, pki};

@@ -1,4 +1,5 @@
-//! Keys that are found where they should not be are told by their public halves: nothing of them is recorded, and nothing is reported.
+//! Keys that are found where they should not be are told by their public halves: nothing of them is recorded, and
+//! nothing is reported.
 
 use std::os::unix::fs::symlink;
 

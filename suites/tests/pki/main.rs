@@ -1,5 +1,5 @@
-//! The proof of the PKI suite: PKIs that are right audit clean, and each of many defects, one at a time, is found by its own
-//! name and by no other.
+//! The proof of the PKI suite: PKIs that are right audit clean, and each of many defects, one at a time, is found by
+//! its own name and by no other.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "test code")]
 

@@ -1,5 +1,5 @@
-//! Talos, whose PKI is in machine configurations: what talosctl writes, with its names and its quirks, audits clean; each defect
-//! is found by its name and by no other; nothing that is secret leaves the file.
+//! Talos, whose PKI is in machine configurations: what talosctl writes, with its names and its quirks, audits clean;
+//! each defect is found by its name and by no other; nothing that is secret leaves the file.
 
 mod folder;
 
@@ -39,8 +39,9 @@ fn facts(path: &Path) -> Facts {
 
 /// A configuration as `talosctl get machineconfig v1alpha1 -o yaml` prints that of a node that runs.
 fn resource(text: String) -> String {
-    const HEAD: &str = "node: 192.0.2.10\nmetadata:\n    namespace: config\n    type: MachineConfigs.config.talos.dev\n    \
-        id: v1alpha1\n    version: 1\n    owner: config.AcquireController\n    phase: running\nspec: |\n";
+    const HEAD: &str = "node: 192.0.2.10\n\
+                        metadata:\n    namespace: config\n    type: MachineConfigs.config.talos.dev\n    id: \
+                        v1alpha1\n    version: 1\n    owner: config.AcquireController\n    phase: running\nspec: |\n";
     text.lines().fold(HEAD.to_owned(), |all, line| all + "    " + line + "\n")
 }
 

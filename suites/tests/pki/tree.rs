@@ -161,7 +161,8 @@ impl Tree {
         self.write(&format!("var/lib/kubelet/pki/{DATED}"), format!("{certificate}{}", key.serialize_pem()));
     }
 
-    /// The same with everything that hangs on the cluster's CA made of another: its certificate and key are in place already.
+    /// The same with everything that hangs on the cluster's CA made of another: its certificate and key are in place
+    /// already.
     fn rehang(&self) {
         let ca = self.authority("ca");
         for base in ["apiserver", "apiserver-kubelet-client"] {
@@ -265,7 +266,8 @@ fn make(base: Base) -> Option<Template> {
             for name in ["ca.key", "etcd/ca.key", "front-proxy-ca.key"] {
                 tree.remove(&format!("{PKI}/{name}"));
             }
-            let pair = "    - --cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt\n    - --cluster-signing-key-file=/etc/kubernetes/pki/ca.key\n";
+            let pair = "    - --cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt\n    - \
+                        --cluster-signing-key-file=/etc/kubernetes/pki/ca.key\n";
             // kubeadm says that there is none, others say nothing.
             let none = "    - --cluster-signing-cert-file=\n    - --cluster-signing-key-file=\n";
             let none = if base == Base::KubeadmExternalCa { none } else { "" };
@@ -325,7 +327,8 @@ fn kubeadm(spec: &Spec, pki: &Path, conf: &Path) -> Option<()> {
     let program = real_kubeadm()?;
     let config = conf.join("config.yaml");
     let text = format!(
-        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nlocalAPIEndpoint: {{advertiseAddress: 10.0.0.11}}\n\
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n\
+         localAPIEndpoint: {{advertiseAddress: 10.0.0.11}}\n\
          nodeRegistration: {{name: cp1, criSocket: 'unix:///run/containerd/containerd.sock'}}\n---\n\
          apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: v1.37.2\n\
          controlPlaneEndpoint: api.example.test:6443\ncertificatesDir: {}\nencryptionAlgorithm: {}\n",
@@ -347,9 +350,13 @@ fn kubeadm(spec: &Spec, pki: &Path, conf: &Path) -> Option<()> {
     Some(())
 }
 
-const KUBELET: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nauthentication:\n  x509:\n    clientCAFile: /etc/kubernetes/pki/ca.crt\nclusterDomain: cluster.local\nrotateCertificates: true\nstaticPodPath: /etc/kubernetes/manifests\n";
+const KUBELET: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n\
+                       authentication:\n  x509:\n    clientCAFile: /etc/kubernetes/pki/ca.crt\n\
+                       clusterDomain: cluster.local\nrotateCertificates: true\n\
+                       staticPodPath: /etc/kubernetes/manifests\n";
 
-/// The static pods of kubeadm, as far as certificates go: the component, its flags, and what is mounted at its own path.
+/// The static pods of kubeadm, as far as certificates go: the component, its flags, and what is mounted at its own
+/// path.
 const MANIFESTS: [(&str, &[&str], &[&str]); 4] = [
     (
         "kube-apiserver",
@@ -423,9 +430,9 @@ const MANIFESTS: [(&str, &[&str], &[&str]); 4] = [
 pub(crate) fn manifest(component: &str, flags: &[&str], mounts: &[&str]) -> String {
     let flags: String = flags.iter().map(|flag| format!("    - {flag}\n")).collect();
     let mut text = format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {component}, namespace: kube-system}}\nspec:\n  containers:\n  \
-         - name: {component}\n    image: registry.k8s.io/{component}:v1.37.2\n    command:\n    - {component}\n{flags}    \
-         volumeMounts:\n"
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {component}, namespace: kube-system}}\n\
+         spec:\n  containers:\n  - name: {component}\n    image: registry.k8s.io/{component}:v1.37.2\n    \
+         command:\n    - {component}\n{flags}    volumeMounts:\n"
     );
     for (number, path) in mounts.iter().enumerate() {
         text += &format!("    - {{mountPath: {path}, name: v{number}, readOnly: true}}\n");

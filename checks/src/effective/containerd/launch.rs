@@ -171,8 +171,9 @@ mod tests {
     #[test]
     fn flags_are_read_as_containerd_reads_them() {
         let of_k3s = launch(
-            "containerd -c /var/lib/rancher/k3s/agent/etc/containerd/config.toml -a /run/k3s/containerd/containerd.sock \
-             --state /run/k3s/containerd --root /var/lib/rancher/k3s/agent/containerd",
+            "containerd -c /var/lib/rancher/k3s/agent/etc/containerd/config.toml -a \
+             /run/k3s/containerd/containerd.sock --state /run/k3s/containerd --root \
+             /var/lib/rancher/k3s/agent/containerd",
         );
         assert_eq!(of_k3s.config, "/var/lib/rancher/k3s/agent/etc/containerd/config.toml");
         assert_eq!(of_k3s.socket, "/run/k3s/containerd/containerd.sock");

@@ -1,7 +1,8 @@
 //! containerd's effective configuration: its main file and imports, merged and migrated as the release at hand does it.
 //!
-//! The rules are those of `LoadConfig` and `mergeConfig` in containerd's `server/config` package and of the migrations of
-//! its CRI plug-ins, read in 1.6.20 to 2.4.2. `containerd config dump` is held against them in `tests/containerd.rs`.
+//! The rules are those of `LoadConfig` and `mergeConfig` in containerd's `server/config` package and of the migrations
+//! of its CRI plug-ins, read in 1.6.20 to 2.4.2. `containerd config dump` is held against them in
+//! `tests/containerd.rs`.
 
 mod launch;
 mod load;
@@ -197,8 +198,8 @@ impl Containerd {
         if !self.release.is_2()
             && let Some(old) = set(&["systemd_cgroup"])
         {
-            let why = "systemd_cgroup is only for the runtime io.containerd.runtime.v1.linux; \
-                       expected SystemdCgroup in the options of the runtime";
+            let why = "systemd_cgroup is only for the runtime io.containerd.runtime.v1.linux; expected SystemdCgroup \
+                       in the options of the runtime";
             return Some((why.to_owned(), old.origin.clone()));
         }
         let (name, origin) = self.default_runtime()?;

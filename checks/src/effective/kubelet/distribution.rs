@@ -152,8 +152,8 @@ pub(super) fn version(host: &dyn Host, name: &str) -> Option<Version> {
     Version::find(host.run(program).known()?, &program.to_string())
 }
 
-/// What k3s and RKE2 tell their kubelet (k3s-io/k3s, pkg/daemons/agent): since 1.32 in drop-ins that they write, before that in
-/// flags; what the user adds in `kubelet-arg` comes last.
+/// What k3s and RKE2 tell their kubelet (k3s-io/k3s, pkg/daemons/agent): since 1.32 in drop-ins that they write, before
+/// that in flags; what the user adds in `kubelet-arg` comes last.
 fn rancher(host: &dyn Host, found: &Distribution, settings: &str, data: &str) -> Vec<Word> {
     let options = Options::read(host, settings, &found.command);
     let data = options.last("data-dir").map_or_else(|| data.to_owned(), |word| word.text.clone());

@@ -1,8 +1,9 @@
-//! A file of the kubelet's configuration as the kubelet decodes it: what ends it, what it ignores with a warning, and the
-//! value and line of every member.
+//! A file of the kubelet's configuration as the kubelet decodes it: what ends it, what it ignores with a warning, and
+//! the value and line of every member.
 //!
-//! The base file is decoded strictly first, and where only the strictness fails, leniently, with a warning (k8s.io/kubernetes,
-//! pkg/kubelet/kubeletconfig/util/codec). A drop-in is merged as JSON, and unknown members of it are ignored without a word.
+//! The base file is decoded strictly first, and where only the strictness fails, leniently, with a warning
+//! (k8s.io/kubernetes, pkg/kubelet/kubeletconfig/util/codec). A drop-in is merged as JSON, and unknown members of it
+//! are ignored without a word.
 
 use serde_json::Value;
 

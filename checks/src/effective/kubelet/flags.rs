@@ -141,8 +141,9 @@ pub(super) fn apply(settings: &mut Settings, given: &[Given], minor: u32, proble
     }
 }
 
-/// Flags whose registration sets their members to a default of their own instead of what the files say, and the last release
-/// that does so (k8s.io/component-base, logs; `kubeletConfigFlagPrecedence` registers flags anew on the merged files).
+/// Flags whose registration sets their members to a default of their own instead of what the files say, and the last
+/// release that does so (k8s.io/component-base, logs; `kubeletConfigFlagPrecedence` registers flags anew on the merged
+/// files).
 const RESETS: [(&str, u32, &str); 3] = [
     ("log-flush-frequency", 24, r#""5s""#),
     ("log-json-split-stream", u32::MAX, "false"),

@@ -1,8 +1,8 @@
-//! What a kubelet really runs with: built-in defaults of its release, its file, its drop-ins and its flags, merged as the
-//! kubelet merges them (k8s.io/kubernetes, cmd/kubelet/app/server.go).
+//! What a kubelet really runs with: built-in defaults of its release, its file, its drop-ins and its flags, merged as
+//! the kubelet merges them (k8s.io/kubernetes, cmd/kubelet/app/server.go).
 //!
-//! [`Sources`] is what a host says; [`Sources::settle`] is a pure function of it. Whatever ends the kubelet at start is a
-//! [`Problem`] in [`Kubelet::ends`], and then no setting is in effect.
+//! [`Sources`] is what a host says; [`Sources::settle`] is a pure function of it. Whatever ends the kubelet at start is
+//! a [`Problem`] in [`Kubelet::ends`], and then no setting is in effect.
 
 mod defaults;
 mod distribution;

@@ -1,7 +1,8 @@
 //! How the kubelet of a node is started: by whom, with which words, each with the place that it is written in.
 //!
-//! A running process counts before a unit, a unit before a distribution's own files, and these before the files that kubeadm
-//! leaves. A process that sees other mounts than the node's first one is another node's, in a container, and is passed over.
+//! A running process counts before a unit, a unit before a distribution's own files, and these before the files that
+//! kubeadm leaves. A process that sees other mounts than the node's first one is another node's, in a container, and is
+//! passed over.
 
 use super::Version;
 use super::distribution::{self, Distribution};

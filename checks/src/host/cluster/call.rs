@@ -1,7 +1,8 @@
 //! What is asked of a cluster's API: an allow-list of reads, and of each object only the fields that a judge needs.
 //!
-//! A call is a path and a table of columns. What is not in the table is dropped as soon as it arrives, so a recording holds no
-//! more than what is judged, and Secrets are reduced to their public halves in [`super::secrets`] before anything sees them.
+//! A call is a path and a table of columns. What is not in the table is dropped as soon as it arrives, so a recording
+//! holds no more than what is judged, and Secrets are reduced to their public halves in [`super::secrets`] before
+//! anything sees them.
 
 use std::fmt;
 
@@ -153,8 +154,8 @@ impl ApiCall {
         )
     }
 
-    /// How many objects a page has: 500 Secrets are 3 MB, at what a certificate and its key usually take, and a ConfigMap may
-    /// be of 1 MiB.
+    /// How many objects a page has: 500 Secrets are 3 MB, at what a certificate and its key usually take, and a
+    /// ConfigMap may be of 1 MiB.
     #[must_use]
     pub(super) fn page(self) -> u32 {
         if self == Self::ConfigMaps { 100 } else { 500 }

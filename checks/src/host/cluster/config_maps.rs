@@ -1,5 +1,5 @@
-//! ConfigMaps, reduced as they arrive to what of them is no configuration: private keys, and tokens in kubeconfigs. Of each it is
-//! said where it stands and what it is, never what it says.
+//! ConfigMaps, reduced as they arrive to what of them is no configuration: private keys, and tokens in kubeconfigs. Of
+//! each it is said where it stands and what it is, never what it says.
 //!
 //! A marker alone is no key: what is between BEGIN and END must be the DER of one.
 
@@ -217,7 +217,8 @@ mod tests {
 
     fn kubeconfig(user: &str) -> String {
         format!(
-            "apiVersion: v1\nkind: Config\nclusters:\n- name: c\n  cluster: {{server: 'https://a:6443'}}\nusers:\n- name: u\n  user:\n{user}\n"
+            "apiVersion: v1\nkind: Config\nclusters:\n- name: c\n  cluster: {{server: 'https://a:6443'}}\nusers:\n\
+             - name: u\n  user:\n{user}\n"
         )
     }
 
@@ -268,7 +269,8 @@ mod tests {
         let encrypted = include_str!("../../../../suites/tests/pki/keys/encrypted.txt");
         assert_eq!(found("data", encrypted), [(1, Material::EncryptedKey)]);
         let headers = format!(
-            "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n{}\n-----END EC PRIVATE KEY-----\n",
+            "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n{}\n\
+             -----END EC PRIVATE KEY-----\n",
             STANDARD.encode([7; 128])
         );
         assert_eq!(found("data", &headers), [(1, Material::EncryptedKey)]);

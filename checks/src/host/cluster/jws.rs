@@ -1,5 +1,5 @@
-//! The signature under `cluster-info`: a detached JSON Web Signature (RFC 7515 appendix F) by HMAC-SHA-256, whose key is the
-//! secret of the bootstrap token that it is named after.
+//! The signature under `cluster-info`: a detached JSON Web Signature (RFC 7515 appendix F) by HMAC-SHA-256, whose key
+//! is the secret of the bootstrap token that it is named after.
 //!
 //! The controller manager's bootstrap-signer makes it; `kubeadm join` verifies it before it believes the CA in there.
 
@@ -54,7 +54,8 @@ pub fn verify(id: &str, secret: &[u8], content: &str, signature: &str) -> Result
 mod tests {
     use super::*;
 
-    // `printf '%s.%s' HEADER $(printf content | base64url) | openssl dgst -sha256 -hmac 0123456789abcdef -binary | base64url`
+    // `printf '%s.%s' HEADER $(printf content | base64url) | openssl dgst -sha256 -hmac 0123456789abcdef -binary |
+    // base64url`
     const HEADER: &str = "eyJhbGciOiJIUzI1NiIsImtpZCI6ImFiY2RlZiJ9";
     const MAC: &str = "psz1NayrXM3IaFzKZGsb5n_mBl7MjtlsZ1xE8MRmF_4";
 

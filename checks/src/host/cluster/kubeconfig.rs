@@ -1,4 +1,5 @@
-//! The kubeconfig that leads to a cluster: whom it trusts, and as whom it goes there, without the credentials themselves.
+//! The kubeconfig that leads to a cluster: whom it trusts, and as whom it goes there, without the credentials
+//! themselves.
 
 use std::path::Path;
 
@@ -7,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::pki::kubeconfig::{Kubeconfig, parse, yaml};
 use crate::pki::x509::pem::{Content, Document};
 
-/// What is known of one context of a kubeconfig. Certificates are as they stand there, in PEM; of a key there is only the
-/// SHA-256 of its public half.
+/// What is known of one context of a kubeconfig. Certificates are as they stand there, in PEM; of a key there is only
+/// the SHA-256 of its public half.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Facts {
@@ -61,8 +62,8 @@ impl Facts {
         })
     }
 
-    /// The same with `file` for the files that it names; pure, if that is. A kubeconfig without any context, as cluster-info has
-    /// one, leads to its only cluster.
+    /// The same with `file` for the files that it names; pure, if that is. A kubeconfig without any context, as
+    /// cluster-info has one, leads to its only cluster.
     ///
     /// # Errors
     /// [`NoCluster`].
@@ -134,9 +135,12 @@ fn public_half(pem: &[u8]) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    const TWO: &str = "kind: Config\nclusters: [{name: a, cluster: {server: 'https://a:6443'}}, {name: b, cluster: {server: 'https://b:6443', tls-server-name: c}}]\n\
-        contexts: [{name: one, context: {cluster: a, user: u}}, {name: two, context: {cluster: b, user: gone}}]\ncurrent-context: one\n\
-        users: [{name: u, user: {client-certificate: u.crt, client-key: u.key, token: secret}}]\n";
+    const TWO: &str = "kind: Config\n\
+                       clusters: [{name: a, cluster: {server: 'https://a:6443'}}, {name: b, cluster: {server: \
+                       'https://b:6443', tls-server-name: c}}]\n\
+                       contexts: [{name: one, context: {cluster: a, user: u}}, {name: two, context: {cluster: b, user: \
+                       gone}}]\ncurrent-context: one\n\
+                       users: [{name: u, user: {client-certificate: u.crt, client-key: u.key, token: secret}}]\n";
 
     fn read(text: &str, context: Option<&str>) -> Result<Facts, NoCluster> {
         Facts::parse(text, context, &mut |path| Err(format!("{path} is not there")))
@@ -159,7 +163,8 @@ mod tests {
         assert_eq!(read(&TWO.replace("current-context: one", ""), None), Err(NoCluster::NoContext));
         assert_eq!(read("kind: Pod\n", None), Err(NoCluster::Kind));
         assert_eq!(read("{", None), Err(NoCluster::Yaml));
-        let info = "kind: Config\nclusters: [{name: '', cluster: {server: 'https://a:6443'}}]\ncontexts: null\ncurrent-context: ''\nusers: null\n";
+        let info = "kind: Config\nclusters: [{name: '', cluster: {server: 'https://a:6443'}}]\ncontexts: null\n\
+                    current-context: ''\nusers: null\n";
         assert_eq!(read(info, None).unwrap().server, "https://a:6443");
     }
 }

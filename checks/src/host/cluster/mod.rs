@@ -50,8 +50,8 @@ impl std::fmt::Debug for Cluster {
 impl Cluster {
     /// Reads a kubeconfig; no connection is made yet. Without a context, its current one counts.
     ///
-    /// A plug-in that the kubeconfig names for credentials (`exec`) is run, as kubectl runs it. Proxies are not gone through: those of
-    /// the environment are passed over.
+    /// A plug-in that the kubeconfig names for credentials (`exec`) is run, as kubectl runs it. Proxies are not gone
+    /// through: those of the environment are passed over.
     ///
     /// # Errors
     /// If the file cannot be read, is no kubeconfig, lacks the context, the cluster or the user, or names a proxy.
@@ -79,7 +79,8 @@ impl Cluster {
             && proxies.iter().any(|one| one.parse::<http::Uri>().is_ok_and(|one| one == proxy))
         {
             // Its URL is not shown: a password may be in it.
-            let why = "the cluster has a proxy-url, and proxies are not gone through: name a kubeconfig that leads to the server itself";
+            let why = "the cluster has a proxy-url, and proxies are not gone through: name a kubeconfig that leads to \
+                       the server itself";
             return Err(failed(why.to_owned()));
         }
         config.connect_timeout = Some(CONNECT);

@@ -1,5 +1,5 @@
-//! Secrets, reduced to what is no secret as soon as they arrive: of a key its public half is compared and forgotten, of a token
-//! it is said whether it signed, of shared certificates their names.
+//! Secrets, reduced to what is no secret as soon as they arrive: of a key its public half is compared and forgotten, of
+//! a token it is said whether it signed, of shared certificates their names.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -27,7 +27,8 @@ pub struct TlsSecrets {
 
 /// What is known of the first certificate in a `tls.crt`, and of those behind it.
 ///
-/// It and the Secrets are rows without the names of their members where they are recorded: there may be a hundred thousand.
+/// It and the Secrets are rows without the names of their members where they are recorded: there may be a hundred
+/// thousand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "LeafRow", into = "LeafRow")]
 pub struct Leaf {

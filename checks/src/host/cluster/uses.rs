@@ -1,5 +1,5 @@
-//! Which Secrets are named by what could serve by them: pods, templates of pods, and Gateways. Of each only the names are kept, as
-//! soon as its page arrives, so that memory grows with the Secrets that are named and not with the pods.
+//! Which Secrets are named by what could serve by them: pods, templates of pods, and Gateways. Of each only the names
+//! are kept, as soon as its page arrives, so that memory grows with the Secrets that are named and not with the pods.
 
 use std::collections::{BTreeMap, BTreeSet};
 

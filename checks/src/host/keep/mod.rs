@@ -2,9 +2,9 @@
 //!
 //! An answer is reduced as it is recorded, before anything parses it, so nothing downstream can leak what was never
 //! there. It is an allow-list: a file has a keeper by its path ([`paths`]), a keeper knows the members, flags and
-//! variables whose values stay ([`rules`], [`words`], [`mod@unit`]), and everything else is replaced by a mark. Structure
-//! and lines stay, so what is recorded parses, fails to parse, and is judged as the host is. Of a file without a
-//! keeper only names stay.
+//! variables whose values stay ([`rules`], [`words`], [`mod@unit`]), and everything else is replaced by a mark.
+//! Structure and lines stay, so what is recorded parses, fails to parse, and is judged as the host is. Of a file
+//! without a keeper only names stay.
 //!
 //! Behind the allow-list stands [`scrub`]: what looks like a secret goes, even where values stay.
 

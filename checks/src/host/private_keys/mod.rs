@@ -1,5 +1,5 @@
-//! Private keys in files that are not made for them: logs, snapshots of etcd, the layers of images. Read where they are, a chunk at a time, so
-//! that nothing but public halves leaves the host.
+//! Private keys in files that are not made for them: logs, snapshots of etcd, the layers of images. Read where they
+//! are, a chunk at a time, so that nothing but public halves leaves the host.
 //!
 //! Bounded in bytes, files and names, so that a node with terabytes of them answers; what lies beyond is said.
 
@@ -241,7 +241,8 @@ fn walk(host: &LiveHost, place: &str, among: Among, bounds: &Bounds, answer: &mu
     files
 }
 
-/// Is it a folder of an image that is not looked into: what its packages hold, or the same layer under another name, as it is mounted?
+/// Is it a folder of an image that is not looked into: what its packages hold, or the same layer under another name, as
+/// it is mounted?
 fn passed_over(path: &str, depth: usize) -> bool {
     let mounted = depth == 1 && (path.ends_with("/merged") || path.ends_with("/work"));
     mounted || PACKAGES.iter().any(|end| path.strip_suffix(end).is_some_and(|before| before.ends_with('/')))

@@ -1,7 +1,8 @@
-//! Private keys in a stream of bytes: in PEM, as databases and logs hold it, or in base64 once more, as Secrets are written in JSON.
+//! Private keys in a stream of bytes: in PEM, as databases and logs hold it, or in base64 once more, as Secrets are
+//! written in JSON.
 //!
-//! What is not a key to the parser of keys is none here: documentation, samples and keys that are cut off are passed over. Of a key that is
-//! found its public half stays, where it begins, and how often it stands there.
+//! What is not a key to the parser of keys is none here: documentation, samples and keys that are cut off are passed
+//! over. Of a key that is found its public half stays, where it begins, and how often it stands there.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -17,14 +18,16 @@ use crate::pki::x509::pem::Document;
 
 /// How much is read at once.
 const CHUNK: usize = 1 << 20;
-/// The most that is looked at before and behind a mark: a key of RSA with 16384 bits has 12 KiB in PEM, and twice that in a container's log.
+/// The most that is looked at before and behind a mark: a key of RSA with 16384 bits has 12 KiB in PEM, and twice that
+/// in a container's log.
 const CONTEXT: usize = 32 << 10;
 /// The most marks that are looked at in one stream.
 const MARKS: usize = 20_000;
 
 /// What ends the first line of every private key in PEM.
 const PLAIN: &[u8] = b"PRIVATE KEY-----";
-/// The same in base64, as far as it is the same whatever stands before and behind it; and where in a group of four that begins.
+/// The same in base64, as far as it is the same whatever stands before and behind it; and where in a group of four that
+/// begins.
 const ENCODED: [(&str, usize); 3] = [("UFJJVkFURSBLRVkt", 0), ("BSSVZBVEUgS0VZL", 2), ("QUklWQVRFIEtFWS", 3)];
 
 static MARK: LazyLock<Regex> =
@@ -190,7 +193,8 @@ fn plain(window: &[u8], at: usize) -> Option<Place> {
     Some(Place { begin, end, text, encoded: false })
 }
 
-/// A line without what a container's runtime puts around it: `{"log":"…","stream":…}` of Docker, `TIME stdout F …` of the CRI.
+/// A line without what a container's runtime puts around it: `{"log":"…","stream":…}` of Docker, `TIME stdout F …` of
+/// the CRI.
 fn unwrapped(line: &[u8]) -> &[u8] {
     let cri = || {
         let mut parts = line.splitn(4, |byte| *byte == b' ');
@@ -342,7 +346,9 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn anything_is_sifted_and_twice_the_same(text in "(-----BEGIN |EC |PRIVATE KEY-----|-----END |UFJJVkFURSBLRVkt|BSSVZBVEUgS0VZL|QUklWQVRFIEtFWS|[A-Za-z0-9+/=]|\\\\|n|\"|\n| ){0,60}") {
+        fn anything_is_sifted_and_twice_the_same(text in "(-----BEGIN |EC |PRIVATE KEY-----|-----END \
+                                                          |UFJJVkFURSBLRVkt|BSSVZBVEUgS0VZL|QUklWQVRFIEtFWS|[A-Za-z0-9+/=]|\\\\|n|\"|\n\
+                                                          | ){0,60}") {
             proptest::prop_assert_eq!(found(text.as_bytes()), found(text.as_bytes()));
         }
     }

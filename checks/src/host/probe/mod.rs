@@ -1,8 +1,8 @@
 //! The kernel's truth by use: each feature is tried in a child process of ours, in namespaces that end with it.
 //!
-//! The child is this very program, started again with `ARGUMENT`: unshare(2) wants a process with one thread. It prints one
-//! line of JSON and ends; what it made (links, mounts, rules) is in its namespaces and goes with them, and the cgroups that it
-//! makes it removes. A probe that hangs is killed.
+//! The child is this very program, started again with `ARGUMENT`: unshare(2) wants a process with one thread. It prints
+//! one line of JSON and ends; what it made (links, mounts, rules) is in its namespaces and goes with them, and the
+//! cgroups that it makes it removes. A probe that hangs is killed.
 
 mod bpf;
 mod cgroup;

@@ -27,8 +27,8 @@ pub(super) fn overlay() -> Tried {
     }
 }
 
-/// Uses programs, set-user-ID bits and device files through an overlay whose layers are mounted without them. What could not
-/// be tried is null.
+/// Uses programs, set-user-ID bits and device files through an overlay whose layers are mounted without them. What
+/// could not be tried is null.
 pub(super) fn overlay_options() -> Tried {
     let base = layers(MsFlags::MS_NOEXEC | MsFlags::MS_NOSUID | MsFlags::MS_NODEV)?;
     let (program, device) = (base.join("lower/program"), base.join("lower/null"));

@@ -16,8 +16,9 @@ const HEAD_LIMIT: usize = 16 << 10;
 /// What is asked for. Nobody need be allowed to read it: a refusal has its time, too.
 const PATH: &str = "/healthz";
 
-/// How far a server's clock is ahead of that of the machine that asked, in milliseconds; below zero it is behind. The truth lies
-/// in between: a `Date` has whole seconds, and the answer was made some time between the request and its arrival.
+/// How far a server's clock is ahead of that of the machine that asked, in milliseconds; below zero it is behind. The
+/// truth lies in between: a `Date` has whole seconds, and the answer was made some time between the request and its
+/// arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Clock {

@@ -1,5 +1,5 @@
-//! A whole handshake by rustls that believes everything: to see the certificates that a server presents to a client of today,
-//! how it asks for the client's, and whether it lets one in that has none.
+//! A whole handshake by rustls that believes everything: to see the certificates that a server presents to a client of
+//! today, how it asks for the client's, and whether it lets one in that has none.
 //!
 //! Without an identity no key is at hand here, so none can be used; who gives one is [`login`](super::login).
 

@@ -1,9 +1,9 @@
-//! The first flight of a TLS handshake without cryptography: a ClientHello that offers exactly what is asked about, and a
-//! reader of what the server says to it.
+//! The first flight of a TLS handshake without cryptography: a ClientHello that offers exactly what is asked about, and
+//! a reader of what the server says to it.
 //!
 //! A TLS library does not speak what it thinks unsafe, so it cannot tell whether a server would. Here anything can be
-//! offered, down to SSL 3.0 (RFC 6101, 5246, 8446), because the handshake always ends after the server's first flight. Pure;
-//! [`Flight::parse`] is total over whatever bytes a server sends.
+//! offered, down to SSL 3.0 (RFC 6101, 5246, 8446), because the handshake always ends after the server's first flight.
+//! Pure; [`Flight::parse`] is total over whatever bytes a server sends.
 
 use std::fmt;
 

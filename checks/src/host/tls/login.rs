@@ -1,7 +1,8 @@
-//! Showing a client certificate of the node to the server that it is for: the one thing that uses a private key, and done only where the
-//! user asks for it.
+//! Showing a client certificate of the node to the server that it is for: the one thing that uses a private key, and
+//! done only where the user asks for it.
 //!
-//! The key signs the handshake here and goes nowhere. What comes back is whether the certificate was let in, never an answer's content.
+//! The key signs the handshake here and goes nowhere. What comes back is whether the certificate was let in, never an
+//! answer's content.
 
 use std::io;
 use std::net::SocketAddr;
@@ -100,7 +101,8 @@ fn pem(host: &LiveHost, path: &str, of: impl Fn(User) -> Option<Vec<u8>>) -> Res
     user.ok_or_else(|| failed(format!("{path} embeds no client certificate for its current context")))
 }
 
-/// What is asked of etcd: is there any key below `/registry/`? One key, without its value, from this member's own store.
+/// What is asked of etcd: is there any key below `/registry/`? One key, without its value, from this member's own
+/// store.
 #[derive(Clone, PartialEq, prost::Message)]
 struct RangeRequest {
     #[prost(bytes = "vec", tag = "1")]
@@ -119,8 +121,8 @@ struct RangeRequest {
 #[derive(Clone, PartialEq, prost::Message)]
 struct RangeResponse {}
 
-/// etcd's authorization goes by the common name of a certificate in gRPC alone: its HTTP gateway does not look at it (etcd, "Role-based
-/// access control": "Using TLS Common Name").
+/// etcd's authorization goes by the common name of a certificate in gRPC alone: its HTTP gateway does not look at it
+/// (etcd, "Role-based access control": "Using TLS Common Name").
 async fn etcd_keys(address: SocketAddr, identity: Arc<CertifiedKey>) -> Result<Reception, Refusal> {
     let ear = Arc::new(Ear::new(Some(identity)));
     let mut config = handshake::config(&ear)?;

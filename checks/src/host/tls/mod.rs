@@ -1,8 +1,8 @@
-//! What a TLS server says to someone who brings no key: the certificates that it presents, the CAs whose clients it takes, and
-//! all that it would speak.
+//! What a TLS server says to someone who brings no key: the certificates that it presents, the CAs whose clients it
+//! takes, and all that it would speak.
 //!
-//! The server is only listened to: no credential is sent, and no handshake gets further than one request. Only where the user asks for
-//! it is a certificate of the node shown ([`login`]).
+//! The server is only listened to: no credential is sent, and no handshake gets further than one request. Only where
+//! the user asks for it is a certificate of the node shown ([`login`]).
 
 mod clock;
 mod handshake;

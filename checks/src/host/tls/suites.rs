@@ -2,8 +2,8 @@
 //!
 //! Numbers and names are those of the IANA registry "TLS Parameters". What a suite is worth follows from its name.
 
-/// Everything that a server is asked about up to TLS 1.2, the worst first: a server that picks by the client's order shows it
-/// at once.
+/// Everything that a server is asked about up to TLS 1.2, the worst first: a server that picks by the client's order
+/// shows it at once.
 pub const SUITES: &[(u16, &str)] = &[
     (0x0001, "TLS_RSA_WITH_NULL_MD5"),
     (0x0002, "TLS_RSA_WITH_NULL_SHA"),
@@ -75,7 +75,8 @@ pub const SUITES_13: &[(u16, &str)] = &[
     (0x1305, "TLS_AES_128_CCM_8_SHA256"),
 ];
 
-/// The suites that Go's crypto/tls knows by name, secure or not, in every version that a Kubernetes of today is built with.
+/// The suites that Go's crypto/tls knows by name, secure or not, in every version that a Kubernetes of today is built
+/// with.
 const GO_SUITES: &[u16] = &[
     0x0005, 0x000a, 0x002f, 0x0035, 0x003c, 0x009c, 0x009d, 0xc007, 0xc009, 0xc00a, 0xc011, 0xc012, 0xc013, 0xc014,
     0xc023, 0xc027, 0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9, 0x1301, 0x1302, 0x1303,

@@ -1,8 +1,8 @@
 //! What a server would speak: every version, cipher suite and group that it accepts, found by offering them.
 //!
-//! One suite is found per connection: the server picks one of those that are offered, that one is left out the next time, and
-//! so on until it picks none. A Go server takes about twenty connections. Nothing is computed and no handshake is finished;
-//! the server's log has a line about each ("TLS handshake error: EOF").
+//! One suite is found per connection: the server picks one of those that are offered, that one is left out the next
+//! time, and so on until it picks none. A Go server takes about twenty connections. Nothing is computed and no
+//! handshake is finished; the server's log has a line about each ("TLS handshake error: EOF").
 
 use std::collections::BTreeMap;
 
@@ -55,7 +55,8 @@ pub(super) enum Mute {
     Lost(String),
 }
 
-/// Asks about everything. `ask` makes a connection of its own for each ClientHello; a server that closes it has refused.
+/// Asks about everything. `ask` makes a connection of its own for each ClientHello; a server that closes it has
+/// refused.
 pub(super) fn survey(mut ask: impl FnMut(&ClientHello<'_>, Until) -> Result<Flight, Mute>) -> Survey {
     let mut found = Survey::default();
     match look(&mut ask, &mut found) {

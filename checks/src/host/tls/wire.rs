@@ -1,4 +1,5 @@
-//! A TCP connection that ends: however slowly the other side speaks, there is a moment after which nothing is read or written.
+//! A TCP connection that ends: however slowly the other side speaks, there is a moment after which nothing is read or
+//! written.
 
 use std::io::{Error, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -62,7 +62,8 @@ fn read(host: &dyn Host) -> Fact<Vec<(String, Fact<Vec<Validity>>)>> {
     Fact::Known(files.filter(|(_, held)| !matches!(held, Fact::Absent(_))).collect())
 }
 
-/// The validity of every certificate of a PEM file, of those that Go sees; blocks of another kind, such as keys, are passed over.
+/// The validity of every certificate of a PEM file, of those that Go sees; blocks of another kind, such as keys, are
+/// passed over.
 fn validity(path: &str, bytes: &[u8]) -> Result<Vec<Validity>, String> {
     let mut all = Vec::new();
     let document = Document::read(bytes);
@@ -139,7 +140,11 @@ pub(super) fn checks() -> Vec<Check> {
         .severity(Severity::Critical)
         .label("certificate")
         .alias("x509: certificate has expired or is not yet valid")
-        .page("With an expired certificate a component is refused by all others. kubeadm's leaf certificates are valid for a year.", "Reads the certificates under /etc/kubernetes/pki and the kubelet's client certificate.")
+        .page(
+            "With an expired certificate a component is refused by all others. kubeadm's leaf certificates are valid \
+             for a year.",
+            "Reads the certificates under /etc/kubernetes/pki and the kubelet's client certificate.",
+        )
         .basis("Certificate management with kubeadm", DOCS)
         .remedy(renew())
         .good([file("/etc/kubernetes/pki/apiserver.crt", EXAMPLE), file(CLIENT, EXAMPLE)])
@@ -157,7 +162,11 @@ pub(super) fn checks() -> Vec<Check> {
         .severity(Severity::Medium)
         .label("certificate")
         .alias("check-expiration")
-        .page("kubeadm renews certificates when it upgrades the control plane; a cluster that is not upgraded for a year ends.", "Reads the certificates under /etc/kubernetes/pki and the kubelet's client certificate.")
+        .page(
+            "kubeadm renews certificates when it upgrades the control plane; a cluster that is not upgraded for a year \
+             ends.",
+            "Reads the certificates under /etc/kubernetes/pki and the kubelet's client certificate.",
+        )
         .basis("Certificate management with kubeadm", DOCS)
         .remedy(renew())
         .good([file("/etc/kubernetes/pki/apiserver.crt", EXAMPLE), file(CLIENT, EXAMPLE)])
@@ -185,11 +194,17 @@ pub(super) fn checks() -> Vec<Check> {
         })
         .label("certificate")
         .alias("failed to load certificate")
-        .page("What cannot be read cannot be shown to anyone: the component that should do so does not start.", "Parses the PEM blocks and the certificates in them.")
+        .page(
+            "What cannot be read cannot be shown to anyone: the component that should do so does not start.",
+            "Parses the PEM blocks and the certificates in them.",
+        )
         .basis("Certificate management with kubeadm", DOCS)
         .remedy(Remedy::new("Have kubeadm write it again.").command("kubeadm init phase certs all"))
         .good([file("/etc/kubernetes/pki/apiserver.crt", EXAMPLE), file(CLIENT, EXAMPLE)])
-        .bad([file("/etc/kubernetes/pki/apiserver.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")]),
+        .bad([file(
+            "/etc/kubernetes/pki/apiserver.crt",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        )]),
     ]
 }
 

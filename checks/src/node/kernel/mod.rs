@@ -1,7 +1,7 @@
 //! The kernel: its release, the options that it was built with, and its modules.
 //!
-//! What a kernel was built with is a hint; what it does is the truth, and the probes ask for that. An option that cannot be
-//! read is undetermined, never failed.
+//! What a kernel was built with is a hint; what it does is the truth, and the probes ask for that. An option that
+//! cannot be read is undetermined, never failed.
 
 mod options;
 
@@ -149,7 +149,8 @@ fn options(text: &str) -> BTreeMap<String, String> {
     text.lines().filter_map(line).collect()
 }
 
-/// Names of modules, from /proc/modules, modules.builtin or modules.dep: the first word of a line, its path and ending taken off.
+/// Names of modules, from /proc/modules, modules.builtin or modules.dep: the first word of a line, its path and ending
+/// taken off.
 fn module_names(text: &str) -> BTreeSet<String> {
     let name = |line: &str| {
         let word = line.split([' ', ':']).next()?;
@@ -321,8 +322,8 @@ fn version() -> Check {
         .alias("KERNEL_VERSION")
         .alias("SystemVerification")
         .page(
-            "kubeadm refused kernels before 3.10 up to Kubernetes 1.31, and those before 4.19 in 1.32 and 1.33. From 1.34 on \
-             it warns of every release but the long-term ones 5.4, 5.10, 5.15, and 6.0 or later.",
+            "kubeadm refused kernels before 3.10 up to Kubernetes 1.31, and those before 4.19 in 1.32 and 1.33. From \
+             1.34 on it warns of every release but the long-term ones 5.4, 5.10, 5.15, and 6.0 or later.",
             "Compares uname -r with the releases that system-validators of that kubeadm knows.",
         )
         .basis("system-validators: kernel version", VALIDATORS)
@@ -357,10 +358,13 @@ fn config_is_there() -> Check {
                 Conclusion::holds().because("module", "configs, which kubeadm loads")
             }
             None => Conclusion::breach(
-                Breach::new("kernel configuration", "kubeadm ends with 'failed to parse kernel config': no file has it")
-                    .found("none")
-                    .wanted("/proc/config.gz, or /boot/config-RELEASE")
-                    .at("/proc/config.gz", None),
+                Breach::new(
+                    "kernel configuration",
+                    "kubeadm ends with 'failed to parse kernel config': no file has it",
+                )
+                .found("none")
+                .wanted("/proc/config.gz, or /boot/config-RELEASE")
+                .at("/proc/config.gz", None),
             ),
         })
     })
@@ -370,8 +374,8 @@ fn config_is_there() -> Check {
     .alias("unable to load kernel module: configs")
     .alias("SystemVerification")
     .page(
-        "kubeadm looks options up in the kernel's configuration, and refuses a node without one. Kubernetes itself does not \
-         read it: what the kernel can do, the probes try.",
+        "kubeadm looks options up in the kernel's configuration, and refuses a node without one. Kubernetes itself \
+         does not read it: what the kernel can do, the probes try.",
         "Looks where system-validators looks: /proc/config.gz, /boot, /usr/src and /usr/lib/modules.",
     )
     .basis("system-validators: kernel configuration", VALIDATORS)
@@ -403,39 +407,60 @@ pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![
         version(),
         config_is_there(),
-        Check::new("node.kernel.version-cgroup-v2", "the kernel is 5.8 or later, where cgroup version 2 is whole", |view| {
-            if view.facts.cgroup.mode.need("cgroup version")?.version() == 1 {
-                return Ok(Conclusion::not_applicable("the node uses cgroup version 1"));
-            }
-            release_at_least(view, (5, 8), "cgroup version 2 lacks features that the kubelet uses")
-        })
+        Check::new(
+            "node.kernel.version-cgroup-v2",
+            "the kernel is 5.8 or later, where cgroup version 2 is whole",
+            |view| {
+                if view.facts.cgroup.mode.need("cgroup version")?.version() == 1 {
+                    return Ok(Conclusion::not_applicable("the node uses cgroup version 1"));
+                }
+                release_at_least(view, (5, 8), "cgroup version 2 lacks features that the kubelet uses")
+            },
+        )
         .severity(Medium)
         .label("kernel")
         .label("cgroup")
         .alias("kernel-5.8")
-        .page("The kubelet asks for 5.8 with cgroup version 2; the freezer came with 5.2 and the root's cpu.stat with 5.8.", "Compares the number of uname -r.")
-        .basis("About cgroup v2: requirements", "https://kubernetes.io/docs/concepts/architecture/cgroups/#requirements")
+        .page(
+            "The kubelet asks for 5.8 with cgroup version 2; the freezer came with 5.2 and the root's cpu.stat with \
+             5.8.",
+            "Compares the number of uname -r.",
+        )
+        .basis(
+            "About cgroup v2: requirements",
+            "https://kubernetes.io/docs/concepts/architecture/cgroups/#requirements",
+        )
         .remedy(upgrade())
         .bad([kernel("5.4.0-150-generic")]),
-        Check::new("node.kernel.version-nftables-proxy", "the kernel is 5.13 or later, as kube-proxy's nftables mode wants", |view| {
-            release_at_least(view, (5, 13), "kube-proxy --proxy-mode=nftables refuses to start")
-        })
+        Check::new(
+            "node.kernel.version-nftables-proxy",
+            "the kernel is 5.13 or later, as kube-proxy's nftables mode wants",
+            |view| release_at_least(view, (5, 13), "kube-proxy --proxy-mode=nftables refuses to start"),
+        )
         .severity(Info)
         .versions(29..=u32::MAX)
         .label("kernel")
         .alias("kernel-5.13")
         .page("Only kube-proxy's nftables mode needs it; RHEL's 5.14 has it.", "Compares the number of uname -r.")
-        .basis("KEP-3866: nftables kube-proxy", "https://kubernetes.io/docs/reference/networking/virtual-ips/#proxy-mode-nftables")
+        .basis(
+            "KEP-3866: nftables kube-proxy",
+            "https://kubernetes.io/docs/reference/networking/virtual-ips/#proxy-mode-nftables",
+        )
         .remedy(upgrade())
         .bad([kernel("5.10.0-30-amd64")]),
-        Check::new("node.kernel.version-user-namespaces", "the kernel is 6.3 or later, as pods in user namespaces want", |view| {
-            release_at_least(view, (6, 3), "tmpfs, and so every Secret volume, has no idmap mounts")
-        })
+        Check::new(
+            "node.kernel.version-user-namespaces",
+            "the kernel is 6.3 or later, as pods in user namespaces want",
+            |view| release_at_least(view, (6, 3), "tmpfs, and so every Secret volume, has no idmap mounts"),
+        )
         .severity(Info)
         .versions(25..=u32::MAX)
         .label("kernel")
         .alias("kernel-6.3")
-        .page("hostUsers: false needs idmap mounts of every file system that a pod uses; tmpfs has them from 6.3.", "Compares the number of uname -r.")
+        .page(
+            "hostUsers: false needs idmap mounts of every file system that a pod uses; tmpfs has them from 6.3.",
+            "Compares the number of uname -r.",
+        )
         .basis("KEP-127: user namespaces", "https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/")
         .remedy(upgrade())
         .bad([kernel("6.1.0-40-amd64")]),
@@ -450,7 +475,10 @@ pub(super) fn checks() -> Vec<Check> {
         .label("kernel")
         .label("security")
         .alias("seccompDefault")
-        .page("The RuntimeDefault profile answers forbidden calls with an error.", "Reads /proc/sys/kernel/seccomp/actions_avail.")
+        .page(
+            "The RuntimeDefault profile answers forbidden calls with an error.",
+            "Reads /proc/sys/kernel/seccomp/actions_avail.",
+        )
         .basis("Restrict a container's syscalls with seccomp", "https://kubernetes.io/docs/tutorials/security/seccomp/")
         .remedy(Remedy::new("Use a kernel with CONFIG_SECCOMP_FILTER."))
         .bad([crate::construct::file("/proc/sys/kernel/seccomp/actions_avail", "kill_thread\n")]),
@@ -463,7 +491,11 @@ pub(super) fn checks() -> Vec<Check> {
                 Some(path) => Conclusion::holds().because("policy", path),
                 None => {
                     let why = "SELinux enforces, and has no policy for containers: pods such as CoreDNS may not start";
-                    Conclusion::breach(Breach::new("container-selinux", why).wanted(SELINUX_CONTAINERS.join(" or ")).at(SELINUX, Some(1)))
+                    Conclusion::breach(
+                        Breach::new("container-selinux", why)
+                            .wanted(SELINUX_CONTAINERS.join(" or "))
+                            .at(SELINUX, Some(1)),
+                    )
                 }
             })
         })
@@ -472,10 +504,21 @@ pub(super) fn checks() -> Vec<Check> {
         .label("security")
         .alias("SELinux")
         .alias("coredns pods have CrashLoopBackOff or Error state")
-        .page("Without the package container-selinux a container's processes have labels to which the policy allows next to nothing.", "Reads /sys/fs/selinux/enforce, and looks for the policy where container-selinux puts it.")
-        .basis("Troubleshooting kubeadm: coredns pods have CrashLoopBackOff or Error state", "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/troubleshooting-kubeadm/")
+        .page(
+            "Without the package container-selinux a container's processes have labels to which the policy allows next \
+             to nothing.",
+            "Reads /sys/fs/selinux/enforce, and looks for the policy where container-selinux puts it.",
+        )
+        .basis(
+            "Troubleshooting kubeadm: coredns pods have CrashLoopBackOff or Error state",
+            "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/troubleshooting-kubeadm/",
+        )
         .remedy(Remedy::new("Install the policy.").when("RHEL/Fedora").command("dnf install -y container-selinux"))
-        .remedy(Remedy::new("Let SELinux only warn, at the cost of what it protects.").when("there is no such package").command("setenforce 0 && sed -i 's/^SELINUX=.*/SELINUX=permissive/' /etc/selinux/config"))
+        .remedy(
+            Remedy::new("Let SELinux only warn, at the cost of what it protects.")
+                .when("there is no such package")
+                .command("setenforce 0 && sed -i 's/^SELINUX=.*/SELINUX=permissive/' /etc/selinux/config"),
+        )
         .good([file(SELINUX, "1"), stat(SELINUX_CONTAINERS[0], FileKind::Directory, 0o700, 0, 0)])
         .bad([file(SELINUX, "1")]),
         Check::new("node.kernel.apparmor-parser", "where AppArmor is on, apparmor_parser is there", |view| {
@@ -483,12 +526,20 @@ pub(super) fn checks() -> Vec<Check> {
             if on.is_none_or(|on| on != "Y") {
                 return Ok(Conclusion::not_applicable("AppArmor is off"));
             }
-            super::programs::judge_program(view, "apparmor_parser", "AppArmor is on, and the runtime cannot load its profile without apparmor_parser")
+            super::programs::judge_program(
+                view,
+                "apparmor_parser",
+                "AppArmor is on, and the runtime cannot load its profile without apparmor_parser",
+            )
         })
         .label("kernel")
         .label("security")
         .alias("apparmor_parser")
-        .page("With AppArmor on, containerd loads its default profile with apparmor_parser before the first container, and fails without it.", "Reads /sys/module/apparmor/parameters/enabled and looks for the program.")
+        .page(
+            "With AppArmor on, containerd loads its default profile with apparmor_parser before the first container, \
+             and fails without it.",
+            "Reads /sys/module/apparmor/parameters/enabled and looks for the program.",
+        )
         .basis("k3s check-config: apparmor", K3S)
         .remedy(Remedy::new("Install it.").when("Debian/Ubuntu").command("apt-get install apparmor"))
         .bad(super::programs::without("apparmor_parser")),

@@ -276,16 +276,24 @@ fn judge_option(row: &Row, view: &View<'_>) -> Judgement {
 
 fn option(row: &'static Row) -> Check {
     let name = row.option.to_lowercase().replace('_', "-");
-    let check = Check::new(format!("node.kernel.config.{name}"), format!("the kernel has CONFIG_{}", row.option), |view| {
-        judge_option(row, view)
-    })
-    .severity(row.severity)
-    .label("kernel")
-    .label("kernel-config")
-    .alias(format!("CONFIG_{}", row.option))
-    .page(row.why, "Reads the kernel's configuration: /proc/config.gz, else the file of this release under /boot, /usr/lib/modules or /usr/src. Built in and as a module are both well.")
-    .basis(row.basis.0, row.basis.1)
-    .remedy(Remedy::new(format!("Use a distribution's general-purpose kernel, or build yours with CONFIG_{}.", row.option)));
+    let check =
+        Check::new(format!("node.kernel.config.{name}"), format!("the kernel has CONFIG_{}", row.option), |view| {
+            judge_option(row, view)
+        })
+        .severity(row.severity)
+        .label("kernel")
+        .label("kernel-config")
+        .alias(format!("CONFIG_{}", row.option))
+        .page(
+            row.why,
+            "Reads the kernel's configuration: /proc/config.gz, else the file of this release under /boot, \
+             /usr/lib/modules or /usr/src. Built in and as a module are both well.",
+        )
+        .basis(row.basis.0, row.basis.1)
+        .remedy(Remedy::new(format!(
+            "Use a distribution's general-purpose kernel, or build yours with CONFIG_{}.",
+            row.option
+        )));
     let check = row.or.iter().fold(check, |check, other| check.alias(format!("CONFIG_{other}")));
     let names = std::iter::once(&row.option).chain(row.or);
     let bad = names.map(|name| replace(REFERENCE_CONFIG, &format!("CONFIG_{name}=y\n"), ""));

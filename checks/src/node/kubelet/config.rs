@@ -60,7 +60,8 @@ const ROWS: &[Row] = &[
         path: "authorization.mode",
         want: || Want::Not("AlwaysAllow".into()),
         severity: High,
-        why: "With AlwaysAllow every request that is authenticated, an anonymous one too, may run commands in every pod.",
+        why: "With AlwaysAllow every request that is authenticated, an anonymous one too, may run commands in every \
+              pod.",
         alias: "CIS 4.2.2",
         bad: File("mode: Webhook", "mode: AlwaysAllow"),
         remedy: "authorization:\n  mode: Webhook\n",

@@ -127,8 +127,8 @@ impl Facts {
         }
     }
 
-    /// The release of Kubernetes that the node is judged by where the user names none, and who says so: that of the cluster's API,
-    /// of its kubelet, of kubeadm.
+    /// The release of Kubernetes that the node is judged by where the user names none, and who says so: that of the
+    /// cluster's API, of its kubelet, of kubeadm.
     #[must_use]
     pub fn release(&self) -> Option<(KubernetesVersion, String)> {
         let known = |text: &str| text.parse::<KubernetesVersion>().ok();

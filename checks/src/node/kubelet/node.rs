@@ -69,7 +69,8 @@ fn judge_eviction(kubelet: &Kubelet) -> Conclusion {
         let why = match own {
             Some(_) => format!("the threshold of {signal} is off"),
             None => format!(
-                "evictionHard has no threshold of {signal}: with one threshold set, the defaults of the others do not apply"
+                "evictionHard has no threshold of {signal}: with one threshold set, the defaults of the others do not \
+                 apply"
             ),
         };
         let place = own.or_else(|| kubelet.settings.below(&["evictionHard"]).next().map(|(_, setting)| setting));
@@ -122,20 +123,26 @@ pub(super) fn checks() -> Vec<Check> {
         )
         .good([swap(), replace(CONFIG, "rotateCertificates: true", "failSwapOn: false")])
         .bad([swap()]),
-        Check::new("node.kubelet.fail-cgroup-v1", "a node with cgroup version 1 has a kubelet that allows it", |view| {
-            if view.facts.cgroup.mode.need("cgroup version")?.version() == 2 {
-                return Ok(Conclusion::not_applicable("the node uses cgroup version 2"));
-            }
-            with_kubelet(view, |kubelet| {
-                let setting = kubelet.get(&["failCgroupV1"]);
-                Ok(if kubelet.truth(&["failCgroupV1"]) == Some(true) {
-                    let why = "the node uses cgroup version 1 and failCgroupV1 is true: the kubelet ends at start";
-                    Conclusion::breach(breach("failCgroupV1", setting, why.to_owned()).wanted("false, or cgroup version 2"))
-                } else {
-                    Conclusion::holds().because("failCgroupV1", "false")
+        Check::new(
+            "node.kubelet.fail-cgroup-v1",
+            "a node with cgroup version 1 has a kubelet that allows it",
+            |view| {
+                if view.facts.cgroup.mode.need("cgroup version")?.version() == 2 {
+                    return Ok(Conclusion::not_applicable("the node uses cgroup version 2"));
+                }
+                with_kubelet(view, |kubelet| {
+                    let setting = kubelet.get(&["failCgroupV1"]);
+                    Ok(if kubelet.truth(&["failCgroupV1"]) == Some(true) {
+                        let why = "the node uses cgroup version 1 and failCgroupV1 is true: the kubelet ends at start";
+                        Conclusion::breach(
+                            breach("failCgroupV1", setting, why.to_owned()).wanted("false, or cgroup version 2"),
+                        )
+                    } else {
+                        Conclusion::holds().because("failCgroupV1", "false")
+                    })
                 })
-            })
-        })
+            },
+        )
         .label("kubelet")
         .label("cgroup")
         .alias("failCgroupV1")
@@ -160,9 +167,9 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("IsDockerSystemdCheck")
         .alias("cgroupDriver")
         .page(
-            "systemd is meant to be the only manager of cgroups; a second one has another view of the resources, and nodes become \
-             unstable under pressure. From 1.31 the kubelet takes the driver from a runtime that reports it, and its own setting \
-             does not matter.",
+            "systemd is meant to be the only manager of cgroups; a second one has another view of the resources, and \
+             nodes become unstable under pressure. From 1.31 the kubelet takes the driver from a runtime that reports \
+             it, and its own setting does not matter.",
             "Compares the driver that the runtime reports, else the kubelet's cgroupDriver, with the first process.",
         )
         .basis("Container runtimes: cgroup drivers; KEP-4033: discover cgroup driver from CRI", DRIVERS)
@@ -200,8 +207,8 @@ pub(super) fn checks() -> Vec<Check> {
         .label("kubelet")
         .alias("resolvConf")
         .page(
-            "kubeadm names systemd-resolved's list where that runs at the time; a node that loses systemd-resolved then fails every \
-             pod.",
+            "kubeadm names systemd-resolved's list where that runs at the time; a node that loses systemd-resolved \
+             then fails every pod.",
             "Looks for the file that the kubelet's files and flags name.",
         )
         .basis("KubeletConfiguration: resolvConf", REFERENCE)

@@ -23,7 +23,9 @@ pub(super) fn checks() -> Vec<Check> {
     vec![
         Check::new(CONFIG_VALID, "The kubelet starts with its flags and its configuration", |view| {
             let Some(kubelet) = view.facts.kubelet.effective(view.profile)? else {
-                return Ok(Conclusion::not_applicable(format!("there is no {CONFIG}: the node has not joined a cluster")));
+                return Ok(Conclusion::not_applicable(format!(
+                    "there is no {CONFIG}: the node has not joined a cluster"
+                )));
             };
             let breaches = ends(view, CONFIG_VALID, "the kubelet ends at start")?.unwrap_or_default();
             Ok(match kubelet.unread.first().filter(|_| breaches.is_empty()) {
@@ -34,10 +36,10 @@ pub(super) fn checks() -> Vec<Check> {
         .label("kubelet")
         .alias("KubeletConfiguration")
         .page(
-            "A kubelet that cannot read its configuration, or that refuses a value in it, ends at once, and systemd restarts it \
-             without end.",
-            "Merges the file of --config, the drop-ins of --config-dir and the flags as the kubelet does, and applies the rules of \
-             its decoder and of its validation.",
+            "A kubelet that cannot read its configuration, or that refuses a value in it, ends at once, and systemd \
+             restarts it without end.",
+            "Merges the file of --config, the drop-ins of --config-dir and the flags as the kubelet does, and applies \
+             the rules of its decoder and of its validation.",
         )
         .basis("Set kubelet parameters via a configuration file", FILES)
         .remedy(
@@ -53,7 +55,9 @@ pub(super) fn checks() -> Vec<Check> {
         .bad([file(CONFIG, "kind: KubeletConfiguration\n  bad: [\n")]),
         Check::new("node.kubelet.unknown-members", "The kubelet knows every member of its configuration", |view| {
             let Some(kubelet) = view.facts.kubelet.effective(view.profile)? else {
-                return Ok(Conclusion::not_applicable(format!("there is no {CONFIG}: the node has not joined a cluster")));
+                return Ok(Conclusion::not_applicable(format!(
+                    "there is no {CONFIG}: the node has not joined a cluster"
+                )));
             };
             let breaches = kubelet.warns.iter().map(|problem| problem.breach("")).collect();
             Ok(Conclusion::from_breaches(breaches).because("kubelet", format!("1.{}", kubelet.minor)))
@@ -63,8 +67,8 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("strict decoding error")
         .alias("unknown field")
         .page(
-            "The kubelet ignores a member that it does not know, and of two with the same name it takes the last: it runs without a \
-             setting that somebody wrote down.",
+            "The kubelet ignores a member that it does not know, and of two with the same name it takes the last: it \
+             runs without a setting that somebody wrote down.",
             "Compares the members of its files with those of its release.",
         )
         .basis("KubeletConfiguration (v1beta1)", REFERENCE)
@@ -87,9 +91,10 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("kubeadm-flags.env")
         .alias("unknown flag")
         .page(
-            "Environment files and drop-ins outlive upgrades; a kubelet that meets a flag it does not know ends at once.",
-            "Compares the words of the running process, else of the unit with its environment files, with the flags of this \
-             kubelet's release.",
+            "Environment files and drop-ins outlive upgrades; a kubelet that meets a flag it does not know ends at \
+             once.",
+            "Compares the words of the running process, else of the unit with its environment files, with the flags of \
+             this kubelet's release.",
         )
         .basis("Kubernetes CHANGELOG: removed kubelet flags", INTEGRATION)
         .remedy(
@@ -118,7 +123,8 @@ pub(super) fn checks() -> Vec<Check> {
                 drop_in => {
                     let why = "the kubelet starts without its kubeconfig and its configuration";
                     let found = drop_in.map_or("no drop-in", String::as_str);
-                    let breach = Breach::new("10-kubeadm.conf", format!("kubelet.service does not pass --config: {why}"));
+                    let breach =
+                        Breach::new("10-kubeadm.conf", format!("kubelet.service does not pass --config: {why}"));
                     let place = drop_in.map_or(kubelet.start.told_by.as_str(), String::as_str);
                     let breach = breach.found(found).wanted(DROP_INS[0]);
                     Conclusion::breach(if place.starts_with('/') { breach.at(place, None) } else { breach })
@@ -130,8 +136,9 @@ pub(super) fn checks() -> Vec<Check> {
         .label("kubeadm")
         .alias("10-kubeadm.conf")
         .page(
-            "kubeadm's drop-in passes the kubelet its configuration, its kubeconfigs and kubeadm-flags.env. Without --config the kubelet \
-             accepts anonymous requests and authorizes all of them. Nodes of other installers do without the drop-in.",
+            "kubeadm's drop-in passes the kubelet its configuration, its kubeconfigs and kubeadm-flags.env. Without \
+             --config the kubelet accepts anonymous requests and authorizes all of them. Nodes of other installers do \
+             without the drop-in.",
             "Reads kubelet.service with its drop-ins.",
         )
         .basis(
@@ -156,7 +163,9 @@ pub(super) fn checks() -> Vec<Check> {
             let kubelet = view.facts.kubelet.effective(view.profile)?;
             let health = kubelet.as_ref().map(|kubelet| kubelet.health());
             let url = match &health {
-                Some(None) => return Ok(Conclusion::not_applicable("healthzPort is 0: the kubelet has no health port")),
+                Some(None) => {
+                    return Ok(Conclusion::not_applicable("healthzPort is 0: the kubelet has no health port"));
+                }
                 Some(Some(url)) => url.as_str(),
                 None => "http://127.0.0.1:10248/healthz",
             };

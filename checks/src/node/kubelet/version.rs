@@ -22,11 +22,16 @@ pub(super) fn checks() -> Vec<Check> {
             Ok(match view.facts.kubelet.version.present("kubelet --version")? {
                 Some(version) => Conclusion::holds().because("kubelet", version),
                 None => match view.facts.kubelet.other_runner() {
-                    Some(runner) => Conclusion::undetermined(format!("{runner} runs the kubelet, and does not say its version")),
+                    Some(runner) => {
+                        Conclusion::undetermined(format!("{runner} runs the kubelet, and does not say its version"))
+                    }
                     None => Conclusion::breach(
-                        Breach::new("kubelet", "kubelet is not installed: its version cannot be compared with the cluster's")
-                            .found("not found")
-                            .wanted("a kubelet that prints its version"),
+                        Breach::new(
+                            "kubelet",
+                            "kubelet is not installed: its version cannot be compared with the cluster's",
+                        )
+                        .found("not found")
+                        .wanted("a kubelet that prints its version"),
                     ),
                 },
             })
@@ -83,7 +88,8 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("version skew")
         .page(
             "A kubelet newer than the API server uses API fields that the server does not know.",
-            "Compares the kubelet's version with that of the cluster: --kubernetes-version, else what the API server says.",
+            "Compares the kubelet's version with that of the cluster: --kubernetes-version, else what the API server \
+             says.",
         )
         .basis("Version skew policy: kubelet", SKEW)
         .remedy(

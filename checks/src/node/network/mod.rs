@@ -169,7 +169,8 @@ fn range(text: &str) -> Option<(Ipv4Addr, u8)> {
     Some((address.parse().ok()?, length.parse().ok().filter(|length| *length <= 32)?))
 }
 
-/// /proc/net/route: interface, destination, gateway, flags, …, metric, mask; addresses as the machine has them in memory.
+/// /proc/net/route: interface, destination, gateway, flags, …, metric, mask; addresses as the machine has them in
+/// memory.
 fn parse_routes(text: &str) -> Vec<Route> {
     let address = |field: &str| u32::from_str_radix(field, 16).ok().map(|value| Ipv4Addr::from(value.to_ne_bytes()));
     let line = |line: &str| {
@@ -194,7 +195,8 @@ fn default_routes(routes: &[Route]) -> Vec<String> {
     defaults.into_iter().map(|route| route.interface.clone()).collect()
 }
 
-/// /proc/net/ipv6_route: destination, prefix, source, prefix, next hop, metric, …, flags, interface. `lo` holds the reject route.
+/// /proc/net/ipv6_route: destination, prefix, source, prefix, next hop, metric, …, flags, interface. `lo` holds the
+/// reject route.
 fn parse_default_routes6(text: &str) -> Vec<String> {
     let line = |line: &str| {
         let fields: Vec<_> = line.split_whitespace().collect();

@@ -83,7 +83,8 @@ fn unusable(view: &View<'_>) -> Option<Inconclusive> {
     it.cri_refusal().map(|(refusal, origin)| because(config::VALID, &format!("{refusal} ({origin})")))
 }
 
-/// Why a socket does not answer CRI v1, from the first cause on. Causes in the configuration are findings of other claims.
+/// Why a socket does not answer CRI v1, from the first cause on. Causes in the configuration are findings of other
+/// claims.
 fn no_answer(view: &View<'_>, socket: &Socket, why: &str) -> Judgement {
     if socket.runtime == Runtime::Containerd
         && let Some(why) = unusable(view)
@@ -190,8 +191,8 @@ fn judge_one(view: &View<'_>) -> Judgement {
     let why = format!("{} are all there, and none is configured: kubeadm refuses to choose", paths.join(", "));
     let breach = Breach::new("cri", why).found(paths.join(", ")).wanted("one socket, or nodeRegistration.criSocket");
     let name = Remedy::new(
-        "Name the runtime of the node when it joins, or as nodeRegistration.criSocket in kubeadm's configuration; \
-         for Seaworthy it is --runtime.",
+        "Name the runtime of the node when it joins, or as nodeRegistration.criSocket in kubeadm's configuration; for \
+         Seaworthy it is --runtime.",
     );
     let docker = known.iter().any(|socket| socket.runtime == Runtime::Docker);
     Ok(Conclusion::breach(if docker {
@@ -208,8 +209,8 @@ fn judge_runtime_config(view: &View<'_>) -> Judgement {
     let Some(socket) = view.facts.runtime.socket(view.profile)? else {
         return Ok(Conclusion::not_applicable("there is no container runtime"));
     };
-    let old =
-        "the runtime does not implement it: the kubelet falls back to its own cgroupDriver, and refuses from 1.38 on";
+    let old = "the runtime does not implement it: the kubelet falls back to its own cgroupDriver, and refuses from \
+               1.38 on";
     Ok(match &socket.config {
         Fact::Known(config) => Conclusion::holds()
             .because("cgroupDriver", config.get("cgroupDriver").map(ToString::to_string).unwrap_or_default()),
@@ -323,8 +324,8 @@ pub(super) fn checks() -> Vec<Check> {
             .alias("container runtime is not running")
             .page(
                 "The kubelet runs every pod through it, and kubeadm refuses a node whose runtime does not answer.",
-                "Calls Version over the runtime's socket. Where it does not answer, looks for the cause: no socket, \
-                 a stale one, a runtime that hangs, an API that is too old.",
+                "Calls Version over the runtime's socket. Where it does not answer, looks for the cause: no socket, a \
+                 stale one, a runtime that hangs, an API that is too old.",
             )
             .basis("kubeadm preflight: CRI; containerd issue 8139", TROUBLE)
             .remedy(restart())
@@ -347,11 +348,7 @@ pub(super) fn checks() -> Vec<Check> {
             .bad([
                 stat(CRIO, FileKind::Socket, 0o660, 0, 0),
                 version_of("1.37.0"),
-                replace(
-                    kubelet::CONFIG,
-                    "containerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n",
-                    "",
-                ),
+                replace(kubelet::CONFIG, "containerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n", ""),
             ]),
         Check::new("node.runtime.ready", "The runtime is ready to run containers", |view| {
             judge_condition(view, "RuntimeReady")
@@ -364,10 +361,7 @@ pub(super) fn checks() -> Vec<Check> {
             "A runtime that answers may still not be able to run containers.",
             "Calls Status and reads the condition RuntimeReady.",
         )
-        .basis(
-            "CRI: RuntimeStatus; kubeadm preflight: CRI",
-            "https://kubernetes.io/docs/concepts/architecture/cri/",
-        )
+        .basis("CRI: RuntimeStatus; kubeadm preflight: CRI", "https://kubernetes.io/docs/concepts/architecture/cri/")
         .remedy(restart())
         .bad([value(
             cri(CriCall::Status),
@@ -384,7 +378,8 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("NetworkReady")
         .alias("NetworkPluginNotReady")
         .page(
-            "Until a pod network is installed the node stays NotReady, and CoreDNS Pending. Before that it is expected.",
+            "Until a pod network is installed the node stays NotReady, and CoreDNS Pending. Before that it is \
+             expected.",
             "Calls Status and reads the condition NetworkReady.",
         )
         .basis(
@@ -410,8 +405,8 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("ContainerRuntimeVersion")
         .alias("RuntimeConfig")
         .page(
-            "With KubeletCgroupDriverFromCRI the kubelet takes its driver from the runtime: containerd 2.0 and CRI-O 1.28 \
-             report it.",
+            "With KubeletCgroupDriverFromCRI the kubelet takes its driver from the runtime: containerd 2.0 and CRI-O \
+             1.28 report it.",
             "Calls RuntimeConfig.",
         )
         .basis("KEP-4033: discover cgroup driver from CRI; kubeadm preflight: ContainerRuntimeVersion", RUNTIMES)
@@ -421,32 +416,34 @@ pub(super) fn checks() -> Vec<Check> {
             RefusalKind::Unsupported,
             "RuntimeConfig is not implemented: unknown method",
         )]),
-        Check::new("node.runtime.cgroup-driver", "The runtime and the kubelet use the same cgroup driver", judge_driver)
-            .label("runtime")
-            .label("cgroup")
-            .alias("SystemdCgroup")
-            .alias("cgroup driver mismatch")
-            .page(
-                "The kubelet makes a pod's cgroup, and the runtime the containers' below it. Where their drivers differ, \
-                 the paths do not meet. From 1.31 the kubelet takes the driver from a runtime that reports it.",
-                "Compares what the runtime reports (RuntimeConfig), else SystemdCgroup of the default runtime in \
-                 containerd's merged configuration, with the kubelet's cgroupDriver.",
-            )
-            .basis(
-                "Container runtimes: cgroup drivers",
-                "https://kubernetes.io/docs/setup/production-environment/container-runtimes/#cgroup-drivers",
-            )
-            .remedy(
-                Remedy::new("Set SystemdCgroup for the default runtime. Running pods must be made anew.").command(
-                    "sed -i 's/SystemdCgroup = false/SystemdCgroup = true/' /etc/containerd/config.toml && \
-                     systemctl restart containerd",
-                ),
-            )
-            .example_profile(|profile| profile.kubernetes = crate::KubernetesVersion(30))
-            .bad([
-                value(cri(CriCall::RuntimeConfig), json!({"cgroupDriver": "cgroupfs"})),
-                said(Query::Run { program: Program::KubeletVersion }, "Kubernetes v1.30.1"),
-            ]),
+        Check::new(
+            "node.runtime.cgroup-driver",
+            "The runtime and the kubelet use the same cgroup driver",
+            judge_driver,
+        )
+        .label("runtime")
+        .label("cgroup")
+        .alias("SystemdCgroup")
+        .alias("cgroup driver mismatch")
+        .page(
+            "The kubelet makes a pod's cgroup, and the runtime the containers' below it. Where their drivers differ, \
+             the paths do not meet. From 1.31 the kubelet takes the driver from a runtime that reports it.",
+            "Compares what the runtime reports (RuntimeConfig), else SystemdCgroup of the default runtime in \
+             containerd's merged configuration, with the kubelet's cgroupDriver.",
+        )
+        .basis(
+            "Container runtimes: cgroup drivers",
+            "https://kubernetes.io/docs/setup/production-environment/container-runtimes/#cgroup-drivers",
+        )
+        .remedy(Remedy::new("Set SystemdCgroup for the default runtime. Running pods must be made anew.").command(
+            "sed -i 's/SystemdCgroup = false/SystemdCgroup = true/' /etc/containerd/config.toml && systemctl restart \
+             containerd",
+        ))
+        .example_profile(|profile| profile.kubernetes = crate::KubernetesVersion(30))
+        .bad([
+            value(cri(CriCall::RuntimeConfig), json!({"cgroupDriver": "cgroupfs"})),
+            said(Query::Run { program: Program::KubeletVersion }, "Kubernetes v1.30.1"),
+        ]),
         Check::new("node.runtime.dockershim", "No dockershim is left from before 1.24", judge_dockershim)
             .severity(Severity::Medium)
             .versions(24..=u32::MAX)

@@ -138,13 +138,15 @@ pub(super) fn checks() -> Vec<Check> {
             .alias("ContainerRuntimeVersion")
             .page(
                 "Docker's containerd.io package ships with it disabled. The kubelet then finds no runtime service.",
-                "Reads disabled_plugins in containerd's configuration and in what it imports. Not applicable where another \
-                 runtime, such as cri-dockerd, is the node's.",
+                "Reads disabled_plugins in containerd's configuration and in what it imports. Not applicable where \
+                 another runtime, such as cri-dockerd, is the node's.",
             )
             .basis("Container runtimes: containerd", RUNTIMES)
             .remedy(
                 Remedy::new("Remove cri from the list.")
-                    .command("sed -i -z -E 's/(disabled_plugins *= *\\[[^]]*)\"cri\",? */\\1/' /etc/containerd/config.toml")
+                    .command(
+                        "sed -i -z -E 's/(disabled_plugins *= *\\[[^]]*)\"cri\",? */\\1/' /etc/containerd/config.toml",
+                    )
                     .command("systemctl restart containerd"),
             )
             .bad([file(containerd::CONFIG, OF_DOCKER)]),
@@ -152,9 +154,9 @@ pub(super) fn checks() -> Vec<Check> {
             .label("runtime")
             .alias("containerd config")
             .page(
-                "containerd ends at start where a file of its configuration or one that it imports is damaged, missing or of \
-                 a version that it does not know. A CRI plug-in that refuses its settings leaves the kubelet without a \
-                 runtime.",
+                "containerd ends at start where a file of its configuration or one that it imports is damaged, missing \
+                 or of a version that it does not know. A CRI plug-in that refuses its settings leaves the kubelet \
+                 without a runtime.",
                 "Reads the file that containerd is started with and its imports, and merges them as this release of \
                  containerd does.",
             )

@@ -29,8 +29,8 @@ fn parse(text: &str) -> Result<Value, String> {
     }
 }
 
-/// The configurations that the runtime uses, in the order of their names. containerd stops at one that is damaged; CRI-O
-/// and cri-dockerd pass over it.
+/// The configurations that the runtime uses, in the order of their names. containerd stops at one that is damaged;
+/// CRI-O and cri-dockerd pass over it.
 fn used(view: &View<'_>) -> Result<Vec<Used>, Inconclusive> {
     let (runtime, network) = view.facts.runtime.network(view.profile)?;
     let folder = network.cni.configurations.trim_end_matches('/');
@@ -157,7 +157,8 @@ pub(super) fn checks() -> Vec<Check> {
             .label("network")
             .alias("cni plugin not initialized")
             .page(
-                "Runtimes use the first file in the order of names. containerd does not go on past one that is damaged.",
+                "Runtimes use the first file in the order of names. containerd does not go on past one that is \
+                 damaged.",
                 "Reads the folder that the runtime is configured with, /etc/cni/net.d by default.",
             )
             .basis("CNI specification: network configuration", CNI)
@@ -171,19 +172,19 @@ pub(super) fn checks() -> Vec<Check> {
             .alias("failed to find plugin")
             .page(
                 "Each pod sandbox runs them; where one is missing every pod fails with 'failed to find plugin'.",
-                "Compares the types in the configuration, and loopback, with the folders that the runtime is configured \
-                 with: bin_dir or bin_dirs of containerd, plugin_dirs of CRI-O.",
+                "Compares the types in the configuration, and loopback, with the folders that the runtime is \
+                 configured with: bin_dir or bin_dirs of containerd, plugin_dirs of CRI-O.",
             )
             .basis("CNI specification: network configuration", CNI)
             .remedy(install(
                 "Debian/Ubuntu",
-                "apt-get install -y containernetworking-plugins && mkdir -p /opt/cni/bin && \
-                 cp -n /usr/lib/cni/* /opt/cni/bin/",
+                "apt-get install -y containernetworking-plugins && mkdir -p /opt/cni/bin && cp -n /usr/lib/cni/* \
+                 /opt/cni/bin/",
             ))
             .remedy(install(
                 "RHEL/Fedora",
-                "dnf install -y containernetworking-plugins && mkdir -p /opt/cni/bin && \
-                 cp -n /usr/libexec/cni/* /opt/cni/bin/",
+                "dnf install -y containernetworking-plugins && mkdir -p /opt/cni/bin && cp -n /usr/libexec/cni/* \
+                 /opt/cni/bin/",
             ))
             .bad([dir("/opt/cni/bin", &["loopback"])]),
         Check::new("node.runtime.one-network", "There is one CNI configuration", judge_one_network)

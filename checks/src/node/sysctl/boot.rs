@@ -1,8 +1,8 @@
 //! What sysctl.d(5) sets kernel parameters to at the next boot.
 //!
-//! systemd-sysctl reads the files of all folders sorted by name; of two files of one name that in the first folder counts. A
-//! later assignment of a key replaces an earlier one and moves behind it; all are then applied in order. A pattern sets all
-//! keys that it matches and that have no assignment of their own.
+//! systemd-sysctl reads the files of all folders sorted by name; of two files of one name that in the first folder
+//! counts. A later assignment of a key replaces an earlier one and moves behind it; all are then applied in order. A
+//! pattern sets all keys that it matches and that have no assignment of their own.
 
 use std::collections::BTreeMap;
 

@@ -150,7 +150,8 @@ fn shared(view: &View<'_>, tally: &mut Tally) {
             )
         } else {
             format!(
-                "{SUBJECT} belongs to no token that is valid, so nothing removes it: whoever gets the certificate key has the keys of the CAs"
+                "{SUBJECT} belongs to no token that is valid, so nothing removes it: whoever gets the certificate key \
+                 has the keys of the CAs"
             )
         };
         tally.breach(
@@ -167,36 +168,88 @@ pub(super) fn checks() -> Vec<Check> {
             .command("kubeadm token create --print-join-command")
     };
     vec![
-        claim("pki.api.cluster-info", "cluster-info hands out the CA of the API server", "ConfigMap kube-public/cluster-info", cluster_info)
-            .alias("PKI-K06")
-            .alias("kubeadm join")
-            .page("`kubeadm join` believes this CA, and the server that does not fit it, it refuses. A CA that was replaced is not replaced here by anyone.", "Builds a path from what the API server presents to the CA in the ConfigMap.")
-            .basis("kubeadm join: discovering what cluster CA to trust", "https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-join/")
-            .remedy(Remedy::new("Have kubeadm write it again.").command("kubectl -n kube-public delete configmap cluster-info && kubeadm init phase bootstrap-token")),
-        claim("pki.api.cluster-info-signed", "every bootstrap token that may has signed cluster-info", "bootstrap token that signs", signatures)
-            .alias("PKI-K06")
-            .alias("there is no JWS signed token in the cluster-info ConfigMap")
-            .page("`kubeadm join` refuses a cluster-info that the token it was given has not signed.", "Makes the HMAC of the kubeconfig with each token's secret and compares it with the signature in the ConfigMap.")
-            .basis("Bootstrap tokens: ConfigMap signing", TOKENS)
-            .remedy(Remedy::new("See that kube-controller-manager runs its controller bootstrap-signer (--controllers=*,bootstrap-signer-controller), then make the token again.")),
-        claim("pki.api.token-expiry", "every bootstrap token expires, and those that have are gone", "bootstrap token", tokens)
-            .alias("PKI-K07")
-            .alias("ttl: 0s")
-            .page("A bootstrap token makes nodes of whoever shows it.", "Reads the expiry of each Secret of type bootstrap.kubernetes.io/token.")
-            .basis("Bootstrap tokens: token expiration", TOKENS)
-            .remedy(token()),
-        claim("pki.api.token-groups", "every bootstrap token has only groups that tokens may have", "bootstrap token that authenticates", groups)
-            .severity(Severity::Medium)
-            .alias("PKI-K07")
-            .alias("auth-extra-groups")
-            .page("A token with any other group is refused as a whole; somebody meant to give it more than a token can have.", "Reads auth-extra-groups of each token.")
-            .basis("Bootstrap tokens: bootstrap token Secret format", TOKENS)
-            .remedy(token()),
-        claim("pki.api.shared-certs", "the keys of the CAs do not lie in the cluster", "Secret kube-system/kubeadm-certs", shared)
-            .alias("PKI-K07")
-            .alias("upload-certs")
-            .page("`kubeadm init --upload-certs` puts the CAs' keys, encrypted, into a Secret for two hours; it goes away with its token, if the token goes away.", "Reads the age and the owner of the Secret, not its content.")
-            .basis("kubeadm init: uploading control-plane certificates to the cluster", INIT)
-            .remedy(Remedy::new("Delete it.").command("kubectl -n kube-system delete secret kubeadm-certs")),
+        claim(
+            "pki.api.cluster-info",
+            "cluster-info hands out the CA of the API server",
+            "ConfigMap kube-public/cluster-info",
+            cluster_info,
+        )
+        .alias("PKI-K06")
+        .alias("kubeadm join")
+        .page(
+            "`kubeadm join` believes this CA, and the server that does not fit it, it refuses. A CA that was replaced \
+             is not replaced here by anyone.",
+            "Builds a path from what the API server presents to the CA in the ConfigMap.",
+        )
+        .basis(
+            "kubeadm join: discovering what cluster CA to trust",
+            "https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-join/",
+        )
+        .remedy(
+            Remedy::new("Have kubeadm write it again.")
+                .command("kubectl -n kube-public delete configmap cluster-info && kubeadm init phase bootstrap-token"),
+        ),
+        claim(
+            "pki.api.cluster-info-signed",
+            "every bootstrap token that may has signed cluster-info",
+            "bootstrap token that signs",
+            signatures,
+        )
+        .alias("PKI-K06")
+        .alias("there is no JWS signed token in the cluster-info ConfigMap")
+        .page(
+            "`kubeadm join` refuses a cluster-info that the token it was given has not signed.",
+            "Makes the HMAC of the kubeconfig with each token's secret and compares it with the signature in the \
+             ConfigMap.",
+        )
+        .basis("Bootstrap tokens: ConfigMap signing", TOKENS)
+        .remedy(Remedy::new(
+            "See that kube-controller-manager runs its controller bootstrap-signer \
+             (--controllers=*,bootstrap-signer-controller), then make the token again.",
+        )),
+        claim(
+            "pki.api.token-expiry",
+            "every bootstrap token expires, and those that have are gone",
+            "bootstrap token",
+            tokens,
+        )
+        .alias("PKI-K07")
+        .alias("ttl: 0s")
+        .page(
+            "A bootstrap token makes nodes of whoever shows it.",
+            "Reads the expiry of each Secret of type bootstrap.kubernetes.io/token.",
+        )
+        .basis("Bootstrap tokens: token expiration", TOKENS)
+        .remedy(token()),
+        claim(
+            "pki.api.token-groups",
+            "every bootstrap token has only groups that tokens may have",
+            "bootstrap token that authenticates",
+            groups,
+        )
+        .severity(Severity::Medium)
+        .alias("PKI-K07")
+        .alias("auth-extra-groups")
+        .page(
+            "A token with any other group is refused as a whole; somebody meant to give it more than a token can have.",
+            "Reads auth-extra-groups of each token.",
+        )
+        .basis("Bootstrap tokens: bootstrap token Secret format", TOKENS)
+        .remedy(token()),
+        claim(
+            "pki.api.shared-certs",
+            "the keys of the CAs do not lie in the cluster",
+            "Secret kube-system/kubeadm-certs",
+            shared,
+        )
+        .alias("PKI-K07")
+        .alias("upload-certs")
+        .page(
+            "`kubeadm init --upload-certs` puts the CAs' keys, encrypted, into a Secret for two hours; it goes away \
+             with its token, if the token goes away.",
+            "Reads the age and the owner of the Secret, not its content.",
+        )
+        .basis("kubeadm init: uploading control-plane certificates to the cluster", INIT)
+        .remedy(Remedy::new("Delete it.").command("kubectl -n kube-system delete secret kubeadm-certs")),
     ]
 }

@@ -1,5 +1,5 @@
-//! Claims about CAs that are written into objects: those that pods get, those that extension API servers take clients by, and those
-//! by which webhooks and aggregated API servers are verified.
+//! Claims about CAs that are written into objects: those that pods get, those that extension API servers take clients
+//! by, and those by which webhooks and aggregated API servers are verified.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -205,7 +205,8 @@ fn root_cas(view: &View<'_>, tally: &mut Tally) {
         let subject = format!("{namespace}/kube-root-ca.crt");
         let Some(pem) = by_namespace.get(namespace.as_str()) else {
             let message = format!(
-                "namespace {namespace} has no ConfigMap kube-root-ca.crt: its pods cannot start with a service-account token"
+                "namespace {namespace} has no ConfigMap kube-root-ca.crt: its pods cannot start with a service-account \
+                 token"
             );
             tally.breach(Breach::new(&subject, message).wanted("the CA of the API server"));
             continue;
@@ -251,14 +252,15 @@ fn authentication(view: &View<'_>, tally: &mut Tally) {
     }
     if !surplus.is_empty() {
         let message = format!(
-            "{AUTHENTICATION} has a CA whose clients the API server does not take: extension API servers still let them in"
+            "{AUTHENTICATION} has a CA whose clients the API server does not take: extension API servers still let \
+             them in"
         );
         tally.breach(Breach::new(AUTHENTICATION, message).found(say(surplus)));
     }
 }
 
-/// Holds the ConfigMap against the files of this node's API server: a CA that was replaced by one of the same name is told
-/// apart only so.
+/// Holds the ConfigMap against the files of this node's API server: a CA that was replaced by one of the same name is
+/// told apart only so.
 fn authentication_of_files(view: &View<'_>, data: &BTreeMap<String, String>, tally: &mut Tally) {
     for (entry, role) in [(CLIENT_CA, Role::ClientCa), (PROXY_CA, Role::FrontProxyCa)] {
         let of_server = |bundle: &&Bundle| bundle.role == role && bundle.holder == Component::Apiserver;
@@ -300,7 +302,8 @@ fn front_proxy(view: &View<'_>, tally: &mut Tally) {
     tally.look();
     for (_, subject) in proxies.iter().filter(|(key, _)| clients.contains_key(key)) {
         let message = format!(
-            "the front-proxy CA {subject} also signs for users: each of them can be anyone, by headers, where names are not restricted; where they are, users are refused"
+            "the front-proxy CA {subject} also signs for users: each of them can be anyone, by headers, where names \
+             are not restricted; where they are, users are refused"
         );
         tally.breach(Breach::new(AUTHENTICATION, message).found(subject).wanted("a CA of its own for the front proxy"));
     }
@@ -327,7 +330,8 @@ fn allowed_names(view: &View<'_>, tally: &mut Tally) {
 pub(super) fn checks() -> Vec<Check> {
     let inject = || {
         Remedy::new(
-            "Write the CA that signs the server's certificate into caBundle; cert-manager's cainjector does so, and keeps it.",
+            "Write the CA that signs the server's certificate into caBundle; cert-manager's cainjector does so, and \
+             keeps it.",
         )
     };
     vec![
@@ -335,49 +339,107 @@ pub(super) fn checks() -> Vec<Check> {
             .severity(Severity::Critical)
             .alias("PKI-R22")
             .alias("kube-root-ca.crt")
-            .page("Every pod with a service-account token mounts it, to verify the API server by.", "Builds a path from what the API server presents to the certificates in each ConfigMap kube-root-ca.crt.")
-            .basis("kube-controller-manager: --root-ca-file", "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-controller-manager/")
-            .remedy(Remedy::new("Give --root-ca-file of every kube-controller-manager the current CA, and restart it: it writes the ConfigMaps.")),
-        claim("pki.api.ca-bundle", "every caBundle holds a CA that has not expired", "webhooks and aggregated APIs", ca_bundle)
-            .severity(Severity::Critical)
-            .alias("PKI-K09")
-            .alias("caBundle")
-            .page("The API server cannot verify the server, so that admission fails, or the API is not there.", "Reads the caBundle of webhook configurations, CustomResourceDefinitions and APIServices.")
-            .basis("Dynamic admission control: contacting the webhook", WEBHOOKS)
-            .remedy(inject()),
-        claim("pki.api.ca-bundle-served", "every webhook and aggregated API serves what its caBundle verifies", "webhooks and aggregated APIs that can be reached", served)
-            .severity(Severity::Critical)
-            .alias("PKI-K09")
-            .alias("failed calling webhook")
-            .page("A webhook whose certificate was renewed by another CA blocks what it guards, often all pods.", "Asks each server for its certificate by the name that the API server calls it, and builds a path to its caBundle.")
-            .basis("Dynamic admission control: contacting the webhook", WEBHOOKS)
-            .remedy(inject()),
+            .page(
+                "Every pod with a service-account token mounts it, to verify the API server by.",
+                "Builds a path from what the API server presents to the certificates in each ConfigMap \
+                 kube-root-ca.crt.",
+            )
+            .basis(
+                "kube-controller-manager: --root-ca-file",
+                "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-controller-manager/",
+            )
+            .remedy(Remedy::new(
+                "Give --root-ca-file of every kube-controller-manager the current CA, and restart it: it writes the \
+                 ConfigMaps.",
+            )),
+        claim(
+            "pki.api.ca-bundle",
+            "every caBundle holds a CA that has not expired",
+            "webhooks and aggregated APIs",
+            ca_bundle,
+        )
+        .severity(Severity::Critical)
+        .alias("PKI-K09")
+        .alias("caBundle")
+        .page(
+            "The API server cannot verify the server, so that admission fails, or the API is not there.",
+            "Reads the caBundle of webhook configurations, CustomResourceDefinitions and APIServices.",
+        )
+        .basis("Dynamic admission control: contacting the webhook", WEBHOOKS)
+        .remedy(inject()),
+        claim(
+            "pki.api.ca-bundle-served",
+            "every webhook and aggregated API serves what its caBundle verifies",
+            "webhooks and aggregated APIs that can be reached",
+            served,
+        )
+        .severity(Severity::Critical)
+        .alias("PKI-K09")
+        .alias("failed calling webhook")
+        .page(
+            "A webhook whose certificate was renewed by another CA blocks what it guards, often all pods.",
+            "Asks each server for its certificate by the name that the API server calls it, and builds a path to its \
+             caBundle.",
+        )
+        .basis("Dynamic admission control: contacting the webhook", WEBHOOKS)
+        .remedy(inject()),
         claim("pki.api.insecure-apiservice", "every aggregated API is verified", "aggregated APIs", insecure)
             .severity(Severity::Medium)
             .alias("PKI-K09")
             .alias("insecureSkipTLSVerify")
-            .page("What the API server sends there, users' names and groups among it, goes to whoever answers.", "Reads insecureSkipTLSVerify of APIServices.")
+            .page(
+                "What the API server sends there, users' names and groups among it, goes to whoever answers.",
+                "Reads insecureSkipTLSVerify of APIServices.",
+            )
             .basis("Configure the aggregation layer", AGGREGATION)
             .remedy(inject()),
-        claim("pki.api.extension-authentication", "extension API servers take the clients that the API server takes", "ConfigMap kube-system/extension-apiserver-authentication", authentication)
-            .severity(Severity::Critical)
-            .alias("PKI-K08")
-            .alias("extension-apiserver-authentication")
-            .page("The API server writes its CAs of clients there, and takes none out: a CA that was given up for being stolen stays good for extension API servers, controller manager and scheduler.", "Compares the subjects of the CAs in the ConfigMap with those that the API server names in its CertificateRequest, and on a node of the control plane the CAs themselves with --client-ca-file and --requestheader-client-ca-file.")
-            .basis("Configure the aggregation layer: extension apiserver authorizes the request", AGGREGATION)
-            .remedy(Remedy::new("Delete the ConfigMap: the API server writes it again within a minute.").command("kubectl -n kube-system delete configmap extension-apiserver-authentication")),
+        claim(
+            "pki.api.extension-authentication",
+            "extension API servers take the clients that the API server takes",
+            "ConfigMap kube-system/extension-apiserver-authentication",
+            authentication,
+        )
+        .severity(Severity::Critical)
+        .alias("PKI-K08")
+        .alias("extension-apiserver-authentication")
+        .page(
+            "The API server writes its CAs of clients there, and takes none out: a CA that was given up for being \
+             stolen stays good for extension API servers, controller manager and scheduler.",
+            "Compares the subjects of the CAs in the ConfigMap with those that the API server names in its \
+             CertificateRequest, and on a node of the control plane the CAs themselves with --client-ca-file and \
+             --requestheader-client-ca-file.",
+        )
+        .basis("Configure the aggregation layer: extension apiserver authorizes the request", AGGREGATION)
+        .remedy(
+            Remedy::new("Delete the ConfigMap: the API server writes it again within a minute.")
+                .command("kubectl -n kube-system delete configmap extension-apiserver-authentication"),
+        ),
         claim("pki.api.front-proxy-ca", "the front proxy has a CA of its own", "front-proxy CA", front_proxy)
             .severity(Severity::Critical)
             .alias("PKI-R05")
             .alias("is not in the allowed list")
-            .page("Who has a certificate by the front-proxy CA says in a header who it is, and is believed.", "Compares the keys of client-ca-file and requestheader-client-ca-file.")
+            .page(
+                "Who has a certificate by the front-proxy CA says in a header who it is, and is believed.",
+                "Compares the keys of client-ca-file and requestheader-client-ca-file.",
+            )
             .basis("Configure the aggregation layer: CA reusage and conflicts", AGGREGATION)
-            .remedy(Remedy::new("Make a front-proxy CA of its own.").command("rm /etc/kubernetes/pki/front-proxy-* && kubeadm init phase certs front-proxy-ca && kubeadm init phase certs front-proxy-client")),
-        claim("pki.api.front-proxy-names", "only named certificates of the front-proxy CA speak for others", "front-proxy CA", allowed_names)
-            .alias("PKI-R06")
-            .alias("requestheader-allowed-names")
-            .page("Who has a certificate by the front-proxy CA says in a header who it is, and is believed.", "Reads requestheader-allowed-names.")
-            .basis("Configure the aggregation layer: Kubernetes apiserver client authentication", AGGREGATION)
-            .remedy(Remedy::new("Set --requestheader-allowed-names=front-proxy-client on every kube-apiserver.")),
+            .remedy(Remedy::new("Make a front-proxy CA of its own.").command(
+                "rm /etc/kubernetes/pki/front-proxy-* && kubeadm init phase certs front-proxy-ca && kubeadm init phase \
+                 certs front-proxy-client",
+            )),
+        claim(
+            "pki.api.front-proxy-names",
+            "only named certificates of the front-proxy CA speak for others",
+            "front-proxy CA",
+            allowed_names,
+        )
+        .alias("PKI-R06")
+        .alias("requestheader-allowed-names")
+        .page(
+            "Who has a certificate by the front-proxy CA says in a header who it is, and is believed.",
+            "Reads requestheader-allowed-names.",
+        )
+        .basis("Configure the aggregation layer: Kubernetes apiserver client authentication", AGGREGATION)
+        .remedy(Remedy::new("Set --requestheader-allowed-names=front-proxy-client on every kube-apiserver.")),
     ]
 }

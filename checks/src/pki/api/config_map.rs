@@ -26,10 +26,19 @@ pub(super) fn checks() -> Vec<Check> {
             .alias("PKI-W05")
             .alias("client-key-data")
             .page(
-                "ConfigMaps are read by whoever looks at a namespace, the role view among them, are not encrypted in etcd, and go into backups and logs. A key that was there is known.",
-                "Goes through data and binaryData of all ConfigMaps for private keys in PEM, plain or in base64, for client keys and for tokens in kubeconfigs. What is between BEGIN and END must be a key. Of what is found only its place is kept.",
+                "ConfigMaps are read by whoever looks at a namespace, the role view among them, are not encrypted in \
+                 etcd, and go into backups and logs. A key that was there is known.",
+                "Goes through data and binaryData of all ConfigMaps for private keys in PEM, plain or in base64, for \
+                 client keys and for tokens in kubeconfigs. What is between BEGIN and END must be a key. Of what is \
+                 found only its place is kept.",
             )
             .basis("ConfigMaps: caution", "https://kubernetes.io/docs/concepts/configuration/configmap/")
-            .remedy(Remedy::new("Move it into a Secret, and replace it: revoke the token, issue the certificate again with another key.").command("kubectl create secret generic NAME --from-file=FILE")),
+            .remedy(
+                Remedy::new(
+                    "Move it into a Secret, and replace it: revoke the token, issue the certificate again with another \
+                     key.",
+                )
+                .command("kubectl create secret generic NAME --from-file=FILE"),
+            ),
     ]
 }

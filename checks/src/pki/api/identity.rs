@@ -1,5 +1,5 @@
-//! Claims about identities: nodes and their certificates, the names of the API server, the keys of service-account tokens, and
-//! settings of Go that weaken all of them.
+//! Claims about identities: nodes and their certificates, the names of the API server, the keys of service-account
+//! tokens, and settings of Go that weaken all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -188,11 +188,13 @@ fn token_files(view: &View<'_>, tally: &mut Tally) {
     let Some(published) = need(&view.facts.api.jwks, tally) else { return };
     for (key, file) in keys {
         tally.look();
-        // The id of a key is the SHA-256 of its SubjectPublicKeyInfo (Kubernetes: pkg/serviceaccount, keyIDFromPublicKey).
+        // The id of a key is the SHA-256 of its SubjectPublicKeyInfo (Kubernetes: pkg/serviceaccount,
+        // keyIDFromPublicKey).
         let id = URL_SAFE_NO_PAD.encode(key.0);
         if !published.iter().any(|one| one.kid == id) {
             let message = format!(
-                "the API server verifies no token by the key in {file}: it was not restarted since the file was replaced, or is of another cluster"
+                "the API server verifies no token by the key in {file}: it was not restarted since the file was \
+                 replaced, or is of another cluster"
             );
             let known: Vec<_> = published.iter().map(|one| one.kid.as_str()).collect();
             tally.breach(Breach::new(file, message).at(file, None).found(known.join(", ")).wanted(id));
@@ -215,40 +217,109 @@ fn weakened(view: &View<'_>, tally: &mut Tally) {
 /// The claims about identities.
 pub(super) fn checks() -> Vec<Check> {
     vec![
-        claim("pki.api.node-names", "every node's certificate is of a node that is there", "certificates of nodes", nodes)
-            .severity(Severity::Medium)
-            .alias("PKI-W02")
-            .alias("PKI-R13")
-            .page("A certificate of a node that was removed still reads what that node might; a node under another name than in its certificate is forbidden everything.", "Compares the names in certificates that were issued, and in those that kubelets serve, with the Node objects.")
-            .basis("Using Node authorization", NODE)
-            .remedy(Remedy::new("Wipe what is left of the node (`kubeadm reset`), or name it as its certificate does (--hostname-override).")),
-        claim("pki.api.cert-sans", "the API server's certificate has the names that kubeadm's configuration wants", "ConfigMap kube-system/kubeadm-config", sans)
-            .severity(Severity::Medium)
-            .alias("PKI-K12")
-            .alias("certSANs")
-            .page("The next certificate that kubeadm makes has the names of its configuration; what was added by hand is gone then.", "Compares certSANs and controlPlaneEndpoint with the names in what the API server presents.")
-            .basis("kubeadm configuration v1beta4: APIServer", "https://kubernetes.io/docs/reference/config-api/kubeadm-config.v1beta4/")
-            .remedy(Remedy::new("Write them into the ConfigMap, or have the certificate made again.").command("kubectl -n kube-system edit configmap kubeadm-config").command("rm /etc/kubernetes/pki/apiserver.{crt,key} && kubeadm init phase certs apiserver --config FILE")),
-        claim("pki.api.token-keys", "service-account tokens are signed by keys that are long enough", "keys of service-account tokens", jwks)
-            .alias("PKI-R17")
-            .alias("PKI-R16")
-            .alias("jwks")
-            .page("Who finds the key makes tokens of any service account.", "Reads /openid/v1/jwks.")
-            .basis("Service account issuer discovery", "https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/")
-            .remedy(Remedy::new("Make a new pair, name both public keys in --service-account-key-file until the last old token has ended, and sign by the new one.")),
-        claim("pki.api.token-files", "the API server verifies tokens by the keys in this node's files", "keys of service accounts", token_files)
-            .severity(Severity::Critical)
-            .alias("PKI-R16")
-            .alias("invalid bearer token")
-            .page("API servers and controller managers read these keys when they start. A token that one signs by a new key is nobody's to another that still has the old ones.", "Compares the SHA-256 of each key in --service-account-key-file, --service-account-signing-key-file and --service-account-private-key-file with the ids in /openid/v1/jwks.")
-            .basis("Service account issuer discovery", "https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/")
-            .remedy(Remedy::new("Have all nodes of the control plane name the old and the new public key in --service-account-key-file, restart their API servers, and then sign by the new key.")),
-        claim("pki.api.godebug", "the API server needs none of Go's weakened settings", "metrics of the API server", weakened)
-            .severity(Severity::Medium)
-            .alias("PKI-L11")
-            .alias("go_godebug_non_default_behavior")
-            .page("The settings go away: a certificate that needs one is refused by a later version of Kubernetes.", "Reads the counters go_godebug_non_default_behavior_*_events_total of /metrics.")
-            .basis("Go, backwards compatibility, and GODEBUG", "https://go.dev/doc/godebug")
-            .remedy(Remedy::new("Replace the certificate that needs it: SHA-1 (x509sha1), short RSA keys (rsa1024min), negative serial numbers (x509negativeserial).")),
+        claim(
+            "pki.api.node-names",
+            "every node's certificate is of a node that is there",
+            "certificates of nodes",
+            nodes,
+        )
+        .severity(Severity::Medium)
+        .alias("PKI-W02")
+        .alias("PKI-R13")
+        .page(
+            "A certificate of a node that was removed still reads what that node might; a node under another name than \
+             in its certificate is forbidden everything.",
+            "Compares the names in certificates that were issued, and in those that kubelets serve, with the Node \
+             objects.",
+        )
+        .basis("Using Node authorization", NODE)
+        .remedy(Remedy::new(
+            "Wipe what is left of the node (`kubeadm reset`), or name it as its certificate does \
+             (--hostname-override).",
+        )),
+        claim(
+            "pki.api.cert-sans",
+            "the API server's certificate has the names that kubeadm's configuration wants",
+            "ConfigMap kube-system/kubeadm-config",
+            sans,
+        )
+        .severity(Severity::Medium)
+        .alias("PKI-K12")
+        .alias("certSANs")
+        .page(
+            "The next certificate that kubeadm makes has the names of its configuration; what was added by hand is \
+             gone then.",
+            "Compares certSANs and controlPlaneEndpoint with the names in what the API server presents.",
+        )
+        .basis(
+            "kubeadm configuration v1beta4: APIServer",
+            "https://kubernetes.io/docs/reference/config-api/kubeadm-config.v1beta4/",
+        )
+        .remedy(
+            Remedy::new("Write them into the ConfigMap, or have the certificate made again.")
+                .command("kubectl -n kube-system edit configmap kubeadm-config")
+                .command(
+                    "rm /etc/kubernetes/pki/apiserver.{crt,key} && kubeadm init phase certs apiserver --config FILE",
+                ),
+        ),
+        claim(
+            "pki.api.token-keys",
+            "service-account tokens are signed by keys that are long enough",
+            "keys of service-account tokens",
+            jwks,
+        )
+        .alias("PKI-R17")
+        .alias("PKI-R16")
+        .alias("jwks")
+        .page("Who finds the key makes tokens of any service account.", "Reads /openid/v1/jwks.")
+        .basis(
+            "Service account issuer discovery",
+            "https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/",
+        )
+        .remedy(Remedy::new(
+            "Make a new pair, name both public keys in --service-account-key-file until the last old token has ended, \
+             and sign by the new one.",
+        )),
+        claim(
+            "pki.api.token-files",
+            "the API server verifies tokens by the keys in this node's files",
+            "keys of service accounts",
+            token_files,
+        )
+        .severity(Severity::Critical)
+        .alias("PKI-R16")
+        .alias("invalid bearer token")
+        .page(
+            "API servers and controller managers read these keys when they start. A token that one signs by a new key \
+             is nobody's to another that still has the old ones.",
+            "Compares the SHA-256 of each key in --service-account-key-file, --service-account-signing-key-file and \
+             --service-account-private-key-file with the ids in /openid/v1/jwks.",
+        )
+        .basis(
+            "Service account issuer discovery",
+            "https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/",
+        )
+        .remedy(Remedy::new(
+            "Have all nodes of the control plane name the old and the new public key in --service-account-key-file, \
+             restart their API servers, and then sign by the new key.",
+        )),
+        claim(
+            "pki.api.godebug",
+            "the API server needs none of Go's weakened settings",
+            "metrics of the API server",
+            weakened,
+        )
+        .severity(Severity::Medium)
+        .alias("PKI-L11")
+        .alias("go_godebug_non_default_behavior")
+        .page(
+            "The settings go away: a certificate that needs one is refused by a later version of Kubernetes.",
+            "Reads the counters go_godebug_non_default_behavior_*_events_total of /metrics.",
+        )
+        .basis("Go, backwards compatibility, and GODEBUG", "https://go.dev/doc/godebug")
+        .remedy(Remedy::new(
+            "Replace the certificate that needs it: SHA-1 (x509sha1), short RSA keys (rsa1024min), negative serial \
+             numbers (x509negativeserial).",
+        )),
     ]
 }

@@ -23,8 +23,8 @@ pub(crate) fn target(url: &str) -> Option<Target> {
     (!host.is_empty()).then(|| Target { host: bare(host), port, server: Server::Apiserver })
 }
 
-/// The endpoint that the kubeconfig leads to, where it presented a certificate: one that hangs up, as a balancer does that
-/// finds no server, says nothing of any CA.
+/// The endpoint that the kubeconfig leads to, where it presented a certificate: one that hangs up, as a balancer does
+/// that finds no server, says nothing of any CA.
 pub(super) fn server<'a>(view: &View<'a>) -> Option<&'a Endpoint> {
     let config = view.facts.api.kubeconfig.known()?;
     let target = target(&config.server)?;
@@ -120,29 +120,60 @@ fn insecure(view: &View<'_>, tally: &mut Tally) {
 /// The claims about the kubeconfig.
 pub(super) fn checks() -> Vec<Check> {
     vec![
-        claim("pki.api.kubeconfig-ca", "the kubeconfig's CA is that of the server that it leads to", "CA in the kubeconfig", ca)
-            .severity(Severity::Critical)
-            .alias("PKI-K01")
-            .alias("x509: certificate signed by unknown authority")
-            .page(
-                "When a CA is replaced, kubeconfigs keep the old one: `kubeadm certs renew` renews the client certificate in them and leaves the CA as it is.",
-                "Builds a path from what the server presents to the certificates in certificate-authority-data.",
-            )
-            .basis("Organizing cluster access using kubeconfig files", ORGANIZE)
-            .remedy(Remedy::new("Write the current CA into it, once it is verified on another way that it is the right one.").command("kubectl config set-cluster NAME --certificate-authority=/etc/kubernetes/pki/ca.crt --embed-certs")),
-        claim("pki.api.kubeconfig-client", "the kubeconfig's client certificate is whole, valid, and by a CA that counts", "client certificate in the kubeconfig", client)
-            .severity(Severity::Critical)
-            .alias("PKI-K02")
-            .alias("tls: private key does not match public key")
-            .page("kubeadm takes client certificates of kubeconfigs as they are; a wrong one shows when it is needed.", "Compares certificate and key, the certificate's end and the time, its issuer and the CAs that the server names.")
-            .basis("Certificate management with kubeadm", KUBEADM)
-            .remedy(Remedy::new("Have it made again.").command("kubeadm kubeconfig user --client-name NAME --org GROUP")),
-        claim("pki.api.kubeconfig-insecure", "the kubeconfig verifies the server and speaks TLS to it", "kubeconfig", insecure)
-            .alias("PKI-K03")
-            .alias("insecure-skip-tls-verify")
-            .page("Credentials go to whoever answers.", "Reads insecure-skip-tls-verify, the server's URL, and how the user logs in.")
-            .basis("Organizing cluster access using kubeconfig files", ORGANIZE)
-            .remedy(Remedy::new("Name the CA instead.").command("kubectl config set-cluster NAME --insecure-skip-tls-verify=false --certificate-authority=FILE --embed-certs")),
+        claim(
+            "pki.api.kubeconfig-ca",
+            "the kubeconfig's CA is that of the server that it leads to",
+            "CA in the kubeconfig",
+            ca,
+        )
+        .severity(Severity::Critical)
+        .alias("PKI-K01")
+        .alias("x509: certificate signed by unknown authority")
+        .page(
+            "When a CA is replaced, kubeconfigs keep the old one: `kubeadm certs renew` renews the client certificate \
+             in them and leaves the CA as it is.",
+            "Builds a path from what the server presents to the certificates in certificate-authority-data.",
+        )
+        .basis("Organizing cluster access using kubeconfig files", ORGANIZE)
+        .remedy(
+            Remedy::new("Write the current CA into it, once it is verified on another way that it is the right one.")
+                .command(
+                    "kubectl config set-cluster NAME --certificate-authority=/etc/kubernetes/pki/ca.crt --embed-certs",
+                ),
+        ),
+        claim(
+            "pki.api.kubeconfig-client",
+            "the kubeconfig's client certificate is whole, valid, and by a CA that counts",
+            "client certificate in the kubeconfig",
+            client,
+        )
+        .severity(Severity::Critical)
+        .alias("PKI-K02")
+        .alias("tls: private key does not match public key")
+        .page(
+            "kubeadm takes client certificates of kubeconfigs as they are; a wrong one shows when it is needed.",
+            "Compares certificate and key, the certificate's end and the time, its issuer and the CAs that the server \
+             names.",
+        )
+        .basis("Certificate management with kubeadm", KUBEADM)
+        .remedy(Remedy::new("Have it made again.").command("kubeadm kubeconfig user --client-name NAME --org GROUP")),
+        claim(
+            "pki.api.kubeconfig-insecure",
+            "the kubeconfig verifies the server and speaks TLS to it",
+            "kubeconfig",
+            insecure,
+        )
+        .alias("PKI-K03")
+        .alias("insecure-skip-tls-verify")
+        .page(
+            "Credentials go to whoever answers.",
+            "Reads insecure-skip-tls-verify, the server's URL, and how the user logs in.",
+        )
+        .basis("Organizing cluster access using kubeconfig files", ORGANIZE)
+        .remedy(Remedy::new("Name the CA instead.").command(
+            "kubectl config set-cluster NAME --insecure-skip-tls-verify=false --certificate-authority=FILE \
+             --embed-certs",
+        )),
     ]
 }
 

@@ -1,8 +1,8 @@
-//! What a cluster's API says of its PKI: CAs that it hands out, what lets nodes in, by which CAs webhooks are verified, TLS Secrets,
-//! certificate requests, the identities of nodes.
+//! What a cluster's API says of its PKI: CAs that it hands out, what lets nodes in, by which CAs webhooks are verified,
+//! TLS Secrets, certificate requests, the identities of nodes.
 //!
-//! [`Facts::read`] asks with the credentials of the kubeconfig that the user named. Files are only half of a PKI: what is
-//! distributed by the API is copied when a cluster is made, and forgotten when a CA is replaced.
+//! [`Facts::read`] asks with the credentials of the kubeconfig that the user named. Files are only half of a PKI: what
+//! is distributed by the API is copied when a cluster is made, and forgotten when a CA is replaced.
 
 mod bootstrap;
 mod bundle;

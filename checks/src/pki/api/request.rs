@@ -1,4 +1,5 @@
-//! Claims about certificate requests: who waits, who was refused, what is asked for and of whom, and what was issued and ends.
+//! Claims about certificate requests: who waits, who was refused, what is asked for and of whom, and what was issued
+//! and ends.
 //!
 //! The controller manager deletes requests: within an hour after they were decided, within a day while they wait
 //! (Kubernetes: pkg/controller/certificates/cleaner). What is seen is recent, or nobody cleans up.
@@ -25,7 +26,8 @@ const CERTIFICATES: &str = "https://kubernetes.io/docs/setup/best-practices/cert
 const WAIT: SignedDuration = SignedDuration::from_hours(1);
 const MASTERS: &str = "system:masters";
 
-/// Signers that are known: those of Kubernetes, of Amazon EKS, of OpenShift's network operator and of Calico's operator.
+/// Signers that are known: those of Kubernetes, of Amazon EKS, of OpenShift's network operator and of Calico's
+/// operator.
 const SIGNERS: [&str; 7] = [
     "kubernetes.io/kube-apiserver-client",
     "kubernetes.io/kube-apiserver-client-kubelet",
@@ -155,35 +157,85 @@ pub(super) fn checks() -> Vec<Check> {
             .alias("PKI-K11")
             .alias("PKI-R15")
             .alias("serverTLSBootstrap")
-            .page("A kubelet whose request is not approved serves no certificate, or one that is about to end. Requests for serving certificates are approved by nobody unless somebody sees to it.", "Looks for requests without a decision for an hour, and for approved ones without a certificate.")
+            .page(
+                "A kubelet whose request is not approved serves no certificate, or one that is about to end. Requests \
+                 for serving certificates are approved by nobody unless somebody sees to it.",
+                "Looks for requests without a decision for an hour, and for approved ones without a certificate.",
+            )
             .basis("Certificates and certificate signing requests", REQUESTS)
-            .remedy(Remedy::new("Look at it, and decide.").command("kubectl certificate approve NAME").command("kubectl certificate deny NAME")),
-        claim("pki.api.requests-masters", "nobody asks for a certificate of system:masters", "certificate requests", masters)
-            .alias("PKI-K11")
-            .alias("system:masters")
-            .page("Such a certificate is an administrator until it ends, whatever RBAC says, and it cannot be revoked.", "Reads the organizations in each request.")
-            .basis("PKI certificates and requirements: system:masters", CERTIFICATES)
-            .remedy(Remedy::new("Deny it; if it was signed, the CA must be replaced to get rid of it.").command("kubectl certificate deny NAME")),
+            .remedy(
+                Remedy::new("Look at it, and decide.")
+                    .command("kubectl certificate approve NAME")
+                    .command("kubectl certificate deny NAME"),
+            ),
+        claim(
+            "pki.api.requests-masters",
+            "nobody asks for a certificate of system:masters",
+            "certificate requests",
+            masters,
+        )
+        .alias("PKI-K11")
+        .alias("system:masters")
+        .page(
+            "Such a certificate is an administrator until it ends, whatever RBAC says, and it cannot be revoked.",
+            "Reads the organizations in each request.",
+        )
+        .basis("PKI certificates and requirements: system:masters", CERTIFICATES)
+        .remedy(
+            Remedy::new("Deny it; if it was signed, the CA must be replaced to get rid of it.")
+                .command("kubectl certificate deny NAME"),
+        ),
         claim("pki.api.requests-denied", "no certificate request was denied", "certificate requests", denied)
             .severity(Severity::Info)
             .alias("PKI-K11")
             .alias("CertificateDenied")
-            .page("Whoever asked goes without, and may ask again. A request that nobody expected is worth knowing: somebody who can make requests tries what else they get.", "Looks for requests with the condition Denied. They stay for an hour.")
+            .page(
+                "Whoever asked goes without, and may ask again. A request that nobody expected is worth knowing: \
+                 somebody who can make requests tries what else they get.",
+                "Looks for requests with the condition Denied. They stay for an hour.",
+            )
             .basis("Certificates and certificate signing requests: approval or rejection", REQUESTS)
             .remedy(Remedy::new("Ask who made it, and why.").command("kubectl describe csr NAME")),
-        claim("pki.api.requests-renewed", "who was issued a certificate by request asks for the next one in time", "issued certificates", last)
-            .severity(Severity::Medium)
-            .alias("PKI-K11")
-            .alias("kubectl get csr")
-            .page("A certificate that was issued by request is renewed by another request, by the kubelet itself, for people by nobody.", "Looks, among the certificates that are still in requests, for the one of each signer and subject that lasts longest, and compares its end with the time of the audit and --expiry-warn.")
-            .basis("Certificates and certificate signing requests", REQUESTS)
-            .remedy(Remedy::new("Have its owner ask for another one; see that a kubelet may (rotateCertificates, serverTLSBootstrap).").command("kubectl get csr --sort-by=.metadata.creationTimestamp")),
-        claim("pki.api.requests-signer", "every certificate request is to a signer that is known", "certificate requests", signers)
-            .severity(Severity::Info)
-            .alias("PKI-K11")
-            .alias("signerName")
-            .page("Of a signer of one's own somebody must know who signs, whose CA that is, and who trusts it. One that is misspelt waits for ever.", "Compares signerName with the signers of Kubernetes, cert-manager, Amazon EKS, OpenShift and Calico. If it is yours, waive it.")
-            .basis("Certificates and certificate signing requests: signers", REQUESTS)
-            .remedy(Remedy::new("Find out who signs for it, and who trusts the CA.").command("kubectl get csr -o custom-columns=NAME:.metadata.name,SIGNER:.spec.signerName,USER:.spec.username")),
+        claim(
+            "pki.api.requests-renewed",
+            "who was issued a certificate by request asks for the next one in time",
+            "issued certificates",
+            last,
+        )
+        .severity(Severity::Medium)
+        .alias("PKI-K11")
+        .alias("kubectl get csr")
+        .page(
+            "A certificate that was issued by request is renewed by another request, by the kubelet itself, for people \
+             by nobody.",
+            "Looks, among the certificates that are still in requests, for the one of each signer and subject that \
+             lasts longest, and compares its end with the time of the audit and --expiry-warn.",
+        )
+        .basis("Certificates and certificate signing requests", REQUESTS)
+        .remedy(
+            Remedy::new(
+                "Have its owner ask for another one; see that a kubelet may (rotateCertificates, serverTLSBootstrap).",
+            )
+            .command("kubectl get csr --sort-by=.metadata.creationTimestamp"),
+        ),
+        claim(
+            "pki.api.requests-signer",
+            "every certificate request is to a signer that is known",
+            "certificate requests",
+            signers,
+        )
+        .severity(Severity::Info)
+        .alias("PKI-K11")
+        .alias("signerName")
+        .page(
+            "Of a signer of one's own somebody must know who signs, whose CA that is, and who trusts it. One that is \
+             misspelt waits for ever.",
+            "Compares signerName with the signers of Kubernetes, cert-manager, Amazon EKS, OpenShift and Calico. If it \
+             is yours, waive it.",
+        )
+        .basis("Certificates and certificate signing requests: signers", REQUESTS)
+        .remedy(Remedy::new("Find out who signs for it, and who trusts the CA.").command(
+            "kubectl get csr -o custom-columns=NAME:.metadata.name,SIGNER:.spec.signerName,USER:.spec.username",
+        )),
     ]
 }

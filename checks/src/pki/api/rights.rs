@@ -1,8 +1,8 @@
-//! Claims about what RBAC lets identities do that certificates stand for: the API server towards kubelets, and kubeadm's
-//! administrators.
+//! Claims about what RBAC lets identities do that certificates stand for: the API server towards kubelets, and
+//! kubeadm's administrators.
 //!
-//! Bindings and roles are read and evaluated here, as the API server does (Kubernetes: pkg/registry/rbac/validation); it is asked
-//! nothing about anybody, since a SubjectAccessReview would have to be written.
+//! Bindings and roles are read and evaluated here, as the API server does (Kubernetes: pkg/registry/rbac/validation);
+//! it is asked nothing about anybody, since a SubjectAccessReview would have to be written.
 
 use serde::Deserialize;
 
@@ -160,8 +160,8 @@ impl<'a> Rights<'a> {
     }
 }
 
-/// What the API server asks of kubelets: logs by GET, exec, attach and port-forward by POST, each of them `nodes/proxy` to the
-/// kubelet (Kubernetes: pkg/kubelet/server/auth.go; of the finer subresources since 1.33 none is for these).
+/// What the API server asks of kubelets: logs by GET, exec, attach and port-forward by POST, each of them `nodes/proxy`
+/// to the kubelet (Kubernetes: pkg/kubelet/server/auth.go; of the finer subresources since 1.33 none is for these).
 const ASKED: [(&str, &str); 2] = [("get", "kubectl logs"), ("create", "kubectl exec, attach and port-forward")];
 
 fn kubelets(view: &View<'_>, tally: &mut Tally) {
@@ -185,7 +185,8 @@ fn kubelets(view: &View<'_>, tally: &mut Tally) {
         if !missing.is_empty() {
             let (verbs, commands): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
             let message = format!(
-                "the API server is nobody to kubelets: no ClusterRoleBinding gives what {} says the right to {} nodes/proxy, and {} are forbidden",
+                "the API server is nobody to kubelets: no ClusterRoleBinding gives what {} says the right to {} \
+                 nodes/proxy, and {} are forbidden",
                 client.file,
                 verbs.join(" and "),
                 commands.join(", ")
@@ -217,7 +218,8 @@ fn administrators(view: &View<'_>, tally: &mut Tally) {
         let identity = Identity::of(&leaf);
         if !rights.rules(&identity).any(Rule::allows_everything) {
             let message = format!(
-                "{subject} is of the group {ADMINISTRATORS}, and no ClusterRoleBinding makes that an administrator: what it asks for is forbidden"
+                "{subject} is of the group {ADMINISTRATORS}, and no ClusterRoleBinding makes that an administrator: \
+                 what it asks for is forbidden"
             );
             let breach = Breach::new(&subject, message).found(identity.to_string()).wanted("cluster-admin");
             rights.breach(breach, tally);
@@ -228,26 +230,50 @@ fn administrators(view: &View<'_>, tally: &mut Tally) {
 /// The claims about rights.
 pub(super) fn checks() -> Vec<Check> {
     vec![
-        claim("pki.api.kubelet-client", "RBAC lets the API server ask kubelets for logs and for exec", "certificates that the API server shows to kubelets on this node", kubelets)
-            .severity(Severity::High)
-            .alias("PKI-R04")
-            .alias("Forbidden (user=kube-apiserver-kubelet-client, verb=get, resource=nodes, subresource=proxy)")
-            .page(
-                "Kubelets ask the API server whether whoever dials them may, and the API server is one of those. kubeadm gave it system:masters until 1.28, kubeadm:cluster-admins until 1.32, and since then binds the user kube-apiserver-kubelet-client; a certificate that was made by one version for the bindings of another has no rights.",
-                "Reads common name and organizations of the certificate in --kubelet-client-certificate, and goes through ClusterRoleBindings and ClusterRoles for the verbs get and create on nodes/proxy. system:masters may all. Where the API server is told of other authorizers, they may allow what RBAC does not, and nothing is concluded; nor where the kubelet of this node has authorization.mode AlwaysAllow.",
-            )
-            .basis("Kubelet authentication/authorization", KUBELET)
-            .remedy(Remedy::new("Bind the user, or the group, to system:kubelet-api-admin.").command("kubectl create clusterrolebinding kubeadm:apiserver-kubelet-client --clusterrole=system:kubelet-api-admin --user=kube-apiserver-kubelet-client")),
-        claim("pki.api.cluster-admins", "whom kubeadm makes an administrator may do everything", "client certificates of kubeadm:cluster-admins", administrators)
-            .severity(Severity::High)
-            .alias("PKI-R04")
-            .alias("PKI-R18")
-            .alias("kubeadm:cluster-admins")
-            .page(
-                "Since 1.29 admin.conf is of the group kubeadm:cluster-admins, which has its rights by a ClusterRoleBinding of that name. Once that is deleted, only super-admin.conf is left.",
-                "Looks at admin.conf of this node and at the kubeconfig in use, and goes through ClusterRoleBindings and ClusterRoles for one that allows everything.",
-            )
-            .basis("PKI certificates and requirements: certificates for user accounts", CERTIFICATES)
-            .remedy(Remedy::new("Make the binding again, as someone of system:masters.").command("kubectl --kubeconfig /etc/kubernetes/super-admin.conf create clusterrolebinding kubeadm:cluster-admins --clusterrole=cluster-admin --group=kubeadm:cluster-admins")),
+        claim(
+            "pki.api.kubelet-client",
+            "RBAC lets the API server ask kubelets for logs and for exec",
+            "certificates that the API server shows to kubelets on this node",
+            kubelets,
+        )
+        .severity(Severity::High)
+        .alias("PKI-R04")
+        .alias("Forbidden (user=kube-apiserver-kubelet-client, verb=get, resource=nodes, subresource=proxy)")
+        .page(
+            "Kubelets ask the API server whether whoever dials them may, and the API server is one of those. kubeadm \
+             gave it system:masters until 1.28, kubeadm:cluster-admins until 1.32, and since then binds the user \
+             kube-apiserver-kubelet-client; a certificate that was made by one version for the bindings of another has \
+             no rights.",
+            "Reads common name and organizations of the certificate in --kubelet-client-certificate, and goes through \
+             ClusterRoleBindings and ClusterRoles for the verbs get and create on nodes/proxy. system:masters may all. \
+             Where the API server is told of other authorizers, they may allow what RBAC does not, and nothing is \
+             concluded; nor where the kubelet of this node has authorization.mode AlwaysAllow.",
+        )
+        .basis("Kubelet authentication/authorization", KUBELET)
+        .remedy(Remedy::new("Bind the user, or the group, to system:kubelet-api-admin.").command(
+            "kubectl create clusterrolebinding kubeadm:apiserver-kubelet-client --clusterrole=system:kubelet-api-admin \
+             --user=kube-apiserver-kubelet-client",
+        )),
+        claim(
+            "pki.api.cluster-admins",
+            "whom kubeadm makes an administrator may do everything",
+            "client certificates of kubeadm:cluster-admins",
+            administrators,
+        )
+        .severity(Severity::High)
+        .alias("PKI-R04")
+        .alias("PKI-R18")
+        .alias("kubeadm:cluster-admins")
+        .page(
+            "Since 1.29 admin.conf is of the group kubeadm:cluster-admins, which has its rights by a \
+             ClusterRoleBinding of that name. Once that is deleted, only super-admin.conf is left.",
+            "Looks at admin.conf of this node and at the kubeconfig in use, and goes through ClusterRoleBindings and \
+             ClusterRoles for one that allows everything.",
+        )
+        .basis("PKI certificates and requirements: certificates for user accounts", CERTIFICATES)
+        .remedy(Remedy::new("Make the binding again, as someone of system:masters.").command(
+            "kubectl --kubeconfig /etc/kubernetes/super-admin.conf create clusterrolebinding kubeadm:cluster-admins \
+             --clusterrole=cluster-admin --group=kubeadm:cluster-admins",
+        )),
     ]
 }

@@ -1,5 +1,5 @@
-//! Claims about TLS Secrets: certificate and key belong together, the chain is in order, it lasts, and it is for the hosts that
-//! Ingresses serve by it. A cluster may have a hundred thousand of them: each claim goes through them once.
+//! Claims about TLS Secrets: certificate and key belong together, the chain is in order, it lasts, and it is for the
+//! hosts that Ingresses serve by it. A cluster may have a hundred thousand of them: each claim goes through them once.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -108,7 +108,8 @@ fn hosts(view: &View<'_>, tally: &mut Tally) {
     }
 }
 
-/// TLS Secrets that a distribution's API server itself serves by, and reads through the API (k3s and RKE2: dynamiclistener).
+/// TLS Secrets that a distribution's API server itself serves by, and reads through the API (k3s and RKE2:
+/// dynamiclistener).
 const OF_SERVERS: [&str; 2] = ["k3s-serving", "rke2-serving"];
 
 fn used(view: &View<'_>, tally: &mut Tally) {
@@ -145,32 +146,52 @@ pub(super) fn checks() -> Vec<Check> {
         claim("pki.api.tls-pair", "certificate and key of every TLS Secret belong together", "TLS Secrets", pair)
             .alias("PKI-K10")
             .alias("tls: private key does not match public key")
-            .page("Nobody can serve it: an ingress controller falls back to a certificate of its own, or does not start.", "Compares the public half of tls.key with the key in tls.crt, and keeps neither.")
+            .page(
+                "Nobody can serve it: an ingress controller falls back to a certificate of its own, or does not start.",
+                "Compares the public half of tls.key with the key in tls.crt, and keeps neither.",
+            )
             .basis("Secrets: TLS Secrets", SECRETS)
             .remedy(again()),
         claim("pki.api.tls-order", "the certificates of every TLS Secret are in order", "TLS Secrets", order)
             .severity(Severity::Medium)
             .alias("PKI-K10")
-            .page("Go and browsers sort them; OpenSSL before 1.1, Java and gRPC of old refuse.", "Compares the issuer of each certificate in tls.crt with the subject of the next.")
-            .basis("RFC 5246 section 7.4.2: each following certificate must directly certify the one preceding it", "https://www.rfc-editor.org/rfc/rfc5246")
+            .page(
+                "Go and browsers sort them; OpenSSL before 1.1, Java and gRPC of old refuse.",
+                "Compares the issuer of each certificate in tls.crt with the subject of the next.",
+            )
+            .basis(
+                "RFC 5246 section 7.4.2: each following certificate must directly certify the one preceding it",
+                "https://www.rfc-editor.org/rfc/rfc5246",
+            )
             .remedy(again()),
         claim("pki.api.tls-expired", "no TLS Secret holds an expired certificate", "TLS Secrets", expired)
             .alias("PKI-K10")
             .alias("x509_cert_expired")
-            .page("Clients refuse it; where nobody uses it, it hides those that matter.", "Compares the end of the first certificate in tls.crt with the time.")
+            .page(
+                "Clients refuse it; where nobody uses it, it hides those that matter.",
+                "Compares the end of the first certificate in tls.crt with the time.",
+            )
             .basis("Secrets: TLS Secrets", SECRETS)
             .remedy(again()),
         claim("pki.api.tls-lasts", "every TLS Secret is renewed in time", "TLS Secrets", lasts)
             .severity(Severity::Medium)
             .alias("PKI-K10")
             .alias("x509_cert_not_after")
-            .page("Whatever renews it should have done so by now.", "Compares the end of each with the time and --expiry-warn; of what lives for less than 150 days a fifth must be left.")
+            .page(
+                "Whatever renews it should have done so by now.",
+                "Compares the end of each with the time and --expiry-warn; of what lives for less than 150 days a \
+                 fifth must be left.",
+            )
             .basis("Secrets: TLS Secrets", SECRETS)
             .remedy(again()),
         claim("pki.api.tls-hosts", "every Ingress has a certificate for its hosts", "Ingresses with TLS", hosts)
             .severity(Severity::Medium)
             .alias("PKI-K10")
-            .page("Browsers refuse a certificate for another name.", "Compares the hosts of each Ingress's tls with the DNS names of the certificate in the Secret that it names.")
+            .page(
+                "Browsers refuse a certificate for another name.",
+                "Compares the hosts of each Ingress's tls with the DNS names of the certificate in the Secret that it \
+                 names.",
+            )
             .basis("Ingress: TLS", INGRESS)
             .remedy(Remedy::new("Have the host added to the certificate, or name the right Secret.")),
         claim("pki.api.tls-used", "every TLS Secret is named by something that could serve by it", "TLS Secrets", used)
@@ -178,10 +199,17 @@ pub(super) fn checks() -> Vec<Check> {
             .alias("PKI-K10")
             .alias("unused secret")
             .page(
-                "A key that nobody needs is one that can be stolen, and its certificate expires with an alarm that means nothing. What controllers read through the API without being told by one of these looks unused, too: the CAs of cert-manager's issuers, routes of Traefik, Istio and OpenShift. Waive those.",
-                "Looks for the name in Ingresses, in Gateways, and in volumes, variables and --default-ssl-certificate of pods and of the templates in Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs and CronJobs. Where one of these lists cannot be read, nothing is said.",
+                "A key that nobody needs is one that can be stolen, and its certificate expires with an alarm that \
+                 means nothing. What controllers read through the API without being told by one of these looks unused, \
+                 too: the CAs of cert-manager's issuers, routes of Traefik, Istio and OpenShift. Waive those.",
+                "Looks for the name in Ingresses, in Gateways, and in volumes, variables and --default-ssl-certificate \
+                 of pods and of the templates in Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs and \
+                 CronJobs. Where one of these lists cannot be read, nothing is said.",
             )
             .basis("Secrets: TLS Secrets", SECRETS)
-            .remedy(Remedy::new("Find out who made it, and delete it if nobody reads it.").command("kubectl -n NAMESPACE get secret NAME -o jsonpath='{.metadata.managedFields[*].manager}'")),
+            .remedy(
+                Remedy::new("Find out who made it, and delete it if nobody reads it.")
+                    .command("kubectl -n NAMESPACE get secret NAME -o jsonpath='{.metadata.managedFields[*].manager}'"),
+            ),
     ]
 }

@@ -83,18 +83,24 @@ fn is_encrypted(contents: &Contents, need: Need) -> bool {
 
 fn presence() -> Vec<Check> {
     vec![
-        claim("pki.file.present", "every file that a flag or the layout names is there", Of::Other, "files", |view, tally| {
-            for (path, what, _) in needed(view.facts) {
-                let Some(file) = view.facts.store.get(path) else { continue };
-                tally.look();
-                if let Fact::Absent(_) = file.contents
-                    && file.stat.known().is_none()
-                    && !dangling(file)
-                {
-                    tally.breach(Breach::new(path, format!("{path} is not there: {what}")).at(path, None));
+        claim(
+            "pki.file.present",
+            "every file that a flag or the layout names is there",
+            Of::Other,
+            "files",
+            |view, tally| {
+                for (path, what, _) in needed(view.facts) {
+                    let Some(file) = view.facts.store.get(path) else { continue };
+                    tally.look();
+                    if let Fact::Absent(_) = file.contents
+                        && file.stat.known().is_none()
+                        && !dangling(file)
+                    {
+                        tally.breach(Breach::new(path, format!("{path} is not there: {what}")).at(path, None));
+                    }
                 }
-            }
-        })
+            },
+        )
         .label("file")
         .alias("PKI-F11")
         .alias("!MISSING!")
@@ -102,33 +108,47 @@ fn presence() -> Vec<Check> {
         .alias("kubernetes-front-proxy-ca")
         .alias("etcd-ca")
         .page(
-            "A component whose certificate or key is not there does not start, or starts and is refused. kubeadm lists a missing file and says no more of it.",
-            "Takes the files that flags of static pods, processes and units, kubeconfigs and the distribution's layout name, and looks whether they are there. The key of a CA may be elsewhere.",
+            "A component whose certificate or key is not there does not start, or starts and is refused. kubeadm lists \
+             a missing file and says no more of it.",
+            "Takes the files that flags of static pods, processes and units, kubeconfigs and the distribution's layout \
+             name, and looks whether they are there. The key of a CA may be elsewhere.",
         )
         .basis("PKI certificates and requirements: required CAs, certificate paths", CERTIFICATES)
         .remedy(Remedy::new("Have kubeadm make what is missing.").command("kubeadm init phase certs all")),
-        claim("pki.file.readable", "every file of the PKI is a file, and can be read", Of::Other, "files", |view, tally| {
-            for (path, what, _) in needed(view.facts) {
-                let Some(stat) = view.facts.store.get(path).and_then(|file| file.stat.known()) else { continue };
-                tally.look();
-                let kind = match stat.kind {
-                    FileKind::Directory => "a folder",
-                    FileKind::Fifo => "a FIFO",
-                    FileKind::Socket => "a socket",
-                    FileKind::Device => "a device",
-                    _ => continue,
-                };
-                tally.breach(Breach::new(path, format!("{path} is {kind}: {what}")).found(kind).wanted("a file").at(path, None));
-            }
-            view.facts.unread.iter().for_each(|why| tally.unknown(why));
-        })
+        claim(
+            "pki.file.readable",
+            "every file of the PKI is a file, and can be read",
+            Of::Other,
+            "files",
+            |view, tally| {
+                for (path, what, _) in needed(view.facts) {
+                    let Some(stat) = view.facts.store.get(path).and_then(|file| file.stat.known()) else { continue };
+                    tally.look();
+                    let kind = match stat.kind {
+                        FileKind::Directory => "a folder",
+                        FileKind::Fifo => "a FIFO",
+                        FileKind::Socket => "a socket",
+                        FileKind::Device => "a device",
+                        _ => continue,
+                    };
+                    tally.breach(
+                        Breach::new(path, format!("{path} is {kind}: {what}"))
+                            .found(kind)
+                            .wanted("a file")
+                            .at(path, None),
+                    );
+                }
+                view.facts.unread.iter().for_each(|why| tally.unknown(why));
+            },
+        )
         .label("file")
         .alias("PKI-F11")
         .alias("permission denied")
         .alias("PKCS#12")
         .page(
             "What cannot be read is not judged; the rest is. A claim that needed it is undetermined, too.",
-            "Reads every file with a role, and every file in the PKI's folders, up to 1 MiB each. Links to folders are not followed, and PKCS#12 is not opened.",
+            "Reads every file with a role, and every file in the PKI's folders, up to 1 MiB each. Links to folders are \
+             not followed, and PKCS#12 is not opened.",
         )
         .basis("PKI certificates and requirements", CERTIFICATES)
         .remedy(Remedy::new("Run as root, or remove what does not belong there.")),
@@ -171,7 +191,8 @@ fn presence() -> Vec<Check> {
                     let message = format!("{path} cannot be used: {why}; it is {what}");
                     tally.breach(breach(message).found(found).wanted(wanted).at(path, (line > 0).then_some(line)));
                 } else if !there {
-                    tally.breach(breach(format!("{path} does not hold {wanted}: {what}")).wanted(wanted).at(path, None));
+                    tally
+                        .breach(breach(format!("{path} does not hold {wanted}: {what}")).wanted(wanted).at(path, None));
                 } else {
                     refused.remove(path);
                 }
@@ -183,9 +204,11 @@ fn presence() -> Vec<Check> {
         .alias("PKI-F08")
         .alias("data does not contain any valid RSA or ECDSA certificates")
         .page(
-            "A component that cannot parse its certificate or key does not start, and etcd refuses everybody while it cannot parse its revocation list.",
-            "Reads each file as the program does that needs it: blocks with another label or with header lines are passed over where that program passes over them, and keys are taken in the forms that it takes. \
-             Of what is malformed in a certificate every other part is judged all the same.",
+            "A component that cannot parse its certificate or key does not start, and etcd refuses everybody while it \
+             cannot parse its revocation list.",
+            "Reads each file as the program does that needs it: blocks with another label or with header lines are \
+             passed over where that program passes over them, and keys are taken in the forms that it takes. Of what \
+             is malformed in a certificate every other part is judged all the same.",
         )
         .basis("PKI certificates and requirements", CERTIFICATES)
         .remedy(
@@ -210,13 +233,17 @@ fn presence() -> Vec<Check> {
         .alias("PKI-F09")
         .alias("kubelet-client-current.pem")
         .page(
-            "The kubelet writes each new certificate into a file of its own and moves the link kubelet-client-current.pem. If it leads nowhere the kubelet has no identity when it starts again. Any other link was made for somebody, who will not find what it led to.",
-            "Follows the links in the PKI's folders, whatever their names, and those among the files with a role, inside the node's root. Of a folder that was given alone absolute links are passed over.",
+            "The kubelet writes each new certificate into a file of its own and moves the link \
+             kubelet-client-current.pem. If it leads nowhere the kubelet has no identity when it starts again. Any \
+             other link was made for somebody, who will not find what it led to.",
+            "Follows the links in the PKI's folders, whatever their names, and those among the files with a role, \
+             inside the node's root. Of a folder that was given alone absolute links are passed over.",
         )
         .basis("Certificate rotation of the kubelet", "https://kubernetes.io/docs/tasks/tls/certificate-rotation/")
         .remedy(
-            Remedy::new("Point it at the newest certificate; remove another that nobody needs.")
-                .command(format!("ln -sf \"$(ls -1 /var/lib/kubelet/pki/kubelet-client-2*.pem | tail -n 1)\" {CURRENT}")),
+            Remedy::new("Point it at the newest certificate; remove another that nobody needs.").command(format!(
+                "ln -sf \"$(ls -1 /var/lib/kubelet/pki/kubelet-client-2*.pem | tail -n 1)\" {CURRENT}"
+            )),
         ),
     ]
 }
@@ -226,7 +253,8 @@ fn dangling(file: &File) -> bool {
     file.link.is_some() && file.stat.known().is_none()
 }
 
-/// Files that are read once, when a component starts, and by whom. The others are read again: certificates, CAs of clients.
+/// Files that are read once, when a component starts, and by whom. The others are read again: certificates, CAs of
+/// clients.
 fn read_once(facts: &Facts) -> impl Iterator<Item = (&str, Component)> {
     const ROLES: [Role; 7] = [
         Role::ServiceAccountKey,
@@ -249,105 +277,184 @@ fn read_once(facts: &Facts) -> impl Iterator<Item = (&str, Component)> {
 
 fn strays() -> Vec<Check> {
     vec![
-        claim("pki.file.ca-key-on-worker", "no CA's private key lies on a node that signs nothing", Of::Other, "keys", |view, tally| {
-            let discovery = &view.facts.discovery;
-            let signs = view.facts.is_control_plane() || discovery.of_role(Role::EtcdServer).next().is_some() || discovery.bare;
-            // What is a worker's is said by its machine configuration, wherever that lies.
-            let workers: Vec<_> = discovery.talos.iter().filter(|(_, talos)| talos.kind == talos::Kind::Worker).map(|(file, _)| member(file, "")).collect();
-            let on_worker = |file: &&File| !signs || workers.iter().any(|start| file.path.starts_with(start));
-            let authorities: Vec<_> = view.facts.bundles.iter().flat_map(|bundle| &bundle.certificates).filter(|held| held.certificate.is_ca()).collect();
-            for file in view.facts.store.iter().filter(on_worker) {
-                tally.look();
-                for key in file.contents.known().iter().flat_map(|contents| &contents.keys) {
-                    if authorities.iter().any(|held| held.certificate.public_key.sha256 == key.public.sha256) {
-                        let message = format!("{} is the private key of a CA, on a node without an API server", file.path);
-                        tally.breach(Breach::new(&file.path, message).at(&file.path, Some(key.line).filter(|line| *line > 0)));
+        claim(
+            "pki.file.ca-key-on-worker",
+            "no CA's private key lies on a node that signs nothing",
+            Of::Other,
+            "keys",
+            |view, tally| {
+                let discovery = &view.facts.discovery;
+                let signs = view.facts.is_control_plane()
+                    || discovery.of_role(Role::EtcdServer).next().is_some()
+                    || discovery.bare;
+                // What is a worker's is said by its machine configuration, wherever that lies.
+                let workers: Vec<_> = discovery
+                    .talos
+                    .iter()
+                    .filter(|(_, talos)| talos.kind == talos::Kind::Worker)
+                    .map(|(file, _)| member(file, ""))
+                    .collect();
+                let on_worker = |file: &&File| !signs || workers.iter().any(|start| file.path.starts_with(start));
+                let authorities: Vec<_> = view
+                    .facts
+                    .bundles
+                    .iter()
+                    .flat_map(|bundle| &bundle.certificates)
+                    .filter(|held| held.certificate.is_ca())
+                    .collect();
+                for file in view.facts.store.iter().filter(on_worker) {
+                    tally.look();
+                    for key in file.contents.known().iter().flat_map(|contents| &contents.keys) {
+                        if authorities.iter().any(|held| held.certificate.public_key.sha256 == key.public.sha256) {
+                            let message =
+                                format!("{} is the private key of a CA, on a node without an API server", file.path);
+                            tally.breach(
+                                Breach::new(&file.path, message)
+                                    .at(&file.path, Some(key.line).filter(|line| *line > 0)),
+                            );
+                        }
                     }
                 }
-            }
-        })
+            },
+        )
         .label("file")
         .alias("PKI-F05")
         .page(
-            "Workers run other people's programs. Whoever leaves a container there must not find the key that makes an administrator.",
+            "Workers run other people's programs. Whoever leaves a container there must not find the key that makes an \
+             administrator.",
             "Compares the private keys on a node without an API server or etcd with the CAs that it trusts.",
         )
         .basis("PKI certificates and requirements", CERTIFICATES)
-        .remedy(Remedy::new("Remove it, and rotate the CA: the key has been where it must not be.").command("shred -u /etc/kubernetes/pki/ca.key")),
-        claim("pki.file.ca-key-external", "the key of a CA that is to be elsewhere is not here", Of::Roles(&[Role::ClientCa]), "controller managers that are told to sign nothing", |view, tally| {
-            let discovery = &view.facts.discovery;
-            let Some(line) = discovery.command(Component::ControllerManager).filter(|line| signs_nothing(line)) else { return };
-            let Some(bundle) = view.facts.bundle(Role::ClientCa) else { return };
-            tally.look();
-            let authorities: Vec<_> = bundle.certificates.iter().filter(|held| held.certificate.is_ca()).collect();
-            // Of copies another claim tells.
-            for file in view.facts.store.iter().filter(|file| !discovery.backups.contains(&file.path)) {
-                for key in file.contents.known().iter().flat_map(|contents| &contents.keys) {
-                    if let Some(held) = authorities.iter().find(|held| held.certificate.public_key.sha256 == key.public.sha256) {
-                        let message = format!("{} is the private key of {}, and {} says that it is elsewhere: the controller manager is to sign nothing", file.path, held.certificate.subject, line.place);
-                        tally.breach(Breach::new(&file.path, message).wanted("no key of this CA").at(&file.path, Some(key.line).filter(|line| *line > 0)));
+        .remedy(
+            Remedy::new("Remove it, and rotate the CA: the key has been where it must not be.")
+                .command("shred -u /etc/kubernetes/pki/ca.key"),
+        ),
+        claim(
+            "pki.file.ca-key-external",
+            "the key of a CA that is to be elsewhere is not here",
+            Of::Roles(&[Role::ClientCa]),
+            "controller managers that are told to sign nothing",
+            |view, tally| {
+                let discovery = &view.facts.discovery;
+                let Some(line) = discovery.command(Component::ControllerManager).filter(|line| signs_nothing(line))
+                else {
+                    return;
+                };
+                let Some(bundle) = view.facts.bundle(Role::ClientCa) else { return };
+                tally.look();
+                let authorities: Vec<_> = bundle.certificates.iter().filter(|held| held.certificate.is_ca()).collect();
+                // Of copies another claim tells.
+                for file in view.facts.store.iter().filter(|file| !discovery.backups.contains(&file.path)) {
+                    for key in file.contents.known().iter().flat_map(|contents| &contents.keys) {
+                        if let Some(held) =
+                            authorities.iter().find(|held| held.certificate.public_key.sha256 == key.public.sha256)
+                        {
+                            let message = format!(
+                                "{} is the private key of {}, and {} says that it is elsewhere: the controller manager \
+                                 is to sign nothing",
+                                file.path, held.certificate.subject, line.place
+                            );
+                            tally.breach(
+                                Breach::new(&file.path, message)
+                                    .wanted("no key of this CA")
+                                    .at(&file.path, Some(key.line).filter(|line| *line > 0)),
+                            );
+                        }
                     }
                 }
-            }
-        })
+            },
+        )
         .label("file")
         .alias("PKI-F05")
         .alias("external CA")
         .page(
-            "Who keeps the cluster's CA elsewhere does so lest a node of the control plane can make administrators. A key that was left behind, or copied there to sign just once, undoes that, and kubeadm no longer takes the CA for external: it signs with it.",
-            "Where --cluster-signing-cert-file and --cluster-signing-key-file are both given and empty, as kubeadm writes them for an external CA, compares every private key of the node with the CAs of --client-ca-file. That the front proxy's CA is external, or etcd's, no flag says.",
+            "Who keeps the cluster's CA elsewhere does so lest a node of the control plane can make administrators. A \
+             key that was left behind, or copied there to sign just once, undoes that, and kubeadm no longer takes the \
+             CA for external: it signs with it.",
+            "Where --cluster-signing-cert-file and --cluster-signing-key-file are both given and empty, as kubeadm \
+             writes them for an external CA, compares every private key of the node with the CAs of --client-ca-file. \
+             That the front proxy's CA is external, or etcd's, no flag says.",
         )
-        .basis("Certificate management with kubeadm: external CA mode", "https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-certs/#external-ca-mode")
-        .remedy(Remedy::new("Take it off the node, and rotate the CA if others than its keepers could read it.").command("shred -u /etc/kubernetes/pki/ca.key")),
-        claim("pki.file.backup", "no copy that somebody put aside holds a private key", Of::Other, "copies", |view, tally| {
-            for path in &view.facts.discovery.backups {
-                let Some(file) = view.facts.store.get(path) else { continue };
-                tally.look();
-                if file.has_key() {
-                    let message = format!("{path} is a copy that was put aside, and holds a private key");
-                    tally.breach(Breach::new(path, message).at(path, None));
+        .basis(
+            "Certificate management with kubeadm: external CA mode",
+            "https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-certs/#external-ca-mode",
+        )
+        .remedy(
+            Remedy::new("Take it off the node, and rotate the CA if others than its keepers could read it.")
+                .command("shred -u /etc/kubernetes/pki/ca.key"),
+        ),
+        claim(
+            "pki.file.backup",
+            "no copy that somebody put aside holds a private key",
+            Of::Other,
+            "copies",
+            |view, tally| {
+                for path in &view.facts.discovery.backups {
+                    let Some(file) = view.facts.store.get(path) else { continue };
+                    tally.look();
+                    if file.has_key() {
+                        let message = format!("{path} is a copy that was put aside, and holds a private key");
+                        tally.breach(Breach::new(path, message).at(path, None));
+                    }
                 }
-            }
-        })
+            },
+        )
         .severity(Severity::Medium)
         .label("file")
         .alias("PKI-F10")
         .alias("/etc/kubernetes/pki/expired")
         .page(
             "A copy of the PKI is as good as the PKI to whoever finds it, and nobody looks after its modes.",
-            "Looks for keys in files and folders that by their names are copies, expired, *.bak, *.old, tls-1700000000, in the PKI's folders and beside them and kubeconfigs: /etc/kubernetes/pki.bak, admin.conf.old.",
+            "Looks for keys in files and folders that by their names are copies, expired, *.bak, *.old, \
+             tls-1700000000, in the PKI's folders and beside them and kubeconfigs: /etc/kubernetes/pki.bak, \
+             admin.conf.old.",
         )
         .basis("Certificate management with kubeadm", KUBEADM)
         .remedy(Remedy::new("Move it off the node, into a safe, or remove it.")),
-        claim("pki.file.extra", "every certificate and key in the PKI's folders is used", Of::Other, "files", |view, tally| {
-            let mut named: Vec<String> = Vec::new();
-            for client in &view.facts.clients {
-                named.push(client.of.file.clone());
-                named.extend(client.ca.iter().map(|(file, _)| file.clone()));
-                let user = client.user.iter().flat_map(|user| [user.certificate_file.as_ref(), user.key_file.as_ref()]);
-                named.extend(user.flatten().map(|file| beside(&client.of.file, file)));
-            }
-            let certificates = view.facts.certificates();
-            let mut keys: Vec<_> = certificates.iter().map(|(_, held)| held.certificate.public_key.sha256).collect();
-            let tokens = view.facts.discovery.of_role(Role::ServiceAccountKey).filter_map(|one| view.facts.store.contents(&one.file));
-            keys.extend(tokens.flat_map(|contents| &contents.keys).map(|key| key.public.sha256));
-            for path in view.facts.discovery.others.iter().filter(|path| !named.contains(path)) {
-                let Some(contents) = view.facts.store.contents(path) else { continue };
-                tally.look();
-                let holds = !contents.certificates.is_empty() || !contents.keys.is_empty();
-                // What is used under another name: by a link, or without its chain.
-                let same = |fingerprint| certificates.iter().any(|(_, known)| known.certificate.fingerprint == fingerprint);
-                let used = contents.certificates.iter().all(|held| same(held.certificate.fingerprint))
-                    && contents.keys.iter().all(|key| keys.contains(&key.public.sha256));
-                // The key of a certificate that is missing: that is the finding.
-                let beside = path.strip_suffix(".key").map(|stem| format!("{stem}.crt"));
-                let missing = beside.is_some_and(|file| view.facts.discovery.uses.iter().any(|one| one.file == file));
-                if holds && !used && !missing && !view.facts.discovery.uses.is_empty() {
-                    let message = format!("{path} is named by no flag, kubeconfig or layout that is known");
-                    tally.breach(Breach::new(path, message).at(path, None));
+        claim(
+            "pki.file.extra",
+            "every certificate and key in the PKI's folders is used",
+            Of::Other,
+            "files",
+            |view, tally| {
+                let mut named: Vec<String> = Vec::new();
+                for client in &view.facts.clients {
+                    named.push(client.of.file.clone());
+                    named.extend(client.ca.iter().map(|(file, _)| file.clone()));
+                    let user =
+                        client.user.iter().flat_map(|user| [user.certificate_file.as_ref(), user.key_file.as_ref()]);
+                    named.extend(user.flatten().map(|file| beside(&client.of.file, file)));
                 }
-            }
-        })
+                let certificates = view.facts.certificates();
+                let mut keys: Vec<_> =
+                    certificates.iter().map(|(_, held)| held.certificate.public_key.sha256).collect();
+                let tokens = view
+                    .facts
+                    .discovery
+                    .of_role(Role::ServiceAccountKey)
+                    .filter_map(|one| view.facts.store.contents(&one.file));
+                keys.extend(tokens.flat_map(|contents| &contents.keys).map(|key| key.public.sha256));
+                for path in view.facts.discovery.others.iter().filter(|path| !named.contains(path)) {
+                    let Some(contents) = view.facts.store.contents(path) else { continue };
+                    tally.look();
+                    let holds = !contents.certificates.is_empty() || !contents.keys.is_empty();
+                    // What is used under another name: by a link, or without its chain.
+                    let same = |fingerprint| {
+                        certificates.iter().any(|(_, known)| known.certificate.fingerprint == fingerprint)
+                    };
+                    let used = contents.certificates.iter().all(|held| same(held.certificate.fingerprint))
+                        && contents.keys.iter().all(|key| keys.contains(&key.public.sha256));
+                    // The key of a certificate that is missing: that is the finding.
+                    let beside = path.strip_suffix(".key").map(|stem| format!("{stem}.crt"));
+                    let missing =
+                        beside.is_some_and(|file| view.facts.discovery.uses.iter().any(|one| one.file == file));
+                    if holds && !used && !missing && !view.facts.discovery.uses.is_empty() {
+                        let message = format!("{path} is named by no flag, kubeconfig or layout that is known");
+                        tally.breach(Breach::new(path, message).at(path, None));
+                    }
+                }
+            },
+        )
         .severity(Severity::Info)
         .label("file")
         .alias("PKI-F12")
@@ -357,28 +464,48 @@ fn strays() -> Vec<Check> {
         )
         .basis("PKI certificates and requirements: certificate paths", CERTIFICATES)
         .remedy(Remedy::new("Remove it, if nothing outside of Kubernetes needs it.")),
-        claim("pki.file.process-older", "no component runs with keys, CAs or a kubeconfig that were replaced after it started", Of::Other, "files", |view, tally| {
-            for (file, holder) in read_once(view.facts) {
-                let started = view.facts.discovery.command(holder).and_then(|line| line.started);
-                let stat = view.facts.store.get(file).and_then(|file| file.stat.known());
-                let (Some(started), Some(stat)) = (started, stat) else { continue };
-                tally.look();
-                // The kernel tells both to the second.
-                if stat.mtime > started + 1 {
-                    let message = format!("{file} was changed after {holder} started, which reads it at its start alone");
-                    let time = |second| jiff::Timestamp::from_second(second).map_or_else(|_| String::new(), |time| time.to_string());
-                    tally.breach(Breach::new(file, message).found(time(stat.mtime)).wanted(format!("before {}", time(started))).at(file, None));
+        claim(
+            "pki.file.process-older",
+            "no component runs with keys, CAs or a kubeconfig that were replaced after it started",
+            Of::Other,
+            "files",
+            |view, tally| {
+                for (file, holder) in read_once(view.facts) {
+                    let started = view.facts.discovery.command(holder).and_then(|line| line.started);
+                    let stat = view.facts.store.get(file).and_then(|file| file.stat.known());
+                    let (Some(started), Some(stat)) = (started, stat) else { continue };
+                    tally.look();
+                    // The kernel tells both to the second.
+                    if stat.mtime > started + 1 {
+                        let message =
+                            format!("{file} was changed after {holder} started, which reads it at its start alone");
+                        let time = |second| {
+                            jiff::Timestamp::from_second(second).map_or_else(|_| String::new(), |time| time.to_string())
+                        };
+                        tally.breach(
+                            Breach::new(file, message)
+                                .found(time(stat.mtime))
+                                .wanted(format!("before {}", time(started)))
+                                .at(file, None),
+                        );
+                    }
                 }
-            }
-        })
+            },
+        )
         .label("file")
         .alias("PKI-F13")
         .page(
-            "The file on disk is right and the process knows the old one, until it is started again: then everything changes at once.",
-            "Compares the times of files that a component reads once (keys of service accounts, CAs of etcd and of kubelets, the CA that pods get, kubeconfigs of the controller manager and the scheduler) with the start of its process.",
+            "The file on disk is right and the process knows the old one, until it is started again: then everything \
+             changes at once.",
+            "Compares the times of files that a component reads once (keys of service accounts, CAs of etcd and of \
+             kubelets, the CA that pods get, kubeconfigs of the controller manager and the scheduler) with the start \
+             of its process.",
         )
         .basis("Certificate management with kubeadm: renewal", KUBEADM)
-        .remedy(Remedy::new("Start the component again.").command("crictl pods --name kube-apiserver -q | xargs crictl stopp")),
+        .remedy(
+            Remedy::new("Start the component again.")
+                .command("crictl pods --name kube-apiserver -q | xargs crictl stopp"),
+        ),
     ]
 }
 
@@ -402,56 +529,79 @@ fn contents() -> Vec<Check> {
         .alias("PKI-F08")
         .alias("trailing data after first PEM block")
         .page(
-            "Go reads over it. Others do not: kubeadm once refused a CA file with something behind its first block, and scripts compare bytes.",
-            "Looks at what stands before, between and behind the blocks. Comments as openssl writes them before a certificate count, too.",
+            "Go reads over it. Others do not: kubeadm once refused a CA file with something behind its first block, \
+             and scripts compare bytes.",
+            "Looks at what stands before, between and behind the blocks. Comments as openssl writes them before a \
+             certificate count, too.",
         )
         .basis("RFC 7468: textual encodings of PKIX structures", "https://www.rfc-editor.org/rfc/rfc7468")
         .remedy(Remedy::new("Write the blocks alone.").command("openssl x509 -in FILE -out FILE.clean")),
-        claim("pki.file.passed-over", "no certificate or key is passed over by the program that reads the file", Of::Other, "files", |view, tally| {
-            let go = Some(GoVersion::of_kubernetes(view.profile.kubernetes));
-            let all = needed(view.facts);
-            let contents = |path: &str| view.facts.store.contents(path);
-            // What one of its readers refuses is another finding.
-            let refused = all.iter().filter(|(path, _, need)| {
-                let reading = contents(path).and_then(|contents| reading(contents, *need, go));
-                reading.is_some_and(|reading| reading.refused.is_some())
-            });
-            let refused: std::collections::BTreeSet<_> = refused.map(|(path, ..)| (*path).to_owned()).collect();
-            let mut tell = |path: &str, what: &str, contents: &Contents, need| {
-                tally.look();
-                let Some(reading) = reading(contents, need, go).filter(|reading| reading.refused.is_none()) else { return };
-                for (line, why) in reading.passed_over {
-                    let message = format!("{path} has a block that nobody reads: {why}; the file is {what}");
-                    tally.breach(Breach::new(path, message).found(why).at(path, (line > 0).then_some(line)));
-                }
-            };
-            for (path, what, need) in all.iter().filter(|(path, ..)| !refused.contains(*path)) {
-                if let Some(contents) = contents(path) {
-                    tell(path, what, contents, *need);
-                }
-            }
-            for client in &view.facts.clients {
-                let embedded = [
-                    (client.cluster.as_ref().and_then(|one| one.ca.as_ref()), "certificate-authority-data", Reader::Pool),
-                    (client.user.as_ref().and_then(|one| one.certificate.as_ref()), "client-certificate-data", Reader::Pair),
-                    (client.user.as_ref().and_then(|one| one.key.as_ref()), "client-key-data", Reader::PairKey),
-                ];
-                for (contents, member, reader) in embedded {
-                    if let Some(contents) = contents {
-                        tell(&client.of.file, &format!("read for {member}"), contents, Need::Read(reader));
+        claim(
+            "pki.file.passed-over",
+            "no certificate or key is passed over by the program that reads the file",
+            Of::Other,
+            "files",
+            |view, tally| {
+                let go = Some(GoVersion::of_kubernetes(view.profile.kubernetes));
+                let all = needed(view.facts);
+                let contents = |path: &str| view.facts.store.contents(path);
+                // What one of its readers refuses is another finding.
+                let refused = all.iter().filter(|(path, _, need)| {
+                    let reading = contents(path).and_then(|contents| reading(contents, *need, go));
+                    reading.is_some_and(|reading| reading.refused.is_some())
+                });
+                let refused: std::collections::BTreeSet<_> = refused.map(|(path, ..)| (*path).to_owned()).collect();
+                let mut tell = |path: &str, what: &str, contents: &Contents, need| {
+                    tally.look();
+                    let Some(reading) = reading(contents, need, go).filter(|reading| reading.refused.is_none()) else {
+                        return;
+                    };
+                    for (line, why) in reading.passed_over {
+                        let message = format!("{path} has a block that nobody reads: {why}; the file is {what}");
+                        tally.breach(Breach::new(path, message).found(why).at(path, (line > 0).then_some(line)));
+                    }
+                };
+                for (path, what, need) in all.iter().filter(|(path, ..)| !refused.contains(*path)) {
+                    if let Some(contents) = contents(path) {
+                        tell(path, what, contents, *need);
                     }
                 }
-            }
-        })
+                for client in &view.facts.clients {
+                    let embedded = [
+                        (
+                            client.cluster.as_ref().and_then(|one| one.ca.as_ref()),
+                            "certificate-authority-data",
+                            Reader::Pool,
+                        ),
+                        (
+                            client.user.as_ref().and_then(|one| one.certificate.as_ref()),
+                            "client-certificate-data",
+                            Reader::Pair,
+                        ),
+                        (client.user.as_ref().and_then(|one| one.key.as_ref()), "client-key-data", Reader::PairKey),
+                    ];
+                    for (contents, member, reader) in embedded {
+                        if let Some(contents) = contents {
+                            tell(&client.of.file, &format!("read for {member}"), contents, Need::Read(reader));
+                        }
+                    }
+                }
+            },
+        )
         .label("file")
         .alias("PKI-F08")
         .alias("TRUSTED CERTIFICATE")
         .page(
-            "Go passes over a PEM block whose BEGIN or END is damaged, and most readers over one with another label or with header lines. A CA that is passed over is not trusted, and nothing says so.",
-            "Reads each file block by block as the program does that needs it, and lists the certificates and keys that it does not take although the file is for such.",
+            "Go passes over a PEM block whose BEGIN or END is damaged, and most readers over one with another label or \
+             with header lines. A CA that is passed over is not trusted, and nothing says so.",
+            "Reads each file block by block as the program does that needs it, and lists the certificates and keys \
+             that it does not take although the file is for such.",
         )
         .basis("Go: encoding/pem, crypto/x509", "https://pkg.go.dev/crypto/x509#CertPool.AppendCertsFromPEM")
-        .remedy(Remedy::new("Write each block again, with the label CERTIFICATE and without header lines.").command("openssl x509 -in FILE -out FILE.clean")),
+        .remedy(
+            Remedy::new("Write each block again, with the label CERTIFICATE and without header lines.")
+                .command("openssl x509 -in FILE -out FILE.clean"),
+        ),
         claim("pki.file.label", "every PEM block is what its label says", Of::Other, "files", |view, tally| {
             for (path, _, need) in needed(view.facts) {
                 let Some(contents) = view.facts.store.contents(path) else { continue };
@@ -464,7 +614,9 @@ fn contents() -> Vec<Check> {
                 };
                 for (line, wrong) in contents.mislabelled.iter().filter(|(line, _)| !over.contains(line)) {
                     let message = format!("{path} has a block labelled {}, which is a {}", wrong.label, wrong.belongs);
-                    tally.breach(Breach::new(path, message).found(&wrong.label).wanted(&wrong.belongs).at(path, Some(*line)));
+                    tally.breach(
+                        Breach::new(path, message).found(&wrong.label).wanted(&wrong.belongs).at(path, Some(*line)),
+                    );
                 }
             }
         })
@@ -472,33 +624,47 @@ fn contents() -> Vec<Check> {
         .label("file")
         .alias("PKI-F08")
         .page(
-            "Some programs go by the label and some by what is in the block. kops wrote public keys under the wrong one for years.",
+            "Some programs go by the label and some by what is in the block. kops wrote public keys under the wrong \
+             one for years.",
             "Parses what is in each block and compares it with the label.",
         )
         .basis("RFC 7468: textual encodings of PKIX structures", "https://www.rfc-editor.org/rfc/rfc7468")
-        .remedy(Remedy::new("Write it again with the label that belongs to it.").command("openssl pkey -pubin -in FILE -out FILE.pub")),
-        claim("pki.file.key-in-certificate", "no file of certificates holds a private key", Of::Other, "files", |view, tally| {
-            for one in &view.facts.discovery.uses {
-                if one.role.kind() == Kind::Key || one.key.as_ref() == Some(&one.file) {
-                    continue;
+        .remedy(
+            Remedy::new("Write it again with the label that belongs to it.")
+                .command("openssl pkey -pubin -in FILE -out FILE.pub"),
+        ),
+        claim(
+            "pki.file.key-in-certificate",
+            "no file of certificates holds a private key",
+            Of::Other,
+            "files",
+            |view, tally| {
+                for one in &view.facts.discovery.uses {
+                    if one.role.kind() == Kind::Key || one.key.as_ref() == Some(&one.file) {
+                        continue;
+                    }
+                    let Some(contents) = view.facts.store.contents(&one.file) else { continue };
+                    tally.look();
+                    if let Some(key) = contents.keys.first() {
+                        let message = format!("{} holds a private key beside its certificates", one.file);
+                        tally.breach(Breach::new(&one.file, message).at(&one.file, Some(key.line)));
+                    }
                 }
-                let Some(contents) = view.facts.store.contents(&one.file) else { continue };
-                tally.look();
-                if let Some(key) = contents.keys.first() {
-                    let message = format!("{} holds a private key beside its certificates", one.file);
-                    tally.breach(Breach::new(&one.file, message).at(&one.file, Some(key.line)));
-                }
-            }
-        })
+            },
+        )
         .severity(Severity::Medium)
         .label("file")
         .alias("PKI-F08")
         .page(
-            "A certificate is given to anyone who asks; one day the file is, too. The kubelet alone keeps both in one file, by design.",
+            "A certificate is given to anyone who asks; one day the file is, too. The kubelet alone keeps both in one \
+             file, by design.",
             "Looks for private keys in files that are named as certificates or CAs.",
         )
         .basis("PKI certificates and requirements", CERTIFICATES)
-        .remedy(Remedy::new("Take the key out of it, and issue a new pair if the file was handed on.").command("openssl x509 -in FILE -out FILE.crt")),
+        .remedy(
+            Remedy::new("Take the key out of it, and issue a new pair if the file was handed on.")
+                .command("openssl x509 -in FILE -out FILE.crt"),
+        ),
         claim("pki.file.repeated", "no certificate stands twice in one file", Of::Other, "files", |view, tally| {
             for (path, ..) in needed(view.facts) {
                 let Some(contents) = view.facts.store.contents(path) else { continue };
@@ -540,7 +706,10 @@ fn contents() -> Vec<Check> {
             "Looks for encrypted PKCS#8 and for the headers of encrypted PEM.",
         )
         .basis("PKI certificates and requirements", CERTIFICATES)
-        .remedy(Remedy::new("Decrypt it, with a mode of 0600 from the begin.").command("(umask 077; openssl pkey -in FILE -out FILE.plain)")),
+        .remedy(
+            Remedy::new("Decrypt it, with a mode of 0600 from the begin.")
+                .command("(umask 077; openssl pkey -in FILE -out FILE.plain)"),
+        ),
     ]
 }
 

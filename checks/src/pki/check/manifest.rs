@@ -70,8 +70,8 @@ pub(super) fn checks() -> Vec<Check> {
             "The kubelet reads every file in the directory, whatever its suffix. Of two files with one pod the last by \
              name counts, so that a backup named kube-apiserver.yaml.bak replaces kube-apiserver.yaml: changes to the \
              original have no effect.",
-            "Compares the namespaces and names of the pods in all files of the static pod directory. Which certificates \
-             the component uses is judged by the file that the kubelet runs.",
+            "Compares the namespaces and names of the pods in all files of the static pod directory. Which \
+             certificates the component uses is judged by the file that the kubelet runs.",
         )
         .basis("Create static pods", STATIC_PODS)
         .remedy(Remedy::new("Keep copies of manifests outside of the static pod directory.")),

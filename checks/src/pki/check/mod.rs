@@ -116,7 +116,8 @@ impl Of {
 
 /// A claim whose judge goes through `what` and counts.
 ///
-/// Where a file, or the flags of a component, do not tell what the claim is about, a claim that otherwise holds is undetermined.
+/// Where a file, or the flags of a component, do not tell what the claim is about, a claim that otherwise holds is
+/// undetermined.
 fn claim(
     id: &str,
     title: &str,

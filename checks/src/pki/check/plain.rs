@@ -41,14 +41,16 @@ pub(super) fn checks() -> Vec<Check> {
                 tally.look();
                 for url in urls(line, flag).filter(|url| is_plain(url)) {
                     let message = format!(
-                        "etcd listens for {who} on {url} (--{flag}) without TLS: it authenticates nobody there, and serves every Secret"
+                        "etcd listens for {who} on {url} (--{flag}) without TLS: it authenticates nobody there, and \
+                         serves every Secret"
                     );
                     let found = breach(line, flag, &message, url);
                     // Whoever gets there is on the node already.
                     tally.breach(if is_local(url) { found.severity(Severity::High) } else { found });
                 }
             }
-            let serves_tls = etcd.is_some_and(|line| urls(line, "listen-client-urls").any(|url| url.starts_with("https://")));
+            let serves_tls =
+                etcd.is_some_and(|line| urls(line, "listen-client-urls").any(|url| url.starts_with("https://")));
             let Some(line) = discovery.command(Component::Apiserver).filter(|_| serves_tls) else { return };
             tally.look();
             for url in urls(line, "etcd-servers").filter(|url| is_plain(url)) {
@@ -62,11 +64,16 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("Ignored key/cert files")
         .alias("Ignored client cert auth")
         .page(
-            "etcd decides by the scheme of each URL: on http it ignores its certificate and --client-cert-auth, and logs only a warning. Whoever reaches the port reads and writes the whole cluster.",
-            "Reads --listen-client-urls, --listen-client-http-urls and --listen-peer-urls of etcd or its configuration file, and --etcd-servers of the API server on the same node. \
-             A URL on a loopback address is high and not critical; --listen-metrics-urls and Unix sockets, as k3s has one for kine, are not judged.",
+            "etcd decides by the scheme of each URL: on http it ignores its certificate and --client-cert-auth, and \
+             logs only a warning. Whoever reaches the port reads and writes the whole cluster.",
+            "Reads --listen-client-urls, --listen-client-http-urls and --listen-peer-urls of etcd or its configuration \
+             file, and --etcd-servers of the API server on the same node. A URL on a loopback address is high and not \
+             critical; --listen-metrics-urls and Unix sockets, as k3s has one for kine, are not judged.",
         )
         .basis("etcd: transport security model", "https://etcd.io/docs/latest/op-guide/security/")
-        .remedy(Remedy::new("Write https in place of http in the flag, and in every client's list of endpoints. A member that is reached by http from others must be changed on all of them.")),
+        .remedy(Remedy::new(
+            "Write https in place of http in the flag, and in every client's list of endpoints. A member that is \
+             reached by http from others must be changed on all of them.",
+        )),
     ]
 }

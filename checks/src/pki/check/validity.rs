@@ -50,13 +50,18 @@ pub(crate) fn renew_kubelet_client(node: Option<&str>, expired: bool) -> Remedy 
     let node = node.unwrap_or("NODE");
     if !expired {
         return Remedy::new(
-            "The kubelet renews this certificate itself while rotateCertificates is on and it reaches the API server. Restart the kubelet: containers keep running, and it requests a new certificate after 70 to 90 % of the old one's life. Its log says why it has not.",
+            "The kubelet renews this certificate itself while rotateCertificates is on and it reaches the API server. \
+             Restart the kubelet: containers keep running, and it requests a new certificate after 70 to 90 % of the \
+             old one's life. Its log says why it has not.",
         )
         .command("systemctl restart kubelet")
         .command("journalctl -u kubelet | grep -i certificate");
     }
     Remedy::new(
-        "The kubelet can no longer renew this certificate, and kubeadm certs renew does not touch it. On a control-plane node write a new kubelet.conf; copy it here and restart the kubelet, which requests a new certificate with it. Then let kubelet.conf name kubelet-client-current.pem again. Joining the node anew does the same.",
+        "The kubelet can no longer renew this certificate, and kubeadm certs renew does not touch it. On a \
+         control-plane node write a new kubelet.conf; copy it here and restart the kubelet, which requests a new \
+         certificate with it. Then let kubelet.conf name kubelet-client-current.pem again. Joining the node anew does \
+         the same.",
     )
     .command(format!("kubeadm kubeconfig user --org system:nodes --client-name system:node:{node} > kubelet.conf"))
     .command("mv /var/lib/kubelet/pki/kubelet-client-* /root/")
@@ -139,9 +144,9 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("x509: certificate has expired or is not yet valid")
         .page(
             "With an expired certificate a component is refused by all others. kubeadm's are valid for a year.",
-            "Compares the end of every certificate with a role, those in kubeconfigs included, with the time of \
-                the audit. What somebody presents with a key is judged here even if it says that it is a CA; \
-                other CAs are judged by pki.chain.ca-expired.",
+            "Compares the end of every certificate with a role, those in kubeconfigs included, with the time of the \
+             audit. What somebody presents with a key is judged here even if it says that it is a CA; other CAs are \
+             judged by pki.chain.ca-expired.",
         )
         .basis("Certificate management with kubeadm", KUBEADM)
         .remedy(renew()),
@@ -157,8 +162,8 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("PKI-V02")
         .alias("check-expiration")
         .page(
-            "What expires within 30 days expires before the next upgrade. Certificates that are meant to live \
-                for less than 150 days are judged by what of their life is left: less than a fifth.",
+            "What expires within 30 days expires before the next upgrade. Certificates that are meant to live for less \
+             than 150 days are judged by what of their life is left: less than a fifth.",
             "Compares the end of every certificate with a role with the time of the audit and --expiry-warn.",
         )
         .basis("Certificate management with kubeadm", KUBEADM)
@@ -177,10 +182,10 @@ pub(super) fn checks() -> Vec<Check> {
         .severity(Severity::Medium)
         .alias("PKI-V02")
         .page(
-            "The kubelet renews its own after 70 to 90 % of their life. What is not renewed by then has nobody \
-                who does so.",
-            "Looks for certificates that end within three times the days of --expiry-warn, 90, and have less \
-                than three tenths of their life left.",
+            "The kubelet renews its own after 70 to 90 % of their life. What is not renewed by then has nobody who \
+             does so.",
+            "Looks for certificates that end within three times the days of --expiry-warn, 90, and have less than \
+             three tenths of their life left.",
         )
         .basis("Certificate management with kubeadm", KUBEADM)
         .remedy(renew()),
@@ -191,8 +196,8 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("PKI-V03")
         .alias("current time is before")
         .page(
-            "Everybody refuses a certificate of the future. A clock that was wrong when it was issued, or is \
-                wrong now, is the usual cause.",
+            "Everybody refuses a certificate of the future. A clock that was wrong when it was issued, or is wrong \
+             now, is the usual cause.",
             "Compares the begin of every certificate with the time of the audit, with a margin of five minutes.",
         )
         .basis("RFC 5280 section 4.1.2.5: validity", RFC5280)
@@ -205,8 +210,8 @@ pub(super) fn checks() -> Vec<Check> {
         .severity(Severity::Low)
         .alias("PKI-V04")
         .page(
-            "No component but etcd looks at revocation lists: a certificate that leaks is good until it \
-                expires, and that may be a century.",
+            "No component but etcd looks at revocation lists: a certificate that leaks is good until it expires, and \
+             that may be a century.",
             "Looks for certificates that are presented, or are no CA, and last longer than --longest says, 13 months.",
         )
         .basis("PKI certificates and requirements", CERTIFICATES)
@@ -219,8 +224,8 @@ pub(super) fn checks() -> Vec<Check> {
         .severity(Severity::Low)
         .alias("PKI-V04")
         .page(
-            "A CA of a hundred years is never rotated, so that nobody knows how when they must. Its end has to \
-                be written as GeneralizedTime, which old parsers misread.",
+            "A CA of a hundred years is never rotated, so that nobody knows how when they must. Its end has to be \
+             written as GeneralizedTime, which old parsers misread.",
             "Looks for CAs that last longer than --ca-longest says, ten years, but public ones.",
         )
         .basis("RFC 5280 section 4.1.2.5: validity", RFC5280)
@@ -239,8 +244,8 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("PKI-V05")
         .alias("kubeadm#1784")
         .page(
-            "In its last year a CA issues certificates that outlive it, and its rotation takes every node and \
-                every kubeconfig.",
+            "In its last year a CA issues certificates that outlive it, and its rotation takes every node and every \
+             kubeconfig.",
             "Compares the end of every CA with the time of the audit and --ca-expiry-warn.",
         )
         .basis("Certificate management with kubeadm", KUBEADM)

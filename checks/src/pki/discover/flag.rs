@@ -38,7 +38,8 @@ pub struct Sni {
     pub certificate: String,
     /// The file of its key.
     pub key: Option<String>,
-    /// The names and addresses that it is served for, `*` in place of any label; the certificate's own where there are none.
+    /// The names and addresses that it is served for, `*` in place of any label; the certificate's own where there are
+    /// none.
     pub names: Vec<String>,
 }
 

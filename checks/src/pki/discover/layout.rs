@@ -24,7 +24,8 @@ pub struct Row {
     names: Names,
     /// Is a node that is recognised wrong without it?
     pub required: bool,
-    /// Does it count only where the kubelet asks the cluster for what it serves (serverTLSBootstrap), or only where it does not?
+    /// Does it count only where the kubelet asks the cluster for what it serves (serverTLSBootstrap), or only where it
+    /// does not?
     pub bootstrapped: Option<bool>,
 }
 

@@ -1,4 +1,5 @@
-//! What a file of a PKI is for: a certificate that somebody shows, a bundle that somebody trusts, a key that signs tokens.
+//! What a file of a PKI is for: a certificate that somebody shows, a bundle that somebody trusts, a key that signs
+//! tokens.
 //!
 //! Roles, not paths and not common names: every distribution has others of those, and the certificate that
 //! kube-apiserver serves is the one that its flag names, whatever it is called.
@@ -239,7 +240,8 @@ impl Role {
 
     /// The bundles by which whoever it is shown to verifies it, the first that is known counts.
     ///
-    /// What a component serves to nobody in particular (controller manager, scheduler) has none, nor has what is served by name.
+    /// What a component serves to nobody in particular (controller manager, scheduler) has none, nor has what is served
+    /// by name.
     #[must_use]
     pub fn verified_by(self) -> &'static [Self] {
         match self {

@@ -62,7 +62,8 @@ fn etcd_ca(facts: &Facts, tally: &mut Tally) {
         let Some(names) = authorities(endpoint) else { continue };
         if of_api.is_empty() {
             tally.unknown(
-                "which CAs sign for nodes and users is not known: no API server was asked, or it names none; name one by --endpoint",
+                "which CAs sign for nodes and users is not known: no API server was asked, or it names none; name one \
+                 by --endpoint",
             );
             return;
         }
@@ -71,7 +72,8 @@ fn etcd_ca(facts: &Facts, tally: &mut Tally) {
         if !shared.is_empty() {
             let title = endpoint.title();
             let message = format!(
-                "{title} takes clients of {}, by which the API server takes nodes and users: each of them can read every Secret",
+                "{title} takes clients of {}, by which the API server takes nodes and users: each of them can read \
+                 every Secret",
                 dns(shared)
             );
             tally.breach(Breach::new(&title, message).found(dns(names)).wanted("etcd's own CA only"));
@@ -91,7 +93,8 @@ fn kubelet_ca(facts: &Facts, tally: &mut Tally) {
             None => {
                 tally.look();
                 let message = format!(
-                    "{title} asks for no client certificate: the API server cannot say who it is, and logs and exec fail"
+                    "{title} asks for no client certificate: the API server cannot say who it is, and logs and exec \
+                     fail"
                 );
                 tally.breach(Breach::new(&title, message).wanted("a request for certificates by the cluster's CA"));
             }
@@ -104,7 +107,8 @@ fn kubelet_ca(facts: &Facts, tally: &mut Tally) {
                 tally.look();
                 if names.is_disjoint(&of_api) {
                     let message = format!(
-                        "{title} takes no certificate by a CA that the API server knows: it was set up for another cluster, or the CA has been replaced"
+                        "{title} takes no certificate by a CA that the API server knows: it was set up for another \
+                         cluster, or the CA has been replaced"
                     );
                     tally.breach(Breach::new(&title, message).found(dns(names)).wanted(dns(of_api.iter().copied())));
                 }
@@ -130,37 +134,74 @@ fn same_clients(facts: &Facts, tally: &mut Tally) {
 /// The claims about whose certificates servers take.
 pub(super) fn checks() -> Vec<Check> {
     vec![
-        checks_of("pki.live.etcd-asks", "etcd asks every client and peer for a certificate", |facts, _, tally| etcd_asks(facts, tally))
-            .severity(Severity::Critical)
-            .alias("PKI-L05")
-            .alias("client-cert-auth")
-            .alias("2.2")
-            .page("Everything that the cluster knows is in etcd, every Secret included.", "Shakes hands and looks for a CertificateRequest; no certificate is sent.")
-            .basis("etcd: transport security model", ETCD)
-            .basis("CIS Kubernetes Benchmark 2.2, 2.5", CIS)
-            .remedy(Remedy::new("Set --client-cert-auth=true and --trusted-ca-file, for peers --peer-client-cert-auth=true and --peer-trusted-ca-file.")),
-        checks_of("pki.live.etcd-ca", "etcd takes no client of the cluster's CA", |facts, _, tally| etcd_ca(facts, tally))
-            .severity(Severity::Critical)
-            .alias("PKI-R11")
-            .alias("PKI-L05")
-            .alias("2.7")
-            .page(
-                "Every node and every user has a certificate by the cluster's CA; with it etcd lets them read and write everything, past the API server and its rules.",
-                "Compares the CAs that etcd names in its CertificateRequest with those that the API server names.",
+        checks_of("pki.live.etcd-asks", "etcd asks every client and peer for a certificate", |facts, _, tally| {
+            etcd_asks(facts, tally)
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-L05")
+        .alias("client-cert-auth")
+        .alias("2.2")
+        .page(
+            "Everything that the cluster knows is in etcd, every Secret included.",
+            "Shakes hands and looks for a CertificateRequest; no certificate is sent.",
+        )
+        .basis("etcd: transport security model", ETCD)
+        .basis("CIS Kubernetes Benchmark 2.2, 2.5", CIS)
+        .remedy(Remedy::new(
+            "Set --client-cert-auth=true and --trusted-ca-file, for peers --peer-client-cert-auth=true and \
+             --peer-trusted-ca-file.",
+        )),
+        checks_of("pki.live.etcd-ca", "etcd takes no client of the cluster's CA", |facts, _, tally| {
+            etcd_ca(facts, tally)
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-R11")
+        .alias("PKI-L05")
+        .alias("2.7")
+        .page(
+            "Every node and every user has a certificate by the cluster's CA; with it etcd lets them read and write \
+             everything, past the API server and its rules.",
+            "Compares the CAs that etcd names in its CertificateRequest with those that the API server names.",
+        )
+        .basis("CIS Kubernetes Benchmark 2.7: a unique certificate authority is used for etcd", CIS)
+        .remedy(
+            Remedy::new(
+                "Make a CA for etcd, have it sign the certificates of etcd and of the API server's client, and set it \
+                 as --trusted-ca-file.",
             )
-            .basis("CIS Kubernetes Benchmark 2.7: a unique certificate authority is used for etcd", CIS)
-            .remedy(Remedy::new("Make a CA for etcd, have it sign the certificates of etcd and of the API server's client, and set it as --trusted-ca-file.").command("rm /etc/kubernetes/pki/etcd/* /etc/kubernetes/pki/apiserver-etcd-client.*").command("for name in etcd-ca etcd-server etcd-peer etcd-healthcheck-client apiserver-etcd-client; do kubeadm init phase certs $name; done")),
-        checks_of("pki.live.kubelet-ca", "every kubelet takes the API server's certificate", |facts, _, tally| kubelet_ca(facts, tally))
-            .alias("PKI-L05")
-            .alias("clientCAFile")
-            .page("`kubectl logs`, `exec` and port-forward go from the API server to the kubelet by a client certificate.", "Compares the CAs in the kubelet's CertificateRequest with those in the API server's.")
-            .basis("Kubelet authentication", "https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz/")
-            .remedy(Remedy::new("Set authentication.x509.clientCAFile to the cluster's CA, copy the current one to the node, and restart the kubelet.")),
-        checks_of("pki.live.same-clients", "all API servers take clients of the same CAs", |facts, _, tally| same_clients(facts, tally))
-            .severity(Severity::Critical)
-            .alias("PKI-W01")
-            .page("A client that one API server knows is nobody to another; behind a balancer it fails now and then.", "Compares the CAs that the API servers name in their CertificateRequests.")
-            .basis("PKI certificates and requirements", CERTIFICATES)
-            .remedy(Remedy::new("Copy ca.crt and front-proxy-ca.crt from one node of the control plane to the others, and restart their API servers.")),
+            .command("rm /etc/kubernetes/pki/etcd/* /etc/kubernetes/pki/apiserver-etcd-client.*")
+            .command(
+                "for name in etcd-ca etcd-server etcd-peer etcd-healthcheck-client apiserver-etcd-client; do kubeadm \
+                 init phase certs $name; done",
+            ),
+        ),
+        checks_of("pki.live.kubelet-ca", "every kubelet takes the API server's certificate", |facts, _, tally| {
+            kubelet_ca(facts, tally)
+        })
+        .alias("PKI-L05")
+        .alias("clientCAFile")
+        .page(
+            "`kubectl logs`, `exec` and port-forward go from the API server to the kubelet by a client certificate.",
+            "Compares the CAs in the kubelet's CertificateRequest with those in the API server's.",
+        )
+        .basis("Kubelet authentication", "https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz/")
+        .remedy(Remedy::new(
+            "Set authentication.x509.clientCAFile to the cluster's CA, copy the current one to the node, and restart \
+             the kubelet.",
+        )),
+        checks_of("pki.live.same-clients", "all API servers take clients of the same CAs", |facts, _, tally| {
+            same_clients(facts, tally)
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-W01")
+        .page(
+            "A client that one API server knows is nobody to another; behind a balancer it fails now and then.",
+            "Compares the CAs that the API servers name in their CertificateRequests.",
+        )
+        .basis("PKI certificates and requirements", CERTIFICATES)
+        .remedy(Remedy::new(
+            "Copy ca.crt and front-proxy-ca.crt from one node of the control plane to the others, and restart their \
+             API servers.",
+        )),
     ]
 }

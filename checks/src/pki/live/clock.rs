@@ -54,8 +54,12 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("PKI-V03")
         .alias("certificate has expired or is not yet valid: current time is before")
         .page(
-            "A certificate that was just issued is not valid yet to who is behind, and one that was renewed in time has expired to who is ahead. kubeadm backdates by five minutes, which is as far as clocks may be apart. What this audit says of validity is by the clock of the machine that it runs on, too.",
-            "Asks the API server and kubelets for /healthz as nobody in particular, and compares the Date of the answer, whatever the answer is, with the times at which it was asked for and had. What a second and the way there and back may account for is no difference.",
+            "A certificate that was just issued is not valid yet to who is behind, and one that was renewed in time \
+             has expired to who is ahead. kubeadm backdates by five minutes, which is as far as clocks may be apart. \
+             What this audit says of validity is by the clock of the machine that it runs on, too.",
+            "Asks the API server and kubelets for /healthz as nobody in particular, and compares the Date of the \
+             answer, whatever the answer is, with the times at which it was asked for and had. What a second and the \
+             way there and back may account for is no difference.",
         )
         .basis("RFC 9110 section 6.6.1: Date", DATE)
         .basis("kubeadm: CertificateBackdate", KUBEADM)
@@ -68,7 +72,8 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("service account token is not valid yet")
         .alias("prober found high clock drift")
         .page(
-            "A token of a service account that one API server has issued is not valid yet to another that is more than a minute behind. etcd warns of a second between its members.",
+            "A token of a service account that one API server has issued is not valid yet to another that is more than \
+             a minute behind. etcd warns of a second between its members.",
             "As pki.live.clock does, of what is off by less than five minutes.",
         )
         .basis("RFC 9110 section 6.6.1: Date", DATE)

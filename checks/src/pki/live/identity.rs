@@ -20,8 +20,9 @@ pub(crate) fn day(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }
 
-/// When a certificate was made that a component makes for itself when it starts: client-go's `GenerateSelfSignedCertKey` names
-/// it `<host>@<unix time>`, by `<host>-ca@<unix time>`, and makes a key in between, which takes time. `None` for any other.
+/// When a certificate was made that a component makes for itself when it starts: client-go's
+/// `GenerateSelfSignedCertKey` names it `<host>@<unix time>`, by `<host>-ca@<unix time>`, and makes a key in between,
+/// which takes time. `None` for any other.
 pub(crate) fn made_at(certificate: &Certificate) -> Option<Timestamp> {
     let (host, time) = certificate.subject.common_name()?.rsplit_once('@')?;
     let (issuer, issued) = certificate.issuer.common_name()?.rsplit_once('@')?;
@@ -30,7 +31,8 @@ pub(crate) fn made_at(certificate: &Certificate) -> Option<Timestamp> {
     (at_once && issuer.strip_suffix("-ca") == Some(host)).then(|| Timestamp::from_second(made).ok()).flatten()
 }
 
-/// The most seconds between a CA that is made on the spot and the certificate by it: a key of RSA, on a machine that is busy.
+/// The most seconds between a CA that is made on the spot and the certificate by it: a key of RSA, on a machine that is
+/// busy.
 const BETWEEN: i64 = 60;
 
 /// Did the component make it for itself, so that nobody else can verify it?
@@ -160,7 +162,8 @@ fn loopback(facts: &Facts, profile: &Profile, tally: &mut Tally) {
                 format!("expires in {} days", left.as_hours() / 24)
             };
             let message = format!(
-                "the certificate that {title} shows to itself {state}: the process needs a restart, nothing else renews it"
+                "the certificate that {title} shows to itself {state}: the process needs a restart, nothing else \
+                 renews it"
             );
             let made = made_at(leaf).map_or_else(|| day(leaf.not_before), day);
             tally.breach(
@@ -183,7 +186,8 @@ fn in_memory(facts: &Facts, profile: &Profile, tally: &mut Tally) {
         if left < Lifetimes::days(limit) {
             let title = endpoint.title();
             let message = format!(
-                "{title} started on {} and serves the certificate that it made then: it is over on {}, and only a restart makes another",
+                "{title} started on {} and serves the certificate that it made then: it is over on {}, and only a \
+                 restart makes another",
                 day(made),
                 day(leaf.not_after)
             );
@@ -220,7 +224,8 @@ fn alike(facts: &Facts, tally: &mut Tally) {
         tally.look();
         if leaf.fingerprint != other.fingerprint && leaf.issuer.der != other.issuer.der {
             let message = format!(
-                "{} serves pods, who call it {IN_CLUSTER}, a certificate of another CA than to those who call it by address",
+                "{} serves pods, who call it {IN_CLUSTER}, a certificate of another CA than to those who call it by \
+                 address",
                 endpoint.title()
             );
             tally.breach(
@@ -285,7 +290,8 @@ fn served_is_file(view: &View<'_>, tally: &mut Tally) {
             let title = endpoint.title();
             let file = &files[0];
             let message = format!(
-                "{title} does not serve the certificate in {}: the process was not restarted since the file was replaced",
+                "{title} does not serve the certificate in {}: the process was not restarted since the file was \
+                 replaced",
                 file.file
             );
             let of = |certificate: &Certificate| {
@@ -331,87 +337,179 @@ pub(super) fn checks() -> Vec<Check> {
     vec![
         checks_of("pki.live.answers", "every server that was named answers", |facts, _, tally| answers(facts, tally))
             .alias("connection refused")
-            .page("A server that is not there cannot be judged, and nobody else can reach it either.", "Connects to each address that its name has.")
+            .page(
+                "A server that is not there cannot be judged, and nobody else can reach it either.",
+                "Connects to each address that its name has.",
+            )
             .basis("Ports and protocols", "https://kubernetes.io/docs/reference/networking/ports-and-protocols/")
             .remedy(Remedy::new("Start it, or open the port; if it has moved, mend the name or --endpoint.")),
         checks_of("pki.live.valid", "no server presents a certificate that is expired or not valid yet", valid)
             .severity(Severity::Critical)
             .alias("PKI-V01")
             .alias("certificate has expired or is not yet valid")
-            .page("Clients refuse the connection.", "Compares the validity of every certificate that is presented, with and without a server name, with the time.")
+            .page(
+                "Clients refuse the connection.",
+                "Compares the validity of every certificate that is presented, with and without a server name, with \
+                 the time.",
+            )
             .basis("Certificate management with kubeadm", KUBEADM)
             .remedy(renew()),
-        checks_of("pki.live.lasts", "no server presents a certificate that expires within the days that --expiry-warn says", lasts)
-            .severity(Severity::Medium)
-            .alias("PKI-V02")
-            .alias("check-expiration")
-            .page("What the process serves counts, not what lies on disk: a renewed file that was not loaded is of no use.", "Compares the end of what is presented with the time and --expiry-warn, as pki.validity.soon does; certificates made at start have a claim of their own.")
-            .basis("Certificate management with kubeadm", KUBEADM)
-            .remedy(renew()),
-        checks_of("pki.live.loopback", "the API server's certificate for itself lasts longer than --restart-warn says", loopback)
-            .alias("PKI-V07")
-            .alias("apiserver-loopback-client")
-            .page(
-                "kube-apiserver makes it when it starts and never again. When it ends, the process goes on, and fails in its own calls to itself: controllers and admission stop.",
-                "Asks for the certificate of the server name apiserver-loopback-client, which it is served by, and compares its end with the time and --restart-warn, 60 days.",
-            )
-            .basis("kubernetes/kubernetes#86552: loopback certificate expires after a year of uptime", LOOPBACK_ISSUE)
-            .remedy(Remedy::new("Restart kube-apiserver: move its manifest away and back, or delete its container.").command("crictl rm -f $(crictl ps -q --name kube-apiserver)")),
-        checks_of("pki.live.in-memory", "no certificate that a component made at its start ends within --restart-warn", in_memory)
-            .severity(Severity::Low)
-            .alias("PKI-V08")
-            .alias("self-signed")
-            .page(
-                "Without --tls-cert-file the controller manager and the scheduler, and without tlsCertFile the kubelet, make a certificate for a year when they start; it tells when that was.",
-                "Recognises `<host>@<time>` by `<host>-ca@<time>`, and compares its end with the time and --restart-warn.",
-            )
-            .basis("kube-controller-manager: --cert-dir, --tls-cert-file", "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-controller-manager/")
-            .remedy(Remedy::new("Restart the component.")),
-        checks_of("pki.live.name", "every server's certificate is for the name that it is called by", |facts, _, tally| named(facts, tally))
-            .severity(Severity::Critical)
-            .alias("PKI-L02")
-            .alias("x509: certificate is valid for")
-            .page("Clients refuse a certificate for another name.", "Compares the names in the certificate with the host that the user, a kubeconfig or a webhook calls it by.")
-            .basis("PKI certificates and requirements: all certificates", CERTIFICATES)
-            .remedy(Remedy::new("Add the name to apiServer.certSANs, have the certificate made again, and restart.").command("rm /etc/kubernetes/pki/apiserver.{crt,key} && kubeadm init phase certs apiserver --config FILE")),
-        claim("pki.live.served-is-file", "every server of the node serves the certificate that is in its file", served_is_file)
-            .alias("PKI-L01")
-            .alias("PKI-F13")
-            .alias("certs renew")
-            .page("`kubeadm certs renew` writes files; a process that does not load them goes on with the old ones until they have expired.", "Compares the fingerprint of what is presented on this node's ports with that of the file that the component's flag names.")
-            .basis("Certificate management with kubeadm: manual certificate renewal", KUBEADM)
-            .remedy(Remedy::new("Restart the component: move its manifest away and back.").command("crictl rm -f $(crictl ps -q --name kube-apiserver)")),
-        claim("pki.live.trusted", "what every server of the node presents leads to the CA that its clients trust", trusted)
-            .severity(Severity::Critical)
-            .alias("PKI-L02")
-            .alias("PKI-C01")
-            .alias("x509: certificate signed by unknown authority")
-            .page("Clients on the node, the API server towards etcd among them, refuse the connection.", "Builds a path, by Go's rules, from what is presented to the bundle that the clients' flags name.")
-            .basis("PKI certificates and requirements", CERTIFICATES)
-            .remedy(Remedy::new("Have the certificate signed by the CA that is in the bundle; where the CA was replaced, keep the old one in the bundle until all certificates are new.")),
-        checks_of("pki.live.sni", "pods are served by the same CA as everyone else", |facts, _, tally| alike(facts, tally))
-            .severity(Severity::Low)
-            .alias("PKI-L10")
-            .alias("tls-sni-cert-key")
-            .page("A certificate that is served to one name only is forgotten when others are renewed.", "Compares what is presented to kubernetes.default.svc with what is presented without a name.")
-            .basis("kube-apiserver: --tls-sni-cert-key", "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/")
-            .remedy(Remedy::new("Remove kubernetes.default.svc from --tls-sni-cert-key, or have the cluster's CA sign that certificate.")),
+        checks_of(
+            "pki.live.lasts",
+            "no server presents a certificate that expires within the days that --expiry-warn says",
+            lasts,
+        )
+        .severity(Severity::Medium)
+        .alias("PKI-V02")
+        .alias("check-expiration")
+        .page(
+            "What the process serves counts, not what lies on disk: a renewed file that was not loaded is of no use.",
+            "Compares the end of what is presented with the time and --expiry-warn, as pki.validity.soon does; \
+             certificates made at start have a claim of their own.",
+        )
+        .basis("Certificate management with kubeadm", KUBEADM)
+        .remedy(renew()),
+        checks_of(
+            "pki.live.loopback",
+            "the API server's certificate for itself lasts longer than --restart-warn says",
+            loopback,
+        )
+        .alias("PKI-V07")
+        .alias("apiserver-loopback-client")
+        .page(
+            "kube-apiserver makes it when it starts and never again. When it ends, the process goes on, and fails in \
+             its own calls to itself: controllers and admission stop.",
+            "Asks for the certificate of the server name apiserver-loopback-client, which it is served by, and \
+             compares its end with the time and --restart-warn, 60 days.",
+        )
+        .basis("kubernetes/kubernetes#86552: loopback certificate expires after a year of uptime", LOOPBACK_ISSUE)
+        .remedy(
+            Remedy::new("Restart kube-apiserver: move its manifest away and back, or delete its container.")
+                .command("crictl rm -f $(crictl ps -q --name kube-apiserver)"),
+        ),
+        checks_of(
+            "pki.live.in-memory",
+            "no certificate that a component made at its start ends within --restart-warn",
+            in_memory,
+        )
+        .severity(Severity::Low)
+        .alias("PKI-V08")
+        .alias("self-signed")
+        .page(
+            "Without --tls-cert-file the controller manager and the scheduler, and without tlsCertFile the kubelet, \
+             make a certificate for a year when they start; it tells when that was.",
+            "Recognises `<host>@<time>` by `<host>-ca@<time>`, and compares its end with the time and --restart-warn.",
+        )
+        .basis(
+            "kube-controller-manager: --cert-dir, --tls-cert-file",
+            "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-controller-manager/",
+        )
+        .remedy(Remedy::new("Restart the component.")),
+        checks_of(
+            "pki.live.name",
+            "every server's certificate is for the name that it is called by",
+            |facts, _, tally| named(facts, tally),
+        )
+        .severity(Severity::Critical)
+        .alias("PKI-L02")
+        .alias("x509: certificate is valid for")
+        .page(
+            "Clients refuse a certificate for another name.",
+            "Compares the names in the certificate with the host that the user, a kubeconfig or a webhook calls it by.",
+        )
+        .basis("PKI certificates and requirements: all certificates", CERTIFICATES)
+        .remedy(
+            Remedy::new("Add the name to apiServer.certSANs, have the certificate made again, and restart.").command(
+                "rm /etc/kubernetes/pki/apiserver.{crt,key} && kubeadm init phase certs apiserver --config FILE",
+            ),
+        ),
+        claim(
+            "pki.live.served-is-file",
+            "every server of the node serves the certificate that is in its file",
+            served_is_file,
+        )
+        .alias("PKI-L01")
+        .alias("PKI-F13")
+        .alias("certs renew")
+        .page(
+            "`kubeadm certs renew` writes files; a process that does not load them goes on with the old ones until \
+             they have expired.",
+            "Compares the fingerprint of what is presented on this node's ports with that of the file that the \
+             component's flag names.",
+        )
+        .basis("Certificate management with kubeadm: manual certificate renewal", KUBEADM)
+        .remedy(
+            Remedy::new("Restart the component: move its manifest away and back.")
+                .command("crictl rm -f $(crictl ps -q --name kube-apiserver)"),
+        ),
+        claim(
+            "pki.live.trusted",
+            "what every server of the node presents leads to the CA that its clients trust",
+            trusted,
+        )
+        .severity(Severity::Critical)
+        .alias("PKI-L02")
+        .alias("PKI-C01")
+        .alias("x509: certificate signed by unknown authority")
+        .page(
+            "Clients on the node, the API server towards etcd among them, refuse the connection.",
+            "Builds a path, by Go's rules, from what is presented to the bundle that the clients' flags name.",
+        )
+        .basis("PKI certificates and requirements", CERTIFICATES)
+        .remedy(Remedy::new(
+            "Have the certificate signed by the CA that is in the bundle; where the CA was replaced, keep the old one \
+             in the bundle until all certificates are new.",
+        )),
+        checks_of("pki.live.sni", "pods are served by the same CA as everyone else", |facts, _, tally| {
+            alike(facts, tally)
+        })
+        .severity(Severity::Low)
+        .alias("PKI-L10")
+        .alias("tls-sni-cert-key")
+        .page(
+            "A certificate that is served to one name only is forgotten when others are renewed.",
+            "Compares what is presented to kubernetes.default.svc with what is presented without a name.",
+        )
+        .basis(
+            "kube-apiserver: --tls-sni-cert-key",
+            "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/",
+        )
+        .remedy(Remedy::new(
+            "Remove kubernetes.default.svc from --tls-sni-cert-key, or have the cluster's CA sign that certificate.",
+        )),
         claim("pki.live.root", "no server presents the root behind its certificate", roots)
             .severity(Severity::Info)
             .alias("PKI-C08")
             .alias("self-signed certificate in certificate chain")
             .page(
-                "It goes over the wire with every handshake and helps nobody: who trusts the root has it, who has it not does not trust it. k3s, RKE2, Talos, kops and OpenShift do it by design, and IAM of AWS takes the fingerprint of an issuer of tokens from there.",
-                "Looks behind what each server presents for a certificate that is signed by its own key. What is in a file of this node is said of the file (pki.chain.root); what a component made when it started is not judged.",
+                "It goes over the wire with every handshake and helps nobody: who trusts the root has it, who has it \
+                 not does not trust it. k3s, RKE2, Talos, kops and OpenShift do it by design, and IAM of AWS takes the \
+                 fingerprint of an issuer of tokens from there.",
+                "Looks behind what each server presents for a certificate that is signed by its own key. What is in a \
+                 file of this node is said of the file (pki.chain.root); what a component made when it started is not \
+                 judged.",
             )
-            .basis("RFC 5246 section 7.4.2: the root may be omitted from the chain", "https://www.rfc-editor.org/rfc/rfc5246#section-7.4.2")
+            .basis(
+                "RFC 5246 section 7.4.2: the root may be omitted from the chain",
+                "https://www.rfc-editor.org/rfc/rfc5246#section-7.4.2",
+            )
             .remedy(Remedy::new("Take the root out of the file that the server presents.")),
-        checks_of("pki.live.one-issuer", "all servers of a kind have their certificates from one CA", |facts, _, tally| one_issuer(facts, tally))
-            .alias("PKI-L01")
-            .alias("PKI-W01")
-            .alias("possibly because of \"crypto/rsa: verification error\"")
-            .page("A client that trusts one CA reaches some of the replicas and not the others; behind a balancer it fails now and then.", "Compares issuer and authority key identifier of what the API servers, and the members of etcd, present.")
-            .basis("PKI certificates and requirements", CERTIFICATES)
-            .remedy(Remedy::new("Have one CA sign them all; copy it to every node of the control plane before certificates are made there.")),
+        checks_of(
+            "pki.live.one-issuer",
+            "all servers of a kind have their certificates from one CA",
+            |facts, _, tally| one_issuer(facts, tally),
+        )
+        .alias("PKI-L01")
+        .alias("PKI-W01")
+        .alias("possibly because of \"crypto/rsa: verification error\"")
+        .page(
+            "A client that trusts one CA reaches some of the replicas and not the others; behind a balancer it fails \
+             now and then.",
+            "Compares issuer and authority key identifier of what the API servers, and the members of etcd, present.",
+        )
+        .basis("PKI certificates and requirements", CERTIFICATES)
+        .remedy(Remedy::new(
+            "Have one CA sign them all; copy it to every node of the control plane before certificates are made there.",
+        )),
     ]
 }

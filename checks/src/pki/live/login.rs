@@ -1,6 +1,8 @@
-//! Whether the node's own client certificates are let in by the servers that they are for, where the user asks to have them shown.
+//! Whether the node's own client certificates are let in by the servers that they are for, where the user asks to have
+//! them shown.
 //!
-//! Files can only say that a certificate should be taken; what etcd's users and the cluster's RBAC make of its names only the server says.
+//! Files can only say that a certificate should be taken; what etcd's users and the cluster's RBAC make of its names
+//! only the server says.
 
 use super::{Endpoint, Facts, Origin, Server, checks_of, said};
 use crate::check::{Remedy, Severity};
@@ -47,7 +49,8 @@ fn purpose(server: Server) -> Option<(&'static [Role], Question)> {
     })
 }
 
-/// Shows each certificate to the servers of this node, and to those that the user named, that it is for. `None` where nobody asked for it.
+/// Shows each certificate to the servers of this node, and to those that the user named, that it is for. `None` where
+/// nobody asked for it.
 pub(in crate::pki) fn log_ins(host: &dyn Host, credentials: &[Credential], facts: &Facts) -> Option<Vec<LogIn>> {
     if !host.layout().log_in {
         return None;
@@ -97,17 +100,35 @@ fn let_in(facts: &Facts, tally: &mut Tally) {
 /// The claim.
 pub(super) fn checks() -> Vec<Check> {
     vec![
-        checks_of("pki.live.log-in", "the node's client certificates are let in by the servers that they are for", |facts, _, tally| let_in(facts, tally))
-            .severity(Severity::Critical)
-            .alias("PKI-R12")
-            .alias("PKI-R04")
-            .alias("PKI-K02")
-            .alias("--log-in")
-            .page(
-                "That a certificate is by the right CA is not enough: etcd, where its authorization is on, must have a user of that common name, and RBAC must let the API server ask kubelets. Then the API server cannot read a key, or `kubectl logs` and `exec` fail.",
-                "Only with --log-in: shows etcd the API server's client certificate and asks for one key by name, kubelets the API server's and asks for their pods, the API server those of the node's kubeconfigs and asks for its discovery. No answer's content is kept. Servers of this node and those of --endpoint are asked.",
+        checks_of(
+            "pki.live.log-in",
+            "the node's client certificates are let in by the servers that they are for",
+            |facts, _, tally| let_in(facts, tally),
+        )
+        .severity(Severity::Critical)
+        .alias("PKI-R12")
+        .alias("PKI-R04")
+        .alias("PKI-K02")
+        .alias("--log-in")
+        .page(
+            "That a certificate is by the right CA is not enough: etcd, where its authorization is on, must have a \
+             user of that common name, and RBAC must let the API server ask kubelets. Then the API server cannot read \
+             a key, or `kubectl logs` and `exec` fail.",
+            "Only with --log-in: shows etcd the API server's client certificate and asks for one key by name, kubelets \
+             the API server's and asks for their pods, the API server those of the node's kubeconfigs and asks for its \
+             discovery. No answer's content is kept. Servers of this node and those of --endpoint are asked.",
+        )
+        .basis(
+            "PKI certificates and requirements: how certificates are used by your cluster",
+            "https://kubernetes.io/docs/setup/best-practices/certificates/",
+        )
+        .remedy(
+            Remedy::new(
+                "Where the alert says bad or unknown certificate, have the CA sign it that the server takes; where it \
+                 is known and forbidden, give that user or group its rights.",
             )
-            .basis("PKI certificates and requirements: how certificates are used by your cluster", "https://kubernetes.io/docs/setup/best-practices/certificates/")
-            .remedy(Remedy::new("Where the alert says bad or unknown certificate, have the CA sign it that the server takes; where it is known and forbidden, give that user or group its rights.").command("etcdctl user list").command("kubectl get clusterrolebindings -o wide")),
+            .command("etcdctl user list")
+            .command("kubectl get clusterrolebindings -o wide"),
+        ),
     ]
 }

@@ -1,7 +1,8 @@
-//! The cluster's TLS servers as they answer: what each presents, whom it asks for a certificate, and all that it would speak.
+//! The cluster's TLS servers as they answer: what each presents, whom it asks for a certificate, and all that it would
+//! speak.
 //!
-//! Files say what a server should serve; only the server says what it does serve. [`Facts::read`] asks the servers that the
-//! user names, those that listen on a Kubernetes port of this node, and those that the API leads to.
+//! Files say what a server should serve; only the server says what it does serve. [`Facts::read`] asks the servers that
+//! the user names, those that listen on a Kubernetes port of this node, and those that the API leads to.
 
 mod clients;
 mod clock;
@@ -32,8 +33,8 @@ use crate::host::hello::CertificateRequest;
 use crate::host::{Clock, Host, Query, Served, Survey, TlsCall, Welcome};
 use crate::profile::Profile;
 
-/// The name by which kube-apiserver serves the certificate that it shows to itself, made when it starts and never renewed
-/// (k8s.io/apiserver, `server.LoopbackClientServerNameOverride`).
+/// The name by which kube-apiserver serves the certificate that it shows to itself, made when it starts and never
+/// renewed (k8s.io/apiserver, `server.LoopbackClientServerNameOverride`).
 pub const LOOPBACK: &str = "apiserver-loopback-client";
 
 /// The name that pods reach the API server by.
@@ -267,8 +268,8 @@ impl Endpoint {
         format!("{} {}", self.server, self.address)
     }
 
-    /// What is known; what is not, and should be, is counted as unknown. A server that does not answer is no unknown: a claim
-    /// of its own is about that.
+    /// What is known; what is not, and should be, is counted as unknown. A server that does not answer is no unknown: a
+    /// claim of its own is about that.
     fn need<'a, T>(&self, fact: &'a Fact<T>, tally: &mut Tally) -> Option<&'a T> {
         match fact {
             Fact::Known(value) => Some(value),
@@ -365,8 +366,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Asks the servers that the user names, those that listen on a Kubernetes port of this node, and those that `leads`
-    /// lead to.
+    /// Asks the servers that the user names, those that listen on a Kubernetes port of this node, and those that
+    /// `leads` lead to.
     #[must_use]
     pub fn read(host: &dyn Host, leads: Vec<Lead>) -> Self {
         let mut facts = Self::default();
@@ -457,8 +458,8 @@ fn resolve(host: &dyn Host, name: &str) -> Result<Vec<IpAddr>, String> {
     }
 }
 
-/// The Kubernetes ports that this node listens on, by the kernel's tables. Where it listens on every address, the loopback
-/// address is asked.
+/// The Kubernetes ports that this node listens on, by the kernel's tables. Where it listens on every address, the
+/// loopback address is asked.
 fn listening(host: &dyn Host) -> BTreeSet<Place> {
     let mut places = BTreeSet::new();
     for (file, loopback) in [("tcp", IpAddr::V4(Ipv4Addr::LOCALHOST)), ("tcp6", IpAddr::V6(Ipv6Addr::LOCALHOST))] {
@@ -483,8 +484,8 @@ fn listening(host: &dyn Host) -> BTreeSet<Place> {
     places
 }
 
-/// The address of a line of /proc/net/tcp or tcp6 that listens: slot, local address, remote address, state (0A listens).
-/// Addresses are words of 32 bits as the machine has them in memory.
+/// The address of a line of /proc/net/tcp or tcp6 that listens: slot, local address, remote address, state (0A
+/// listens). Addresses are words of 32 bits as the machine has them in memory.
 fn listener(line: &str) -> Option<SocketAddr> {
     let mut fields = line.split_whitespace().skip(1);
     let (ip, port) = fields.next()?.split_once(':')?;

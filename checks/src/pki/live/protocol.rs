@@ -40,7 +40,8 @@ fn surveys(facts: &Facts, tally: &mut Tally, mut judge: impl FnMut(&Endpoint, &S
     }
 }
 
-/// Servers of this node that speak what their flags rule out. Versions before TLS 1.2 are nobody's to speak, and said by themselves.
+/// Servers of this node that speak what their flags rule out. Versions before TLS 1.2 are nobody's to speak, and said
+/// by themselves.
 fn ruled_out(view: &View<'_>, tally: &mut Tally) {
     for endpoint in view.facts.live.endpoints.iter().filter(|endpoint| endpoint.origin == Origin::Node) {
         let Some(component) = endpoint.server.serving().map(Role::holder) else { continue };
@@ -185,7 +186,8 @@ fn exposed(facts: &Facts, tally: &mut Tally) {
         if reachable && super::identity::is_made_at_start(leaf) {
             let title = endpoint.title();
             let message = format!(
-                "{title} can be reached from elsewhere and serves a certificate that it made itself: nobody can verify it"
+                "{title} can be reached from elsewhere and serves a certificate that it made itself: nobody can verify \
+                 it"
             );
             tally.breach(
                 Breach::new(&title, message)
@@ -200,15 +202,19 @@ fn exposed(facts: &Facts, tally: &mut Tally) {
 pub(super) fn checks() -> Vec<Check> {
     let flags = |text: &str| Remedy::new(text);
     vec![
-        checks_of("pki.live.version", "no server accepts a version of TLS before 1.2", |facts, _, tally| old_versions(facts, tally))
-            .alias("PKI-L03")
-            .alias("tls-min-version")
-            .page(
-                "SSL 3.0, TLS 1.0 and TLS 1.1 have known attacks, and no client of Kubernetes needs them.",
-                "Offers each version alone in a ClientHello and looks whether the server takes it.",
-            )
-            .basis("RFC 8996: deprecating TLS 1.0 and TLS 1.1", "https://www.rfc-editor.org/rfc/rfc8996")
-            .remedy(flags("Set --tls-min-version=VersionTLS12 (kubelet: tlsMinVersion), or leave it out: it is the default.")),
+        checks_of("pki.live.version", "no server accepts a version of TLS before 1.2", |facts, _, tally| {
+            old_versions(facts, tally)
+        })
+        .alias("PKI-L03")
+        .alias("tls-min-version")
+        .page(
+            "SSL 3.0, TLS 1.0 and TLS 1.1 have known attacks, and no client of Kubernetes needs them.",
+            "Offers each version alone in a ClientHello and looks whether the server takes it.",
+        )
+        .basis("RFC 8996: deprecating TLS 1.0 and TLS 1.1", "https://www.rfc-editor.org/rfc/rfc8996")
+        .remedy(flags(
+            "Set --tls-min-version=VersionTLS12 (kubelet: tlsMinVersion), or leave it out: it is the default.",
+        )),
         checks_of("pki.live.tls13", "every server speaks TLS 1.3", |facts, _, tally| tls13(facts, tally))
             .severity(Severity::Info)
             .alias("PKI-L03")
@@ -242,7 +248,8 @@ pub(super) fn checks() -> Vec<Check> {
         .alias("1.2.29")
         .alias("4.2.12")
         .page(
-            "A session by RSA key exchange is read by whoever gets the server's key later; 3DES leaks what is sent for long. Go has left both out by default since 1.22 and 1.23.",
+            "A session by RSA key exchange is read by whoever gets the server's key later; 3DES leaks what is sent for \
+             long. Go has left both out by default since 1.22 and 1.23.",
             "Offers all suites, leaves out what the server picks, and so on until it picks none.",
         )
         .basis("Go: GODEBUG tlsrsakex and tls3des", GODEBUG)
@@ -257,71 +264,113 @@ pub(super) fn checks() -> Vec<Check> {
         .severity(Severity::Info)
         .alias("PKI-L04")
         .page(
-            "CBC in TLS has been attacked again and again (Lucky Thirteen). Go's defaults still have it for old clients; scanners report it.",
+            "CBC in TLS has been attacked again and again (Lucky Thirteen). Go's defaults still have it for old \
+             clients; scanners report it.",
             "Offers all suites, leaves out what the server picks, and so on until it picks none.",
         )
         .basis("RFC 9325: recommendations for secure use of TLS, section 4.2", "https://www.rfc-editor.org/rfc/rfc9325")
-        .remedy(flags("Name only suites with GCM and CHACHA20 in --tls-cipher-suites; those of TLS 1.3 cannot be chosen.")),
+        .remedy(flags(
+            "Name only suites with GCM and CHACHA20 in --tls-cipher-suites; those of TLS 1.3 cannot be chosen.",
+        )),
         claim("pki.live.ruled-out", "no server of the node speaks what its flags rule out", ruled_out)
             .alias("PKI-L04")
             .alias("PKI-L03")
             .alias("tls-cipher-suites")
             .page(
-                "Who has set --tls-cipher-suites or --tls-min-version believes that it is so. The process may be older than its manifest, or be told by another file; or it is another one that has the port.",
-                "Compares the versions from TLS 1.2 on and the cipher suites of TLS 1.2 that a server of this node accepts with the flags of its component, or the configuration that stands for them. What is told nothing is not judged, nor a component that two command lines are known of; versions before TLS 1.2 are for pki.live.version.",
+                "Who has set --tls-cipher-suites or --tls-min-version believes that it is so. The process may be older \
+                 than its manifest, or be told by another file; or it is another one that has the port.",
+                "Compares the versions from TLS 1.2 on and the cipher suites of TLS 1.2 that a server of this node \
+                 accepts with the flags of its component, or the configuration that stands for them. What is told \
+                 nothing is not judged, nor a component that two command lines are known of; versions before TLS 1.2 \
+                 are for pki.live.version.",
             )
-            .basis("kube-apiserver: --tls-cipher-suites, --tls-min-version", "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/")
-            .remedy(flags("Start the component again: move its manifest away and back. If that does not help, see what listens on the port (ss -ltnp).")),
+            .basis(
+                "kube-apiserver: --tls-cipher-suites, --tls-min-version",
+                "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/",
+            )
+            .remedy(flags(
+                "Start the component again: move its manifest away and back. If that does not help, see what listens \
+                 on the port (ss -ltnp).",
+            )),
         checks_of("pki.live.sha1", "no server insists on signatures with SHA-1", |facts, _, tally| sha1(facts, tally))
             .alias("PKI-L08")
             .alias("tlssha1")
             .page(
-                "Go refuses SHA-1 in the handshake of TLS 1.2 since 1.25: clients of a newer Kubernetes cannot connect.",
-                "Offers TLS 1.2 once with SHA-1 alone and once without it; reads the schemes of the CertificateRequest.",
+                "Go refuses SHA-1 in the handshake of TLS 1.2 since 1.25: clients of a newer Kubernetes cannot \
+                 connect.",
+                "Offers TLS 1.2 once with SHA-1 alone and once without it; reads the schemes of the \
+                 CertificateRequest.",
             )
             .basis("Go: GODEBUG tlssha1", GODEBUG)
             .remedy(flags("Update the server, or the TLS library that it is built with.")),
-        checks_of("pki.live.post-quantum", "every server has a key exchange for after quantum computers", |facts, _, tally| post_quantum(facts, tally))
-            .severity(Severity::Info)
-            .alias("PKI-L09")
-            .alias("X25519MLKEM768")
-            .page(
-                "What is recorded today can be read when there are quantum computers. Go offers X25519MLKEM768 since 1.24.",
-                "Offers the groups of TLS 1.3 without a key share and looks which ones the server asks for.",
-            )
-            .basis("Go 1.24 release notes: crypto/tls", "https://go.dev/doc/go1.24")
-            .remedy(flags("Update the component to one that is built with Go 1.24 or later.")),
-        checks_of("pki.live.plain-http", "no server speaks HTTP without TLS", |facts, _, tally| plain_http(facts, tally))
-            .severity(Severity::Critical)
-            .alias("PKI-L06")
-            .alias("insecure-port")
-            .page(
-                "Tokens, Secrets and commands go over the network for anyone to read and change.",
-                "Sends a ClientHello and looks whether the answer is HTTP.",
-            )
-            .basis("Securing a cluster: use TLS for all API traffic", SECURING)
-            .remedy(flags("Give the server a certificate: etcd needs https:// in --listen-client-urls and --listen-peer-urls.")),
-        checks_of("pki.live.anonymous", "no server answers private questions of anyone", |facts, _, tally| anonymous(facts, tally))
-            .severity(Severity::Critical)
-            .alias("PKI-L06")
-            .alias("anonymous-auth")
-            .alias("client-cert-auth")
-            .page(
-                "etcd without client certificates gives every Secret of the cluster to anyone; a kubelet with anonymous access runs commands in every pod of its node.",
-                "Asks without a certificate and a token: kubelet /pods, etcd /version, controller manager and scheduler /metrics.",
-            )
-            .basis("CIS Kubernetes Benchmark 2.2, 4.2.1", CIS)
-            .remedy(flags("etcd: --client-cert-auth=true with --trusted-ca-file; kubelet: authentication.anonymous.enabled: false, authorization.mode: Webhook.")),
-        checks_of("pki.live.exposed", "no server with a certificate of its own making is reachable from elsewhere", |facts, _, tally| exposed(facts, tally))
-            .severity(Severity::Medium)
-            .alias("PKI-L07")
-            .alias("kubelet-insecure-tls")
-            .page(
-                "Who connects to it cannot verify it, so that anyone between the two can be it: metrics-server then wants --kubelet-insecure-tls.",
-                "Looks which of the node's addresses it listens on, and whether its certificate is one that Kubernetes makes when a component starts without one.",
-            )
-            .basis("CIS Kubernetes Benchmark 1.3.7, 1.4.2", CIS)
-            .basis("TLS bootstrapping: kubelet serving certificates", "https://kubernetes.io/docs/reference/access-authn-authz/kubelet-tls-bootstrapping/")
-            .remedy(flags("kubelet: serverTLSBootstrap: true, and approve its requests; controller manager and scheduler: --bind-address=127.0.0.1.")),
+        checks_of(
+            "pki.live.post-quantum",
+            "every server has a key exchange for after quantum computers",
+            |facts, _, tally| post_quantum(facts, tally),
+        )
+        .severity(Severity::Info)
+        .alias("PKI-L09")
+        .alias("X25519MLKEM768")
+        .page(
+            "What is recorded today can be read when there are quantum computers. Go offers X25519MLKEM768 since 1.24.",
+            "Offers the groups of TLS 1.3 without a key share and looks which ones the server asks for.",
+        )
+        .basis("Go 1.24 release notes: crypto/tls", "https://go.dev/doc/go1.24")
+        .remedy(flags("Update the component to one that is built with Go 1.24 or later.")),
+        checks_of("pki.live.plain-http", "no server speaks HTTP without TLS", |facts, _, tally| {
+            plain_http(facts, tally)
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-L06")
+        .alias("insecure-port")
+        .page(
+            "Tokens, Secrets and commands go over the network for anyone to read and change.",
+            "Sends a ClientHello and looks whether the answer is HTTP.",
+        )
+        .basis("Securing a cluster: use TLS for all API traffic", SECURING)
+        .remedy(flags(
+            "Give the server a certificate: etcd needs https:// in --listen-client-urls and --listen-peer-urls.",
+        )),
+        checks_of("pki.live.anonymous", "no server answers private questions of anyone", |facts, _, tally| {
+            anonymous(facts, tally)
+        })
+        .severity(Severity::Critical)
+        .alias("PKI-L06")
+        .alias("anonymous-auth")
+        .alias("client-cert-auth")
+        .page(
+            "etcd without client certificates gives every Secret of the cluster to anyone; a kubelet with anonymous \
+             access runs commands in every pod of its node.",
+            "Asks without a certificate and a token: kubelet /pods, etcd /version, controller manager and scheduler \
+             /metrics.",
+        )
+        .basis("CIS Kubernetes Benchmark 2.2, 4.2.1", CIS)
+        .remedy(flags(
+            "etcd: --client-cert-auth=true with --trusted-ca-file; kubelet: authentication.anonymous.enabled: false, \
+             authorization.mode: Webhook.",
+        )),
+        checks_of(
+            "pki.live.exposed",
+            "no server with a certificate of its own making is reachable from elsewhere",
+            |facts, _, tally| exposed(facts, tally),
+        )
+        .severity(Severity::Medium)
+        .alias("PKI-L07")
+        .alias("kubelet-insecure-tls")
+        .page(
+            "Who connects to it cannot verify it, so that anyone between the two can be it: metrics-server then wants \
+             --kubelet-insecure-tls.",
+            "Looks which of the node's addresses it listens on, and whether its certificate is one that Kubernetes \
+             makes when a component starts without one.",
+        )
+        .basis("CIS Kubernetes Benchmark 1.3.7, 1.4.2", CIS)
+        .basis(
+            "TLS bootstrapping: kubelet serving certificates",
+            "https://kubernetes.io/docs/reference/access-authn-authz/kubelet-tls-bootstrapping/",
+        )
+        .remedy(flags(
+            "kubelet: serverTLSBootstrap: true, and approve its requests; controller manager and scheduler: \
+             --bind-address=127.0.0.1.",
+        )),
     ]
 }

@@ -1,5 +1,5 @@
-//! The rotation of a CA: everyone trusts the new one before it signs, and it has signed everything before the old one is
-//! forgotten. The steps are those of "Manual Rotation of CA Certificates", for the files that this node has.
+//! The rotation of a CA: everyone trusts the new one before it signs, and it has signed everything before the old one
+//! is forgotten. The steps are those of "Manual Rotation of CA Certificates", for the files that this node has.
 //!
 //! <https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/>
 
@@ -91,8 +91,8 @@ impl Turn<'_> {
         sorted(bundles.map(|bundle| bundle.file.as_str()).chain(clients.map(|(file, _)| file.as_str())))
     }
 
-    /// What the controller manager signs by, if it is by this CA: the file; and, where that file will hold two, the one to
-    /// be made in its place.
+    /// What the controller manager signs by, if it is by this CA: the file; and, where that file will hold two, the one
+    /// to be made in its place.
     fn signing(&self) -> Option<(&Bundle, Option<String>)> {
         let signing = self.bundles.iter().find(|bundle| bundle.role == Role::SigningCa)?;
         let shared = self.trusting().contains(&signing.file.as_str());
@@ -100,14 +100,16 @@ impl Turn<'_> {
         Some((signing, shared.then(|| format!("{folder}/signing-ca.crt"))))
     }
 
-    /// The controller manager's signer refuses a file of two certificates ("expected 1 certificate", `signer/ca_provider.go`).
+    /// The controller manager's signer refuses a file of two certificates ("expected 1 certificate",
+    /// `signer/ca_provider.go`).
     fn signing_alone(&self) -> Option<Step> {
         let (signing, alone) = self.signing()?;
         let (file, alone) = (&signing.file, alone?);
         let command = self.facts.discovery.command(Component::ControllerManager);
         let place = command.map_or("its flags", |line| line.place.as_str());
         let what = format!(
-            "Have the controller manager sign by a file of its own, since it takes no file of two certificates: --cluster-signing-cert-file={alone} in {place}, on every node of the control plane."
+            "Have the controller manager sign by a file of its own, since it takes no file of two certificates: \
+             --cluster-signing-cert-file={alone} in {place}, on every node of the control plane."
         );
         Some(todo(what, vec![format!("openssl x509 -in {file} -out {alone}")]))
     }
@@ -141,7 +143,8 @@ impl Turn<'_> {
                 vec!["kubectl -n kube-public edit configmap cluster-info".to_owned()],
             ));
             steps.push(todo(
-                "Wait until kube-root-ca.crt holds both in every namespace: the controller manager copies its --root-ca-file there. Then start the pods again that ask the API server.",
+                "Wait until kube-root-ca.crt holds both in every namespace: the controller manager copies its \
+                 --root-ca-file there. Then start the pods again that ask the API server.",
                 vec!["kubectl get configmap -A --field-selector metadata.name=kube-root-ca.crt -o yaml".to_owned()],
             ));
         }
@@ -206,7 +209,8 @@ impl Turn<'_> {
     }
 }
 
-/// The rotation of a CA that is in machine configurations: Talos does by itself what it knows how to, certificates included.
+/// The rotation of a CA that is in machine configurations: Talos does by itself what it knows how to, certificates
+/// included.
 fn by_talosctl(bundles: &[&Bundle]) -> Vec<Step> {
     let has = |role: Role| bundles.iter().any(|bundle| bundle.role == role);
     let command = |which: &str| vec![format!("talosctl rotate-ca --dry-run=false {which}")];

@@ -268,7 +268,8 @@ impl Certificate {
         self.defects.iter().filter(move |defect| defect.refused_by(version))
     }
 
-    /// The critical extensions that this version of Go does not understand, for which it accepts no path with the certificate.
+    /// The critical extensions that this version of Go does not understand, for which it accepts no path with the
+    /// certificate.
     pub fn unhandled_by(&self, version: GoVersion) -> impl Iterator<Item = &Extension> {
         let policies = version >= GoVersion::new(24);
         self.extension_list.iter().filter(move |extension| extension.critical).filter(move |extension| match extension

@@ -21,7 +21,8 @@ pub struct NameConstraints {
 /// Subtrees of names, by kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subtrees {
-    /// Of DNS names: `example.com` holds itself and all below it, `.example.com` all below it, the empty one everything.
+    /// Of DNS names: `example.com` holds itself and all below it, `.example.com` all below it, the empty one
+    /// everything.
     pub dns: Vec<String>,
     /// Of IP addresses.
     pub ips: Vec<IpRange>,
@@ -146,7 +147,8 @@ impl Subtrees {
     }
 }
 
-/// Whether Go takes it as a domain: labels of visible ASCII, none of them empty; a constraint may begin with a dot. The empty one is one, too.
+/// Whether Go takes it as a domain: labels of visible ASCII, none of them empty; a constraint may begin with a dot. The
+/// empty one is one, too.
 pub(super) fn domain(name: &str, constraint: bool) -> bool {
     let labels = if constraint { name.strip_prefix('.').unwrap_or(name) } else { name };
     let visible = labels.bytes().all(|byte| (33..=126).contains(&byte));
@@ -163,7 +165,8 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Reads a mailbox of RFC 2821, with the leniency of RFC 3696 that Go has: spaces in quotes, and escapes outside of them.
+    /// Reads a mailbox of RFC 2821, with the leniency of RFC 3696 that Go has: spaces in quotes, and escapes outside of
+    /// them.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let escapable = |byte: u8| matches!(byte, 1..=9 | 11 | 12 | 14..=127);
         let mut bytes = text.bytes().peekable();

@@ -1,4 +1,5 @@
-//! What is wrong with a certificate that can be read nevertheless: where, what, and which versions of Go refuse to parse it.
+//! What is wrong with a certificate that can be read nevertheless: where, what, and which versions of Go refuse to
+//! parse it.
 
 use std::fmt;
 
@@ -143,8 +144,8 @@ pub enum Flaw {
 impl Defect {
     /// Which versions of Go refuse to parse a certificate with it.
     ///
-    /// Read in crypto/x509/parser.go of Go 1.17 to 1.26; doc/godebug.md for negative serial numbers, the release notes of 1.19 for
-    /// duplicate extensions and of 1.25 for negative path lengths.
+    /// Read in crypto/x509/parser.go of Go 1.17 to 1.26; doc/godebug.md for negative serial numbers, the release notes
+    /// of 1.19 for duplicate extensions and of 1.25 for negative path lengths.
     pub fn refusal(&self) -> Refusal {
         let policies = |oid: &Oid| {
             oid.is(super::known::POLICY_CONSTRAINTS)

@@ -1,5 +1,5 @@
-//! A reader of DER that copies nothing and takes exactly what Go's `cryptobyte` takes: tags below 31, definite and minimal
-//! lengths of at most four bytes. Whoever reads a certificate with it can therefore tell what Go would refuse.
+//! A reader of DER that copies nothing and takes exactly what Go's `cryptobyte` takes: tags below 31, definite and
+//! minimal lengths of at most four bytes. Whoever reads a certificate with it can therefore tell what Go would refuse.
 //!
 //! Every step either advances or fails, so that reading ends after at most as many steps as there are bytes.
 
@@ -135,8 +135,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The bits of a BIT STRING moved to the right, so that the unused ones, of which there are some, are the first: what Go makes of
-/// keys and signatures.
+/// The bits of a BIT STRING moved to the right, so that the unused ones, of which there are some, are the first: what
+/// Go makes of keys and signatures.
 pub(super) fn right_aligned(unused: u8, bytes: &[u8]) -> Box<[u8]> {
     let before = std::iter::once(&0).chain(bytes);
     before.zip(bytes).map(|(before, byte)| before << (8 - unused) | byte >> unused).collect()

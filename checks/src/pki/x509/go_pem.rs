@@ -1,4 +1,5 @@
-//! Which blocks Go's `encoding/pem` sees in a file: a port of `pem.Decode` of Go 1.26, called until it finds nothing more.
+//! Which blocks Go's `encoding/pem` sees in a file: a port of `pem.Decode` of Go 1.26, called until it finds nothing
+//! more.
 //!
 //! What it does not see no component sees, and none says so.
 

@@ -1,5 +1,5 @@
-//! Versions of Go, and which of them each minor version of Kubernetes is built with: what a certificate must be to be taken
-//! by a component depends on it.
+//! Versions of Go, and which of them each minor version of Kubernetes is built with: what a certificate must be to be
+//! taken by a component depends on it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,13 +8,13 @@ use crate::profile::KubernetesVersion;
 
 /// A version `1.x` of Go: the one whose rules a program follows.
 ///
-/// For a program built by Go 1.21 or later that is the `godebug default=` (or else the `go`) line of its go.mod, which for every
-/// Kubernetes release is also the Go that built its `.0`.
+/// For a program built by Go 1.21 or later that is the `godebug default=` (or else the `go`) line of its go.mod, which
+/// for every Kubernetes release is also the Go that built its `.0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GoVersion(u8);
 
-/// Kubernetes minor and the Go that built its `.0`. For 1.29 and later: the `go` and `godebug` lines of k8s.io/kubernetes' go.mod;
-/// before: `golang: upstream version` in its build/dependencies.yaml.
+/// Kubernetes minor and the Go that built its `.0`. For 1.29 and later: the `go` and `godebug` lines of
+/// k8s.io/kubernetes' go.mod; before: `golang: upstream version` in its build/dependencies.yaml.
 const KUBERNETES: [(u32, u8); 15] = [
     (23, 17),
     (24, 18),

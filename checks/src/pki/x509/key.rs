@@ -1,6 +1,7 @@
 //! Keys in DER: of which form they are, and the public half, by which they pair with certificates.
 //!
-//! Nothing of a private key stays: its bytes are read in place and the public half is all that a [`Key`] holds, so that printing one is safe.
+//! Nothing of a private key stays: its bytes are read in place and the public half is all that a [`Key`] holds, so that
+//! printing one is safe.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 

@@ -1,8 +1,9 @@
 //! Whether the numbers of a private RSA key belong together, computed with AWS-LC's `BIGNUM`.
 //!
-//! AWS-LC asks the same when it imports a key, and takes thirty times as long: its divisions take equal time whatever they divide,
-//! and here nobody can measure them. All `unsafe` code of the PKI stands here and in `point`. A value owns what it points to and
-//! wipes it when it is dropped. The functions are those of `openssl/bn.h`; none of those that are called here fails but for want of memory.
+//! AWS-LC asks the same when it imports a key, and takes thirty times as long: its divisions take equal time whatever
+//! they divide, and here nobody can measure them. All `unsafe` code of the PKI stands here and in `point`. A value owns
+//! what it points to and wipes it when it is dropped. The functions are those of `openssl/bn.h`; none of those that are
+//! called here fails but for want of memory.
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::ffi::c_int;
@@ -46,8 +47,8 @@ impl Scratch {
     }
 }
 
-// In all that follows the pointers are to live numbers, since a reference to their owner is held during the call. Results are
-// numbers of their own, so nothing that is read is written.
+// In all that follows the pointers are to live numbers, since a reference to their owner is held during the call.
+// Results are numbers of their own, so nothing that is read is written.
 impl Number {
     pub(super) fn raw(&self) -> *const c::BIGNUM {
         self.0.as_ptr()
@@ -120,8 +121,8 @@ pub(super) struct RsaNumbers<'a> {
 }
 
 impl RsaNumbers<'_> {
-    /// Do they fit each other as RFC 8017 section 3.2 has it? Whether the primes are prime is not asked. Takes time in the
-    /// square of the modulus' size, whatever the size of the others.
+    /// Do they fit each other as RFC 8017 section 3.2 has it? Whether the primes are prime is not asked. Takes time in
+    /// the square of the modulus' size, whatever the size of the others.
     pub(super) fn fit(&self) -> bool {
         let [modulus, e, d] = [self.modulus, self.public_exponent, self.private_exponent].map(Number::new);
         let (primes, exponents) = (self.primes.map(Number::new), self.exponents.map(Number::new));

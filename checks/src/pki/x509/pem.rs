@@ -1,7 +1,7 @@
 //! Files of certificates and keys: PEM, with all that goes wrong in it, or bare DER.
 //!
-//! A file is never refused whole. What can be read is a [`Block`], what is wrong is a typed [`Remark`] with its line. Private keys are
-//! decoded into memory that is wiped, and only their public half is kept.
+//! A file is never refused whole. What can be read is a [`Block`], what is wrong is a typed [`Remark`] with its line.
+//! Private keys are decoded into memory that is wiped, and only their public half is kept.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -45,7 +45,8 @@ impl Group {
 
     /// The public half of a private key, which is big-endian; in the uncompressed form of SEC 1 section 2.3.3.
     ///
-    /// `None` if the key is not from 1 to the order of the curve less one, or if `written`, the point that stands beside it, is another one.
+    /// `None` if the key is not from 1 to the order of the curve less one, or if `written`, the point that stands
+    /// beside it, is another one.
     pub(super) fn public_half(self, secret: &[u8], written: Option<&[u8]>) -> Option<Vec<u8>> {
         let secret = Number::new(secret);
         // SAFETY: the group lives for ever, and so does its order.
@@ -74,7 +75,8 @@ impl Group {
 
     fn base_times(self, factor: &Number) -> Point {
         let product = self.point();
-        // SAFETY: group, point and factor are live, and the point is of the group. Without a second point there is no second factor.
+        // SAFETY: group, point and factor are live, and the point is of the group. Without a second point there is no
+        // second factor.
         let done = unsafe { c::EC_POINT_mul(self.0, product.raw.as_ptr(), factor.raw(), null(), null(), null_mut()) };
         if done == 1 { product } else { handle_alloc_error(Layout::new::<usize>()) }
     }
@@ -101,7 +103,8 @@ impl Point {
     fn write(&self) -> Vec<u8> {
         let form = c::point_conversion_form_t::POINT_CONVERSION_UNCOMPRESSED;
         let write = |to: *mut u8, length| {
-            // SAFETY: group and point are live, and the function writes `length` bytes at most; to a null pointer it writes none, and says how many it would.
+            // SAFETY: group and point are live, and the function writes `length` bytes at most; to a null pointer it
+            // writes none, and says how many it would.
             unsafe { c::EC_POINT_point2oct(self.group.0, self.raw.as_ptr(), form, to, length, null_mut()) }
         };
         let mut bytes = vec![0; write(null_mut(), 0)];

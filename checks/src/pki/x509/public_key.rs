@@ -1,4 +1,5 @@
-//! Public keys: what kind they are, how large, and the SHA-256 of the SubjectPublicKeyInfo by which keys pair with certificates.
+//! Public keys: what kind they are, how large, and the SHA-256 of the SubjectPublicKeyInfo by which keys pair with
+//! certificates.
 
 use std::fmt;
 
@@ -42,7 +43,8 @@ pub struct PublicKey {
     pub kind: KeyKind,
     /// Its SubjectPublicKeyInfo, in DER.
     pub spki: Box<[u8]>,
-    /// The SHA-256 of that: equal for a certificate and the private key that belongs to it. kubeadm's `--discovery-token-ca-cert-hash` is this of a CA.
+    /// The SHA-256 of that: equal for a certificate and the private key that belongs to it. kubeadm's
+    /// `--discovery-token-ca-cert-hash` is this of a CA.
     pub sha256: Fingerprint,
     /// Where in `spki` the key itself begins and ends, without its algorithm.
     bits: (usize, usize),
@@ -158,7 +160,8 @@ impl PublicKey {
         self.aligned.as_deref().unwrap_or(&self.spki[self.bits.0..self.bits.1])
     }
 
-    /// A key of this kind that is known to be sound: its SubjectPublicKeyInfo, which ends with the key itself in so many bytes.
+    /// A key of this kind that is known to be sound: its SubjectPublicKeyInfo, which ends with the key itself in so
+    /// many bytes.
     pub(super) fn new(kind: KeyKind, spki: &[u8], length: usize) -> Self {
         let bits = (spki.len() - length, spki.len());
         Self { kind, spki: spki.into(), sha256: Fingerprint::of(spki), bits, aligned: None }

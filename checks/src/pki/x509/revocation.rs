@@ -1,7 +1,8 @@
-//! Certificate revocation lists (RFC 5280 section 5): who signed one, until when it is good, and which serial numbers are revoked.
+//! Certificate revocation lists (RFC 5280 section 5): who signed one, until when it is good, and which serial numbers
+//! are revoked.
 //!
-//! Read by its shape alone. Whether it counts, and for which certificates, is for whoever reads it to say: etcd looks at serial numbers and at
-//! nothing else.
+//! Read by its shape alone. Whether it counts, and for which certificates, is for whoever reads it to say: etcd looks
+//! at serial numbers and at nothing else.
 
 use std::ops::Range;
 
@@ -48,7 +49,8 @@ impl RevocationList {
     ///
     /// # Errors
     ///
-    /// [`NoRevocationList`] if the bytes do not have the parts of one, down to the last serial number: a list of which half can be read is none to Go.
+    /// [`NoRevocationList`] if the bytes do not have the parts of one, down to the last serial number: a list of which
+    /// half can be read is none to Go.
     pub fn parse(der: &[u8]) -> Result<Self, NoRevocationList> {
         let no = NoRevocationList;
         let whole = Reader::new(der).element(tag::SEQUENCE).ok_or(no("outermost sequence"))?;

@@ -9,7 +9,8 @@ use super::der::{Element, tag};
 
 /// The time of an element; `None` if it is no time at all.
 ///
-/// 99991231235959Z, by which RFC 5280 section 4.1.2.5 says "never", is beyond what a timestamp holds, and becomes the last one.
+/// 99991231235959Z, by which RFC 5280 section 4.1.2.5 says "never", is beyond what a timestamp holds, and becomes the
+/// last one.
 pub(super) fn read(element: Element<'_>, flaws: &mut Flaws<'_>) -> Option<Timestamp> {
     let text = std::str::from_utf8(element.content).ok().filter(|text| text.is_ascii())?;
     let (year, rest) = match element.tag {

@@ -1,5 +1,5 @@
-//! The one file that kube-apiserver needs and that its module lacks before 1.24: the OpenAPI definitions of all API types,
-//! which Kubernetes' own build generated. We have the same generator make it.
+//! The one file that kube-apiserver needs and that its module lacks before 1.24: the OpenAPI definitions of all API
+//! types, which Kubernetes' own build generated. We have the same generator make it.
 
 use std::path::Path;
 

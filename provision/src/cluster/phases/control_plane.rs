@@ -65,7 +65,8 @@ fn copy_all(from: &Path, to: &Path, endings: &[&str]) -> Result<(), EngineError>
     Ok(())
 }
 
-/// As kubeadm's guide to an external etcd has it: one CA, certificates of each member's own, and a client's for API servers.
+/// As kubeadm's guide to an external etcd has it: one CA, certificates of each member's own, and a client's for API
+/// servers.
 fn external_etcd_certs(engine: &Engine<'_>) -> Result<(), EngineError> {
     let members: Vec<_> = engine.plan().of(Role::Etcd).collect();
     let Some((first, others)) = members.split_first() else { return Ok(()) };
@@ -138,9 +139,9 @@ pub(super) fn etcd(engine: &Engine<'_>) -> Result<(), EngineError> {
     engine.each(&members, |member| await_unit(&engine.host(member)?, "etcd"))
 }
 
-/// Starts the members of etcd that do not run, each once the one before answers its peers. Members that start again at the same
-/// time ask each other for the hashes of their data, and answer nobody until they were answered or waited for 7 s a peer (etcd's
-/// initial corruption check, which kubeadm turns on).
+/// Starts the members of etcd that do not run, each once the one before answers its peers. Members that start again at
+/// the same time ask each other for the hashes of their data, and answer nobody until they were answered or waited for
+/// 7 s a peer (etcd's initial corruption check, which kubeadm turns on).
 fn one_by_one(
     engine: &Engine<'_>,
     members: &[&PlannedHost],

@@ -17,7 +17,8 @@ use crate::{shared_certs, whole};
 use super::control_plane::{self, ETCD_CLIENTS, etcd_at};
 use super::{objects, static_pods};
 
-/// How long a new member of etcd has to serve clients once it has a snapshot; it takes milliseconds where it does not wait.
+/// How long a new member of etcd has to serve clients once it has a snapshot; it takes milliseconds where it does not
+/// wait.
 const ANNOUNCED: Duration = Duration::from_millis(300);
 
 pub(super) fn control_planes(engine: &Engine<'_>) -> Result<(), EngineError> {
@@ -112,10 +113,10 @@ fn learn(engine: &Engine<'_>, etcd: &Api, planned: &PlannedHost) -> Result<(), E
 
 /// Has the host's member vote, once it has caught up.
 ///
-/// A member says its name through the log when it starts, and serves nobody before it reads that there. One that is given a
-/// snapshot finds it in the snapshot instead, waits for 7 s, and says it again (etcd's `publishV3`; since 3.6 a leader's log is
-/// without its first entry after a hundred). So it is started once more if it has the snapshot and does not serve, while it has
-/// no vote that others could miss.
+/// A member says its name through the log when it starts, and serves nobody before it reads that there. One that is
+/// given a snapshot finds it in the snapshot instead, waits for 7 s, and says it again (etcd's `publishV3`; since 3.6 a
+/// leader's log is without its first entry after a hundred). So it is started once more if it has the snapshot and does
+/// not serve, while it has no vote that others could miss.
 fn promote(engine: &Engine<'_>, etcd: &Api, planned: &PlannedHost) -> Result<(), EngineError> {
     let Some(learner) = member(etcd, planned)?.filter(|member| member.learner) else { return Ok(()) };
     let host = engine.host(planned)?;

@@ -113,8 +113,8 @@ struct Found {
     ca: String,
 }
 
-/// Discovery by token and CA hash, as `kubeadm join` does: `cluster-info` is read from a server that nobody vouches for, and
-/// believed because the token signed it and the CA in it is the one that is pinned.
+/// Discovery by token and CA hash, as `kubeadm join` does: `cluster-info` is read from a server that nobody vouches
+/// for, and believed because the token signed it and the CA in it is the one that is pinned.
 fn discover(engine: &Engine<'_>) -> Result<Found, EngineError> {
     let token = objects::token(engine)?;
     let pin = bootstrap::pin(&objects::ca(engine)?);

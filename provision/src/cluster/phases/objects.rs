@@ -55,7 +55,8 @@ pub(super) fn given_token(engine: &Engine<'_>) -> Option<Token> {
     found.token.as_ref()?.reveal().parse().ok()
 }
 
-/// The Secrets of the tokens that kubeadm's documents name. One without a token of its own has none yet: it is made once.
+/// The Secrets of the tokens that kubeadm's documents name. One without a token of its own has none yet: it is made
+/// once.
 pub(super) fn given_tokens(engine: &Engine<'_>, now: Timestamp) -> Result<Vec<Value>, EngineError> {
     let tokens = engine.init.iter().flat_map(|init| &init.bootstrap_tokens).enumerate();
     tokens

@@ -1,7 +1,7 @@
 //! Control planes as kubeadm runs them: static pods of the host's own kubelet, from images of the registry.
 //!
-//! A component is a unit of the host's agent in this form, too ([`StaticPod`]), so that whoever waits for it, shows it or breaks it
-//! need not know.
+//! A component is a unit of the host's agent in this form, too ([`StaticPod`]), so that whoever waits for it, shows it
+//! or breaks it need not know.
 
 use std::path::PathBuf;
 

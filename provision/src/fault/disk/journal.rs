@@ -1,8 +1,8 @@
 //! The changes of names and attributes that are not synced, in their order, each with how it is taken back.
 //!
-//! As in a journalling file system, syncing a file or directory makes the last change that touched it durable together with all
-//! that came before; what came after it is lost with the power. What is removed is moved to the graveyard, a directory beside
-//! the disk's, and is deleted when its removal is durable.
+//! As in a journalling file system, syncing a file or directory makes the last change that touched it durable together
+//! with all that came before; what came after it is lost with the power. What is removed is moved to the graveyard, a
+//! directory beside the disk's, and is deleted when its removal is durable.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;

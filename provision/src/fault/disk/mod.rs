@@ -1,14 +1,17 @@
-//! Faults of a disk: a FUSE file system that passes a folder through, slows it, fills it, fails its reads, and can lose power.
+//! Faults of a disk: a FUSE file system that passes a folder through, slows it, fills it, fails its reads, and can lose
+//! power.
 //!
-//! Its process ([`command`]) serves one mount and is told what to do through a socket: [`set`], [`cut_power`], [`status`]. A
-//! power cut takes the folder back to what was synced, by these rules:
+//! Its process ([`command`]) serves one mount and is told what to do through a socket: [`set`], [`cut_power`],
+//! [`status`]. A power cut takes the folder back to what was synced, by these rules:
 //!
 //! - The content and size of a file are durable when it was synced (fsync, fdatasync).
-//! - Names and attributes are durable in the order of their changes: syncing a file or directory makes the last change that touched
-//!   it durable, and all before it, in whatever directory. So a new file's name is durable with the file, as on ext4, XFS and btrfs.
+//! - Names and attributes are durable in the order of their changes: syncing a file or directory makes the last change
+//!   that touched it durable, and all before it, in whatever directory. So a new file's name is durable with the file,
+//!   as on ext4, XFS and btrfs.
 //! - Nothing becomes durable by itself: a real disk may have written it, and need not have.
 //!
-//! Unmounting loses nothing. What was removed but not durably lies beside the folder, in one whose name ends in `.unsynced`, until it is.
+//! Unmounting loses nothing. What was removed but not durably lies beside the folder, in one whose name ends in
+//! `.unsynced`, until it is.
 
 #[expect(clippy::module_inception, reason = "the disk of the module disk")]
 mod disk;
@@ -98,11 +101,12 @@ enum Answer {
     Status(Status),
 }
 
-/// The command of the process for one disk: the folder behind it, where it is mounted, and its socket. The process is ready when
-/// the socket answers, and ends when it is unmounted, or by SIGTERM or SIGINT, upon which it unmounts itself. `program` is one
-/// whose main function calls [`process_main`](crate::fault::process_main).
+/// The command of the process for one disk: the folder behind it, where it is mounted, and its socket. The process is
+/// ready when the socket answers, and ends when it is unmounted, or by SIGTERM or SIGINT, upon which it unmounts
+/// itself. `program` is one whose main function calls [`process_main`](crate::fault::process_main).
 ///
-/// Mount it where the host's namespaces do not end with it, and bind it into the host: a disk outlives the power of its host.
+/// Mount it where the host's namespaces do not end with it, and bind it into the host: a disk outlives the power of its
+/// host.
 #[must_use]
 pub fn command(program: &OsStr, folder: &Path, mountpoint: &Path, socket: &Path) -> Command {
     let mut command = Command::new(program);
@@ -118,7 +122,8 @@ pub fn set(socket: &Path, settings: Settings) -> Result<(), ControlError> {
     control::ask::<_, Answer>(socket, &Question::Set(settings)).map(drop)
 }
 
-/// Loses what is not synced. Kill what runs on the disk first: what had a file open finds it unusable (EIO) until it opens it again.
+/// Loses what is not synced. Kill what runs on the disk first: what had a file open finds it unusable (EIO) until it
+/// opens it again.
 ///
 /// # Errors
 /// [`ControlError`]: the process is not there, or could not put everything back; then the folder is not to be trusted.
@@ -206,7 +211,8 @@ pub(super) fn main(arguments: &[OsString]) -> Result<(), String> {
     Ok(())
 }
 
-/// Where what was removed from a folder lies until that is durable: on the same file system, or nothing could be moved there.
+/// Where what was removed from a folder lies until that is durable: on the same file system, or nothing could be moved
+/// there.
 fn beside(folder: &Path) -> PathBuf {
     let mut path = folder.as_os_str().to_owned();
     path.push(".unsynced");

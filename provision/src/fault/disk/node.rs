@@ -1,4 +1,5 @@
-//! The files and directories that the kernel knows, each held by a descriptor that follows it whatever its name becomes.
+//! The files and directories that the kernel knows, each held by a descriptor that follows it whatever its name
+//! becomes.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

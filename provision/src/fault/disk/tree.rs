@@ -1,5 +1,5 @@
-//! The disk as the kernel's FUSE sees it: every request goes through to the folder behind it, and what it changes is remembered
-//! until it is synced.
+//! The disk as the kernel's FUSE sees it: every request goes through to the folder behind it, and what it changes is
+//! remembered until it is synced.
 
 use std::ffi::OsStr;
 use std::io;
@@ -64,7 +64,8 @@ fn attributes(number: u64, stat: &FileStat) -> FileAttr {
     }
 }
 
-/// How a file is opened for what somebody opens it for. What is written has to be read before, and where it goes the kernel says.
+/// How a file is opened for what somebody opens it for. What is written has to be read before, and where it goes the
+/// kernel says.
 fn access(flags: i32) -> OFlag {
     if flags & libc::O_ACCMODE == libc::O_RDONLY { OFlag::O_RDONLY } else { OFlag::O_RDWR }
 }

@@ -1,7 +1,7 @@
 //! What a file held when it was last synced, as far as it was changed since.
 //!
-//! Changes go to the file at once; kept here are its size and the pages that were overwritten or cut off. So a read costs nothing
-//! extra, syncing is forgetting, and losing power is putting back.
+//! Changes go to the file at once; kept here are its size and the pages that were overwritten or cut off. So a read
+//! costs nothing extra, syncing is forgetting, and losing power is putting back.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,8 +1,9 @@
 //! Lateness: a process that carries frames between the segments of the switch and holds each for as long as is asked.
 //!
-//! While nothing is delayed, all ports are on one bridge and this process does nothing. Otherwise ports that are to be reached
-//! late go to bridges of their own (segments), and a TAP device on each leads to the forwarder. When the process ends, by
-//! SIGTERM or SIGINT, the ports are back on the one bridge; when it was killed, its successor puts them back as it starts.
+//! While nothing is delayed, all ports are on one bridge and this process does nothing. Otherwise ports that are to be
+//! reached late go to bridges of their own (segments), and a TAP device on each leads to the forwarder. When the
+//! process ends, by SIGTERM or SIGINT, the ports are back on the one bridge; when it was killed, its successor puts
+//! them back as it starts.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -57,8 +58,9 @@ pub struct DelayedPath {
     pub shape: Shape,
 }
 
-/// The command of the process for one switch: its network namespace, the bridge that the ports are on, and the socket to [`set`]
-/// it by. The process is ready when the socket answers. `program` is one whose main function calls [`process_main`](crate::fault::process_main).
+/// The command of the process for one switch: its network namespace, the bridge that the ports are on, and the socket
+/// to [`set`] it by. The process is ready when the socket answers. `program` is one whose main function calls
+/// [`process_main`](crate::fault::process_main).
 #[must_use]
 pub fn command(program: &OsStr, switch: &Path, bridge: &Interface, socket: &Path) -> Command {
     let mut command = Command::new(program);

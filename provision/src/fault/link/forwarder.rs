@@ -1,6 +1,7 @@
 //! Carries frames between the segments of the switch, late: one thread, which sleeps until a frame arrives or is due.
 //!
-//! Frames of one path keep their order. What cannot be carried (a full queue, a device that is down) is dropped, as a wire would.
+//! Frames of one path keep their order. What cannot be carried (a full queue, a device that is down) is dropped, as a
+//! wire would.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;

@@ -1,9 +1,9 @@
 //! Faults of the network between hosts: what is dropped, rejected or lost, and what comes late.
 //!
-//! The hosts of a cluster hang on one bridge in a network namespace of its own, the switch; each has one port there. Dropping,
-//! rejecting and losing is done by nftables in the switch ([`apply`]), so nothing in a host knows of it or can undo it.
-//! The kernel of a bare machine may have no netem, so lateness is made by a process ([`delay`]). All of it is declared whole
-//! and replaced whole: what is no longer named is undone, and nothing named means nothing done.
+//! The hosts of a cluster hang on one bridge in a network namespace of its own, the switch; each has one port there.
+//! Dropping, rejecting and losing is done by nftables in the switch ([`apply`]), so nothing in a host knows of it or
+//! can undo it. The kernel of a bare machine may have no netem, so lateness is made by a process ([`delay`]). All of it
+//! is declared whole and replaced whole: what is no longer named is undone, and nothing named means nothing done.
 
 pub mod delay;
 mod forwarder;
@@ -74,7 +74,8 @@ pub struct Port {
     pub mac: Mac,
 }
 
-/// The name of a network interface: at most 15 letters, digits, dots, dashes or underscores, so that it needs no quoting anywhere.
+/// The name of a network interface: at most 15 letters, digits, dots, dashes or underscores, so that it needs no
+/// quoting anywhere.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Interface(String);

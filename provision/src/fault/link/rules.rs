@@ -1,7 +1,8 @@
 //! The rules of nftables for what is dropped, rejected or lost between hosts: a pure rendering of all of them at once.
 //!
-//! A sender is known by its Ethernet address and a receiver by its port. Both hold on whichever bridge the two meet, also
-//! when [delay](super::delay) has put them on different ones, and traffic of pods counts too, since hosts route it.
+//! A sender is known by its Ethernet address and a receiver by its port. Both hold on whichever bridge the two meet,
+//! also when [delay](super::delay) has put them on different ones, and traffic of pods counts too, since hosts route
+//! it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -51,7 +52,8 @@ impl End {
 pub enum Effect {
     /// Silence: the sender learns nothing.
     Drop,
-    /// The sender is told at once: a TCP reset, and "administratively prohibited" for everything else of IP. ARP still passes.
+    /// The sender is told at once: a TCP reset, and "administratively prohibited" for everything else of IP. ARP still
+    /// passes.
     Reject,
     /// So many of 10,000 frames are dropped at random.
     Lose(u16),
@@ -100,7 +102,8 @@ fn silence(rule: &Rule) -> Option<String> {
     Some(format!("    {matches}{effect}\n"))
 }
 
-/// The chain of the family `netdev` for what is rejected where it enters the switch: the family `bridge` cannot reject on every kernel.
+/// The chain of the family `netdev` for what is rejected where it enters the switch: the family `bridge` cannot reject
+/// on every kernel.
 fn rejections(port: &Interface, rules: &[&Rule]) -> Option<String> {
     let mut lines = String::new();
     let here =
@@ -141,7 +144,8 @@ mod tests {
 
     #[test]
     fn nothing_named_is_nothing_done() {
-        let empty = "table bridge seaworthy\ndelete table bridge seaworthy\ntable netdev seaworthy\ndelete table netdev seaworthy\n";
+        let empty = "table bridge seaworthy\ndelete table bridge seaworthy\ntable netdev seaworthy\n\
+                     delete table netdev seaworthy\n";
         assert_eq!(render(&[], &BTreeSet::new()), empty);
         let nobody = rule(End::Hosts(Vec::new()), End::Any, Effect::Drop);
         assert_eq!(render(&[nobody], &BTreeSet::new()), empty);

@@ -1,4 +1,5 @@
-//! The switch's devices: bridges, the ports on them, and TAP devices. All in the network namespace that the process is in.
+//! The switch's devices: bridges, the ports on them, and TAP devices. All in the network namespace that the process is
+//! in.
 
 use std::collections::BTreeMap;
 use std::ffi::c_short;
@@ -77,7 +78,8 @@ impl Devices {
         }
     }
 
-    /// A TAP device on a bridge: what is read from it left the bridge, what is written enters it. It goes with the file.
+    /// A TAP device on a bridge: what is read from it left the bridge, what is written enters it. It goes with the
+    /// file.
     ///
     /// Every frame is preceded by a virtio-net header, so that frames which the sender's kernel left large and without
     /// checksum pass as they are.
@@ -158,8 +160,8 @@ impl Segments {
         (0..count).map(open).collect()
     }
 
-    /// Puts every port on its segment; one that is not named and on a segment is put back on the first. A named port that is
-    /// not there, since its host is down, is on none.
+    /// Puts every port on its segment; one that is not named and on a segment is put back on the first. A named port
+    /// that is not there, since its host is down, is on none.
     pub(super) fn arrange(&self, segments: &BTreeMap<Interface, usize>) -> io::Result<()> {
         for interface in &if_nameindex()? {
             let Ok(port) = interface.name().to_string_lossy().parse::<Interface>() else { continue };

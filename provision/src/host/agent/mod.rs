@@ -1,7 +1,7 @@
 //! Process 1 of a host: starts its units, watches them, starts them again, and answers who asks.
 //!
-//! Everything that happens to a unit happens under one lock (`Shared`); each unit has a thread (`keeper`) that sees to it,
-//! each question has one, and one thread reaps whatever ends in the host, orphans included.
+//! Everything that happens to a unit happens under one lock (`Shared`); each unit has a thread (`keeper`) that sees to
+//! it, each question has one, and one thread reaps whatever ends in the host, orphans included.
 
 mod keeper;
 mod pod;

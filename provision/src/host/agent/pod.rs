@@ -1,5 +1,5 @@
-//! The thread that sees to a unit that is a static pod: gives the kubelet its manifest, looks which container runs, and asks
-//! whether it is ready. Starting it again is the kubelet's.
+//! The thread that sees to a unit that is a static pod: gives the kubelet its manifest, looks which container runs, and
+//! asks whether it is ready. Starting it again is the kubelet's.
 
 use std::path::Path;
 use std::sync::Arc;

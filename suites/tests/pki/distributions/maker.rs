@@ -104,9 +104,10 @@ impl Maker {
         self.file(
             path,
             &format!(
-                "apiVersion: v1\nkind: Config\nclusters:\n- name: local\n  cluster: {{server: 'https://127.0.0.1:6443', certificate-authority: {ca}}}\n\
-                 users:\n- name: user\n  user: {{client-certificate: {certificate}, client-key: {key}}}\n\
-                 contexts:\n- name: Default\n  context: {{cluster: local, user: user}}\ncurrent-context: Default\n"
+                "apiVersion: v1\nkind: Config\nclusters:\n\
+                 - name: local\n  cluster: {{server: 'https://127.0.0.1:6443', certificate-authority: {ca}}}\nusers:\n\
+                 - name: user\n  user: {{client-certificate: {certificate}, client-key: {key}}}\ncontexts:\n\
+                 - name: Default\n  context: {{cluster: local, user: user}}\ncurrent-context: Default\n"
             ),
         );
     }

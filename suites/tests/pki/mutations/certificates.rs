@@ -355,7 +355,11 @@ pub(super) fn rows() -> Vec<Row> {
             without_san(tree, "apiserver", "10.0.0.11")
         }),
         row("a name of kubeadm's configuration is missing", &["pki.san.endpoint"], |tree| {
-            tree.write("etc/kubernetes/kubeadm-config.yaml", "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\napiServer: {certSANs: [new.example.test]}\n");
+            tree.write(
+                "etc/kubernetes/kubeadm-config.yaml",
+                "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n\
+                 apiServer: {certSANs: [new.example.test]}\n",
+            );
         }),
         row("etcd's own address is missing", &["pki.san.etcd-server"], |tree| {
             without_san(tree, "etcd/server", "127.0.0.1")

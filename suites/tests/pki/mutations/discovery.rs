@@ -82,7 +82,8 @@ pub(crate) fn scheduler(tree: &Tree, kubeconfig: &str) {
     tree.write(
         "etc/kubernetes/scheduler-config.yaml",
         format!(
-            "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nclientConnection:\n  kubeconfig: {kubeconfig}\n"
+            "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n\
+             clientConnection:\n  kubeconfig: {kubeconfig}\n"
         ),
     );
 }
@@ -97,15 +98,17 @@ fn proxy(tree: &Tree, change: impl FnOnce(&mut CertificateParams)) {
     tree.write(
         "var/lib/kube-proxy/kubeconfig",
         format!(
-            "apiVersion: v1\nkind: Config\nclusters:\n- name: c\n  cluster: {{server: 'https://10.0.0.11:6443', certificate-authority-data: {ca}}}\n\
-             users:\n- name: u\n  user: {{client-certificate-data: {certificate}, client-key-data: {}}}\n\
-             contexts:\n- name: x\n  context: {{cluster: c, user: u}}\ncurrent-context: x\n",
+            "apiVersion: v1\nkind: Config\nclusters:\n\
+             - name: c\n  cluster: {{server: 'https://10.0.0.11:6443', certificate-authority-data: {ca}}}\nusers:\n\
+             - name: u\n  user: {{client-certificate-data: {certificate}, client-key-data: {}}}\ncontexts:\n\
+             - name: x\n  context: {{cluster: c, user: u}}\ncurrent-context: x\n",
             STANDARD.encode(key.serialize_pem()),
         ),
     );
     tree.write(
         "var/lib/kube-proxy/config.yaml",
-        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nclientConnection: {kubeconfig: /var/lib/kube-proxy/kubeconfig}\n",
+        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n\
+         clientConnection: {kubeconfig: /var/lib/kube-proxy/kubeconfig}\n",
     );
     tree.write(
         "etc/systemd/system/kube-proxy.service",

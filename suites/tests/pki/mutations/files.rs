@@ -34,9 +34,15 @@ pub(crate) fn flag(tree: &Tree, manifest: &str, flag: &str) {
 
 /// etcd is told all of it in a file, with `change`; the flags beside it say otherwise, and count for nothing.
 pub(crate) fn by_file(tree: &Tree, change: impl FnOnce(String) -> String) {
-    let config = "advertise-client-urls: https://10.0.0.11:2379\nlisten-client-urls: https://127.0.0.1:2379,https://10.0.0.11:2379\ninitial-advertise-peer-urls: https://10.0.0.11:2380\n\
-                  client-transport-security:\n  cert-file: /etc/kubernetes/pki/etcd/server.crt\n  key-file: /etc/kubernetes/pki/etcd/server.key\n  client-cert-auth: true\n  trusted-ca-file: /etc/kubernetes/pki/etcd/ca.crt\n\
-                  peer-transport-security:\n  cert-file: /etc/kubernetes/pki/etcd/peer.crt\n  key-file: /etc/kubernetes/pki/etcd/peer.key\n  client-cert-auth: true\n  trusted-ca-file: /etc/kubernetes/pki/etcd/ca.crt\n";
+    let config = "advertise-client-urls: https://10.0.0.11:2379\n\
+                  listen-client-urls: https://127.0.0.1:2379,https://10.0.0.11:2379\n\
+                  initial-advertise-peer-urls: https://10.0.0.11:2380\n\
+                  client-transport-security:\n  cert-file: /etc/kubernetes/pki/etcd/server.crt\n  key-file: \
+                  /etc/kubernetes/pki/etcd/server.key\n  client-cert-auth: true\n  trusted-ca-file: \
+                  /etc/kubernetes/pki/etcd/ca.crt\n\
+                  peer-transport-security:\n  cert-file: /etc/kubernetes/pki/etcd/peer.crt\n  key-file: \
+                  /etc/kubernetes/pki/etcd/peer.key\n  client-cert-auth: true\n  trusted-ca-file: \
+                  /etc/kubernetes/pki/etcd/ca.crt\n";
     tree.write("etc/etcd/etcd.yaml", change(config.to_owned()));
     let text = tree.read(ETCD);
     let flags = text.lines().filter(|line| !line.contains("- --"));
@@ -271,7 +277,8 @@ pub(super) fn rows() -> Vec<Row> {
         row("a key that 521 divides", &["pki.key.small-factor"], |tree| {
             append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/small-factor.pub"))
         }),
-        // Its primes are k·M + 65537^a mod M, M the product of the primes up to 167, as the flawed generator makes them.
+        // Its primes are k·M + 65537^a mod M, M the product of the primes up to 167, as the flawed generator makes
+        // them.
         row("a key of a token with the ROCA flaw", &["pki.key.roca"], |tree| {
             append(tree, "etc/kubernetes/pki/sa.pub", include_str!("../keys/roca.pub"))
         }),

@@ -1,4 +1,5 @@
-//! The files: every kind of content under every label, with and without header lines, damaged in every way, in every place; and kubeconfigs.
+//! The files: every kind of content under every label, with and without header lines, damaged in every way, in every
+//! place; and kubeconfigs.
 
 use std::collections::BTreeMap;
 

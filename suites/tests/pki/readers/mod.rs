@@ -1,5 +1,6 @@
-//! What a file is refused for, file by file: the functions of Go, client-go and etcd that read it are linked into an oracle, which is
-//! asked of thousands of files what the suite is asked. What they refuse must be critical, and nothing else may be.
+//! What a file is refused for, file by file: the functions of Go, client-go and etcd that read it are linked into an
+//! oracle, which is asked of thousands of files what the suite is asked. What they refuse must be critical, and nothing
+//! else may be.
 
 mod corpus;
 

@@ -1,5 +1,5 @@
-//! What `talosctl gen secrets`, `gen config` and `config new` write: made as siderolabs/crypto makes keys and certificates, and
-//! with the names of siderolabs/talos (pkg/machinery/config).
+//! What `talosctl gen secrets`, `gen config` and `config new` write: made as siderolabs/crypto makes keys and
+//! certificates, and with the names of siderolabs/talos (pkg/machinery/config).
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

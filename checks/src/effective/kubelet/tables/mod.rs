@@ -1,6 +1,7 @@
 //! Flags of the kubelet, members of KubeletConfiguration and feature gates, by the minor releases that know them.
 //!
-//! `flags.tsv`, `members.tsv` and `gates.tsv` are made from the sources of Kubernetes by `go run generate.go` in this folder.
+//! `flags.tsv`, `members.tsv` and `gates.tsv` are made from the sources of Kubernetes by `go run generate.go` in this
+//! folder.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

@@ -20,8 +20,8 @@ pub(super) const KUBEADM: Part = Part {
     kubeconfigs: &[],
 };
 
-/// What the API server needs of etcd, wherever that is: below `certificatesDir`, where kubeadm's documentation has an external etcd's
-/// CA copied to, too.
+/// What the API server needs of etcd, wherever that is: below `certificatesDir`, where kubeadm's documentation has an
+/// external etcd's CA copied to, too.
 pub(super) const KUBEADM_ETCD_CLIENT: Part = Part {
     anchors: &["etcd/ca.crt", "etcd/ca.key", "apiserver-etcd-client.crt"],
     rows: &[

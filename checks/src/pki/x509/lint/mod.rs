@@ -1,4 +1,5 @@
-//! What is questionable in one certificate or one key, without asking who signed it: facts, of which the suite's claims say how bad they are.
+//! What is questionable in one certificate or one key, without asking who signed it: facts, of which the suite's claims
+//! say how bad they are.
 
 mod names;
 mod rsa;
@@ -247,7 +248,8 @@ impl fmt::Display for Lint {
 /// One thing that is questionable in a public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyLint {
-    /// An RSA key of so many bits: fewer than 3000, which the BSI wants since 2024, or more than 8192, which TLS of Go takes.
+    /// An RSA key of so many bits: fewer than 3000, which the BSI wants since 2024, or more than 8192, which TLS of Go
+    /// takes.
     RsaSize(u32),
     /// An RSA key that can be broken.
     Weak(Weakness),

@@ -18,7 +18,8 @@ pub enum NameFault {
     Url,
     /// It has characters that no host name has.
     Characters,
-    /// It has an empty label, one of more than 63 characters, one that begins or ends with a hyphen, or more than 253 characters in all.
+    /// It has an empty label, one of more than 63 characters, one that begins or ends with a hyphen, or more than 253
+    /// characters in all.
     Labels,
     /// It has a `*` that is not the whole first label, or nothing but a `*`.
     Wildcard,

@@ -1,5 +1,5 @@
-//! RSA keys that can be broken: by their exponent, by small factors, by the flaw of Infineon's key generator (ROCA, CVE-2017-15361), or because
-//! two of them have a prime in common.
+//! RSA keys that can be broken: by their exponent, by small factors, by the flaw of Infineon's key generator (ROCA,
+//! CVE-2017-15361), or because two of them have a prime in common.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -12,7 +12,8 @@ use super::super::public_key::RsaKey;
 /// Why an RSA key can be broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Weakness {
-    /// Its exponent is even or 1, and so none; or below 65537, by which padding must be perfect (FIPS 186-5, appendix A.1.1).
+    /// Its exponent is even or 1, and so none; or below 65537, by which padding must be perfect (FIPS 186-5, appendix
+    /// A.1.1).
     Exponent(u64),
     /// Its modulus is divisible by this small prime.
     SmallFactor(u32),
@@ -96,7 +97,8 @@ pub(super) fn weaknesses(key: &RsaKey) -> Vec<Weakness> {
 
 /// Which of these moduli have a factor in common with another: pairs of the labels that they came with, each way.
 ///
-/// By the products of a tree and the remainders of their squares (Bernstein), so that thousands take seconds. No modulus may be 0.
+/// By the products of a tree and the remainders of their squares (Bernstein), so that thousands take seconds. No
+/// modulus may be 0.
 pub fn shared_factors(moduli: &[(usize, &[u8])]) -> Vec<(usize, usize)> {
     let numbers: Vec<_> = moduli.iter().map(|(_, bytes)| BigUint::from_bytes_be(bytes)).collect();
     let one = BigUint::from(1_u8);

@@ -1,8 +1,8 @@
 //! Name constraints along a path, by the rules of RFC 5280 and by those that Go has had.
 //!
-//! Go before 1.26 compares each name with each constraint, and gives up after 250,000 comparisons. Go 1.26 sorts the constraints and
-//! looks names up among them (crypto/x509/constraints.go); the two differ where the address of an IP range has bits beyond its
-//! mask, and for wildcards.
+//! Go before 1.26 compares each name with each constraint, and gives up after 250,000 comparisons. Go 1.26 sorts the
+//! constraints and looks names up among them (crypto/x509/constraints.go); the two differ where the address of an IP
+//! range has bits beyond its mask, and for wildcards.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};

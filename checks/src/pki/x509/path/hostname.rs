@@ -53,8 +53,8 @@ enum Rules {
     Since23,
 }
 
-/// Whether a DNS name of a certificate covers a host. Wildcards and a final dot count only where both are host names; anything else
-/// must be equal but for case.
+/// Whether a DNS name of a certificate covers a host. Wildcards and a final dot count only where both are host names;
+/// anything else must be equal but for case.
 fn dns(pattern: &str, host: &str, rules: Rules) -> bool {
     let trimmed = host.strip_suffix('.').unwrap_or(host);
     if !hostname(trimmed, false, rules) || !hostname(pattern, true, rules) {

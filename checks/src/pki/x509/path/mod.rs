@@ -1,4 +1,5 @@
-//! Paths from a certificate to a root, explained: not only whether a verifier accepts, but every defect of every path that there could be.
+//! Paths from a certificate to a root, explained: not only whether a verifier accepts, but every defect of every path
+//! that there could be.
 //!
 //! ```
 //! # fn example(leaf: std::sync::Arc<seaworthy_checks::pki::x509::Certificate>, ca: std::sync::Arc<seaworthy_checks::pki::x509::Certificate>) {
@@ -19,11 +20,12 @@
 //! # }
 //! ```
 //!
-//! A [`Problem`] carries who refuses for it: [`Problem::go`] says since which Go, [`Problem::rfc5280`] whether the RFC does. So one explanation
-//! answers for all of them: which certificates the next Kubernetes version refuses is a filter ([`Problem::newly_refused`]), not a second run.
-//! [`webpki::verify`] is a third opinion, by another implementation.
+//! A [`Problem`] carries who refuses for it: [`Problem::go`] says since which Go, [`Problem::rfc5280`] whether the RFC
+//! does. So one explanation answers for all of them: which certificates the next Kubernetes version refuses is a filter
+//! ([`Problem::newly_refused`]), not a second run. [`webpki::verify`] is a third opinion, by another implementation.
 //!
-//! Work is bounded: Go's own limit of 100 signatures in its mode, and [`MOST_STEPS`] and [`MOST_PATHS`] for an explanation.
+//! Work is bounded: Go's own limit of 100 signatures in its mode, and [`MOST_STEPS`] and [`MOST_PATHS`] for an
+//! explanation.
 
 mod constraints;
 mod hostname;

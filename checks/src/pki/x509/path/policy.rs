@@ -1,6 +1,8 @@
-//! Certificate policies along a path: RFC 5280 as updated by RFC 9618, for who wants no policy of his own, as Go does since 1.24.
+//! Certificate policies along a path: RFC 5280 as updated by RFC 9618, for who wants no policy of his own, as Go does
+//! since 1.24.
 //!
-//! Then all that can go wrong is that a certificate of the path requires a valid policy and there is none, or maps anyPolicy.
+//! Then all that can go wrong is that a certificate of the path requires a valid policy and there is none, or maps
+//! anyPolicy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,7 +10,8 @@ use std::sync::Arc;
 use super::super::certificate::Certificate;
 use super::super::oid::known;
 
-/// One level of the graph: each policy that is valid there, with what the next certificate may call it, and the ones that it comes from.
+/// One level of the graph: each policy that is valid there, with what the next certificate may call it, and the ones
+/// that it comes from.
 type Level = BTreeMap<Vec<u8>, Node>;
 
 #[derive(Debug, Clone, Default)]

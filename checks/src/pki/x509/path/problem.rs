@@ -39,9 +39,11 @@ pub enum ProblemKind {
     TooLong,
     /// It is signed by its own key, and no root.
     UntrustedRoot,
-    /// Its signature is not by the next one's key, although the identifiers of keys agree or are not there: it was changed, or the key was.
+    /// Its signature is not by the next one's key, although the identifiers of keys agree or are not there: it was
+    /// changed, or the key was.
     WrongSignature,
-    /// Its signature is not by the next one's key, and the key identifiers say so, too: a CA with the same name, but another key, as after a rotation.
+    /// Its signature is not by the next one's key, and the key identifiers say so, too: a CA with the same name, but
+    /// another key, as after a rotation.
     SameSubjectOtherKey,
     /// Its signature is by an algorithm that cannot be verified, or that the next one's key does not have.
     UnsupportedSignature,

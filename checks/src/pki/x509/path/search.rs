@@ -1,5 +1,6 @@
-//! The search for paths. [`Search::accept`] goes as Go's buildChains does: what is refused is not followed. [`Search::explain`] follows
-//! everything, so as to tell what is wrong with it. Both ask the same functions what is wrong, so that they cannot contradict each other.
+//! The search for paths. [`Search::accept`] goes as Go's buildChains does: what is refused is not followed.
+//! [`Search::explain`] follows everything, so as to tell what is wrong with it. Both ask the same functions what is
+//! wrong, so that they cannot contradict each other.
 
 use std::sync::Arc;
 
@@ -332,7 +333,8 @@ fn key_ids(child: &Certificate, issuer: &Certificate) -> Option<bool> {
     Some(wanted == issuer.extensions.subject_key_id.as_ref()?)
 }
 
-/// The issuers that a verifier of this kind tries, in Go's order: those whose key identifier agrees, those where one is missing, the others.
+/// The issuers that a verifier of this kind tries, in Go's order: those whose key identifier agrees, those where one is
+/// missing, the others.
 fn candidates<'a>(pool: &'a Pool, child: &Certificate, mode: Mode) -> Vec<&'a Arc<Certificate>> {
     let parsed = |issuer: &&Arc<Certificate>| match mode {
         Mode::Go(version) => issuer.refused_by(version).next().is_none(),

@@ -17,7 +17,8 @@ pub enum Signature {
     Good,
     /// Not by this key.
     Wrong,
-    /// Of an algorithm that this key does not have, or that is not verified here: MD5, DSA, P-224, RSA of less than 1024 or more than 8192 bits.
+    /// Of an algorithm that this key does not have, or that is not verified here: MD5, DSA, P-224, RSA of less than
+    /// 1024 or more than 8192 bits.
     Unsupported,
 }
 

@@ -1,5 +1,5 @@
-//! What rustls-webpki says of the same: yes or no, by another implementation. Where it disagrees with Go, kubectl works and clients in
-//! Rust do not, or the other way round.
+//! What rustls-webpki says of the same: yes or no, by another implementation. Where it disagrees with Go, kubectl works
+//! and clients in Rust do not, or the other way round.
 
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
