@@ -171,7 +171,8 @@ impl Act {
             Err(stop) => stop.verdict(),
         };
         let (findings, evidence) = ctx.take_findings();
-        if !findings.is_empty() && matches!(verdict.outcome, Outcome::Pass | Outcome::Fail) {
+        // What was seen holds, whatever else could not be known.
+        if !findings.is_empty() && matches!(verdict.outcome, Outcome::Pass | Outcome::Fail | Outcome::Undetermined) {
             verdict.outcome = Outcome::Fail;
             verdict.findings.splice(0..0, findings);
         }

@@ -455,6 +455,8 @@ fn report(
     }
     match (judgement.undetermined.first(), slow.is_empty()) {
         (Some(why), _) => Err(Stop::Undetermined(why.clone())),
+        // What was found says enough: noise excuses only the gaps.
+        (None, _) if !sound => Ok(()),
         (None, true) => Ok(()),
         (None, false) => Err(Stop::Undetermined(format!(
             "the history is as it should be; of the gaps this machine cannot tell, on which {:.2} s passed without an \
