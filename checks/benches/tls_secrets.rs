@@ -84,7 +84,11 @@ fn run(title: &str, mut pair: impl FnMut(usize) -> (String, String)) {
             .map(|place| {
                 let number = page * PAGE + place;
                 let (certificate, key) = pair(number);
-                format!(r#"{{"metadata":{{"namespace":"team-{}","name":"www-{number}","uid":"6b1c","annotations":{{"a":"b"}}}},"data":{{"tls.crt":"{certificate}","tls.key":"{key}"}},"type":"kubernetes.io/tls"}}"#, number % TEAMS)
+                format!(
+                    r#"{{"metadata":{{"namespace":"team-{}","name":"www-{number}","uid":"6b1c","annotations":{{"a":"b"}}}},
+"data":{{"tls.crt":"{certificate}","tls.key":"{key}"}},"type":"kubernetes.io/tls"}}"#,
+                    number % TEAMS
+                )
             })
             .collect();
         let text = format!(r#"{{"kind":"SecretList","metadata":{{"continue":"x"}},"items":[{}]}}"#, items.join(","));

@@ -35,17 +35,17 @@ const CASES: &[Case] = &[
     ("no version, a whole name", &[("config.toml", RUNC_2)]),
     ("version 2", &[("config.toml", "version = 2\nINCLUDE_RUNC")]),
     ("version 2, options alone", &[("config.toml", "version = 2\n\
-                                                    [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\n\
-                                                    SystemdCgroup = true\n")]),
+         [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\n\
+         SystemdCgroup = true\n")]),
     ("another default runtime", &[("config.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\n\
-                                                   default_runtime_name = \"nvidia\"\n\
-                                                   [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia]\n\
-                                                   runtime_type = \"io.containerd.runc.v2\"\n\
-                                                   [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia.options]\n\
-                                                   BinaryName = \"/usr/bin/nvidia-container-runtime\"\n\
-                                                   SystemdCgroup = true\n\
-                                                   [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.other.options]\n\
-                                                   SystemdCgroup = false\n")]),
+         default_runtime_name = \"nvidia\"\n\
+         [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia]\n\
+         runtime_type = \"io.containerd.runc.v2\"\n\
+         [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia.options]\n\
+         BinaryName = \"/usr/bin/nvidia-container-runtime\"\n\
+         SystemdCgroup = true\n\
+         [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.other.options]\n\
+         SystemdCgroup = false\n")]),
     ("a default runtime that is missing", &[("config.toml", "version = 2\n\
                                                              [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n\
                                                              default_runtime_name = \"kata\"\n")]),
@@ -142,18 +142,22 @@ const CASES: &[Case] = &[
     ("an unknown version", &[("config.toml", "\n\nversion = 9\n")]),
     ("a text as the version", &[("config.toml", "version = \"2\"\n")]),
     ("a text for a list", &[("config.toml", "version = 2\ndisabled_plugins = \"cri\"\n")]),
-    ("a broken import", &[("config.toml", "version = 2\nimports = [\"b.toml\"]\n"), ("b.toml", "version = 2\n\n[plugins\n")]),
+    ("a broken import", &[
+        ("config.toml", "version = 2\nimports = [\"b.toml\"]\n"), ("b.toml", "version = 2\n\n[plugins\n"),
+    ]),
     ("a key twice", &[("config.toml", "version = 2\nroot = \"/a\"\nroot = \"/b\"\n")]),
-    ("a folder that fits a pattern", &[("config.toml", "version = 2\nimports = [\"DIR/conf.d/*\"]\n"), ("conf.d/sub/a.toml", "")]),
+    ("a folder that fits a pattern", &[
+        ("config.toml", "version = 2\nimports = [\"DIR/conf.d/*\"]\n"), ("conf.d/sub/a.toml", ""),
+    ]),
     ("networks", &[("config.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\n\
                                     bin_dir = \"/usr/lib/cni\"\nconf_dir = \"/n\"\nmax_conf_num = 0\n")]),
     ("the old table of the default runtime", &[("config.toml", "version = 2\n\
-                                                                [plugins.\"io.containerd.grpc.v1.cri\".containerd.default_runtime]\n\
-                                                                runtime_type = \"io.containerd.runc.v1\"\n\
-                                                                [plugins.\"io.containerd.grpc.v1.cri\".containerd.default_runtime.options]\n\
-                                                                SystemdCgroup = true\n")]),
+         [plugins.\"io.containerd.grpc.v1.cri\".containerd.default_runtime]\n\
+         runtime_type = \"io.containerd.runc.v1\"\n\
+         [plugins.\"io.containerd.grpc.v1.cri\".containerd.default_runtime.options]\n\
+         SystemdCgroup = true\n")]),
     ("the default of a table that is overridden with nothing", &[("config.toml", "version = 2\n\
-                                                                                  [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes]\n")]),
+         [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes]\n")]),
 ];
 
 /// The containerds to compare with, and their releases.

@@ -240,13 +240,17 @@ fn answers() -> Vec<(Query, Value)> {
     let cri = |call| Query::Cri { socket: "/run/containerd/containerd.sock".into(), call };
     let get = |url: &str| Query::Get { url: url.into() };
     let api = |call| Query::Api { call };
-    let config = json!({ "registry": { "configs": { "r": { "auth": { "password": s, "auth": s } } }, "headers": { "X": [s] } },
+    let config = json!({ "registry": {
+        "configs": { "r": { "auth": { "password": s, "auth": s } } }, "headers": { "X": [s] },
+    },
         "containerd": { "runtimes": { "runc": { "options": { "SystemdCgroup": true, "Env": s } } } } });
     vec![
         (cri(CriCall::Version), json!({ "runtimeName": "containerd", "runtimeVersion": "v2.2.1", "extra": s })),
         (
             cri(CriCall::Status),
-            json!({ "conditions": [{ "type": "RuntimeReady", "status": true, "reason": "", "message": format!("https://u:{s}@h failed") }],
+            json!({ "conditions": [
+                { "type": "RuntimeReady", "status": true, "reason": "", "message": format!("https://u:{s}@h failed") },
+            ],
                 "info": { "config": config, "text": s } }),
         ),
         (cri(CriCall::RuntimeConfig), json!({ "cgroupDriver": "systemd", s.clone(): 1 })),
@@ -266,7 +270,8 @@ fn answers() -> Vec<(Query, Value)> {
         (Query::Lookup { name: "n".into() }, json!(["10.0.0.1", s])),
         (
             Query::Processes,
-            json!([{ "pid": 7, "command": format!("k3s\0agent\0--token\0{s}\0--server\0https://u:{s}@h\0{s}\0--etcd-s3-secret-key={s}\0-c\0exec \
+            json!([{ "pid": 7, "command": format!("k3s\0agent\0--token\0{s}\0--server\0https://u:{s}@h\0\
+                {s}\0--etcd-s3-secret-key={s}\0-c\0exec \
                                                    x --token={s}"), "started": 1, "sandboxed": false,
                 "environment": { "A": s } }]),
         ),
@@ -283,7 +288,12 @@ fn answers() -> Vec<(Query, Value)> {
         ),
         (
             api(ApiCall::ValidatingWebhooks),
-            json!([{ "name": "w", "webhooks": [{ "name": "w", "clientConfig": { "url": format!("https://u:{s}@h/?t={s}") } }] }]),
+            json!([
+                {
+                    "name": "w",
+                    "webhooks": [{ "name": "w", "clientConfig": { "url": format!("https://u:{s}@h/?t={s}") } }],
+                },
+            ]),
         ),
         (Query::Kubeconfig, json!({ "context": "c", "server": format!("https://u:{s}@h:6443") })),
     ]
@@ -417,7 +427,8 @@ proptest! {
     /// Whatever a file holds: it is taken, its lines stay, and what is reduced once stays as it is.
     #[test]
     fn any_content_is_taken(text in "([a-z]{1,6}|[:=\\[\\]{}\"'|>&*!#,-]| |\n|  |kind: Pod\n|token: |--|\t|é){0,40}") {
-        for path in ["/etc/containerd/config.toml", "/var/lib/kubelet/config.yaml", "/etc/fstab", "/etc/environment", "/x/a.service",
+        for path in ["/etc/containerd/config.toml", "/var/lib/kubelet/config.yaml", "/etc/fstab", "/etc/environment",
+            "/x/a.service",
             "/etc/cni/net.d/a.conf", "/a.crt", "/etc/hosts"] {
             let query = Query::Read { path: path.into() };
             let reply = |text: &str| redact(&query, Ok(Reply::Bytes { bytes: text.into(), truncated: false }));

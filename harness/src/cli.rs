@@ -392,7 +392,8 @@ pub(crate) struct RunOptions {
     /// Judge this node: /, a mounted root, a recording; repeatable
     ///
     /// For the PKI suite also a folder with a PKI, a kubeconfig, or a machine configuration of Talos.
-    #[arg(long = "host", visible_alias = "rootfs", value_name = "PATH", default_value = "/", default_value_ifs = NO_HOST)]
+    #[arg(long = "host", visible_alias = "rootfs", value_name = "PATH")]
+    #[arg(default_value = "/", default_value_ifs = NO_HOST)]
     pub(crate) hosts: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) layout: LayoutOptions,
@@ -432,7 +433,8 @@ pub(crate) struct RunOptions {
     #[arg(long, env = "PARALLELISM", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) parallelism: Option<u16>,
     /// Try failed checks up to so many times; a later success is flaky
-    #[arg(long, env = "FLAKE_ATTEMPTS", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=10))]
+    #[arg(long, env = "FLAKE_ATTEMPTS", value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=10))]
     pub(crate) flake_attempts: u8,
     /// Print how long each phase took
     #[arg(long)]
@@ -493,7 +495,8 @@ pub(crate) struct ExplainOptions {
 #[derive(Debug, Args)]
 pub(crate) struct RecordOptions {
     /// Record this node: / or a mounted root
-    #[arg(long = "host", visible_alias = "rootfs", value_name = "PATH", default_value = "/", default_value_ifs = NO_HOST)]
+    #[arg(long = "host", visible_alias = "rootfs", value_name = "PATH")]
+    #[arg(default_value = "/", default_value_ifs = NO_HOST)]
     pub(crate) host: Option<PathBuf>,
     /// Write the recording to this file
     #[arg(short = 'O', long, value_name = "FILE", default_value = "node.tar.zst")]

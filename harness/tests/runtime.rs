@@ -104,7 +104,9 @@ fn manifest(image: &str) -> Value {
                 "imagePullPolicy": "Always",
                 "ports": [{ "containerPort": 8080, "hostPort": 18080 }],
                 "readinessProbe": { "httpGet": { "path": "/readyz", "port": 8080 }, "periodSeconds": 1 },
-                "securityContext": { "runAsUser": 65534, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] } },
+                "securityContext": {
+                    "runAsUser": 65534, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] },
+                },
             }],
         },
     })
@@ -144,7 +146,9 @@ fn configure(var: &Path, programs: &Programs, registry: SocketAddr, image: &str)
     write("manifests/workload.json", &manifest(image).to_string());
     // A kubelet without an API server asks nobody who may ask it.
     let alone = json!({
-        "authentication": { "anonymous": { "enabled": true }, "webhook": { "enabled": false }, "x509": { "clientCAFile": "" } },
+        "authentication": {
+            "anonymous": { "enabled": true }, "webhook": { "enabled": false }, "x509": { "clientCAFile": "" },
+        },
         "authorization": { "mode": "AlwaysAllow" },
         "staticPodPath": at("manifests"),
         "fileCheckFrequency": "1s",

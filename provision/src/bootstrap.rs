@@ -200,7 +200,9 @@ pub fn objects(ca: &str, server: &str) -> Vec<Value> {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "Role",
             "metadata": reader.clone(),
-            "rules": [{ "verbs": ["get"], "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["cluster-info"] }],
+            "rules": [
+                { "verbs": ["get"], "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["cluster-info"] },
+            ],
         }),
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",

@@ -144,7 +144,8 @@ fn document(field: &Field, value: Option<&Value>) -> String {
     let mut cluster = json!({ "apiVersion": field.api_version, "kind": "ClusterConfiguration" });
     if kind == "JoinConfiguration" {
         document["discovery"] = json!({ "bootstrapToken": {
-            "token": "abcdef.0123456789abcdef", "apiServerEndpoint": "beside.test:6443", "unsafeSkipCAVerification": true,
+            "token": "abcdef.0123456789abcdef", "apiServerEndpoint": "beside.test:6443",
+            "unsafeSkipCAVerification": true,
         } });
         cluster["controlPlaneEndpoint"] = "beside.test".into();
         if path.ends_with("bindPort") && value.is_some() {
@@ -156,7 +157,9 @@ fn document(field: &Field, value: Option<&Value>) -> String {
             document["discovery"] = json!({});
         }
         if path.contains("etcd.external") {
-            document["etcd"] = json!({ "external": { "endpoints": ["https://beside.test"], "caFile": "/a", "certFile": "/b", "keyFile": "/c" } });
+            document["etcd"] = json!({
+                "external": { "endpoints": ["https://beside.test"], "caFile": "/a", "certFile": "/b", "keyFile": "/c" },
+            });
         }
         let value = if path.contains("external.") && path.ends_with("File") { json!("/probe") } else { value.clone() };
         if path == "featureGates{}" {

@@ -425,11 +425,18 @@ fn each_defect_of_a_live_control_plane_is_found_and_nothing_else() {
     serve("10.0.0.11:9443", "hook", &stranger, &[], None);
     let hook = |ca: &str| {
         json!({
-            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": { "name": "policy" },
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": { "name": "policy" },
             "webhooks": [{
-                "name": "check.policy.test", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Ignore",
+                "name": "check.policy.test", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+                "failurePolicy": "Ignore",
                 "clientConfig": { "url": format!("https://{ADDRESS}:9443/"), "caBundle": STANDARD.encode(ca) },
-                "rules": [{ "apiGroups": ["nothing.test"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["none"] }],
+                "rules": [
+                    {
+                        "apiGroups": ["nothing.test"], "apiVersions": ["v1"], "operations": ["CREATE"],
+                        "resources": ["none"],
+                    },
+                ],
             }],
         })
     };

@@ -299,38 +299,49 @@ pub(super) fn checks() -> Vec<Check> {
         .label("disk")
         .alias("nodefs.available")
         .alias("diskUsage")
-        .page("Below 10 % free (nodefs.available) the kubelet evicts pods and taints the node.", "Asks the file system \
-                                                                                                  of /var/lib/kubelet, \
-                                                                                                  or of the nearest \
-                                                                                                  directory above it, \
-                                                                                                  for at least 10 % \
-                                                                                                  and 1800 MiB.")
+        .page(
+            "Below 10 % free (nodefs.available) the kubelet evicts pods and taints the node.",
+            "Asks the file system of /var/lib/kubelet, or of the nearest directory above it, for at least 10 % and \
+             1800 MiB.",
+        )
         .basis("Kubernetes: node-pressure eviction; k0s sysinfo", EVICTION)
-        .remedy(Remedy::new("Give the disk more room, or remove what fills it.").command("du -xh --max-depth=2 /var | sort -h | tail"))
+        .remedy(
+            Remedy::new("Give the disk more room, or remove what fills it.")
+                .command("du -xh --max-depth=2 /var | sort -h | tail"),
+        )
         .bad([has_room(KUBELET, |room| room.available = 3 << 30)]),
         Check::new("node.disk.image-room", "there is room for images and containers", move |view| {
             judge_room(view, &images(view), 15, 2048 * MIB, little)
         })
         .label("disk")
         .alias("imagefs.available")
-        .page("Below 15 % free (imagefs.available) the kubelet removes images and evicts pods.", "Asks the file system \
-                                                                                                  of the runtime's \
-                                                                                                  data for at least 15 \
-                                                                                                  % and 2 GiB.")
+        .page(
+            "Below 15 % free (imagefs.available) the kubelet removes images and evicts pods.",
+            "Asks the file system of the runtime's data for at least 15 % and 2 GiB.",
+        )
         .basis("Kubernetes: node-pressure eviction", EVICTION)
-        .remedy(Remedy::new("Give the disk more room, or remove images that nothing uses.").command("crictl rmi --prune"))
+        .remedy(
+            Remedy::new("Give the disk more room, or remove images that nothing uses.").command("crictl rmi --prune"),
+        )
         .bad([has_room(CONTAINERD, |room| room.available = 5 << 30)]),
         Check::new("node.disk.etcd-room", "there is room for etcd's data", |view| {
-            judge_room(view, ETCD, 10, 4096 * MIB, "etcd's database grows to its quota (2 GiB unless told otherwise), \
-                                                    and is copied when it is defragmented")
+            judge_room(
+                view,
+                ETCD,
+                10,
+                4096 * MIB,
+                "etcd's database grows to its quota (2 GiB unless told otherwise), and is copied when it is \
+                 defragmented",
+            )
         })
         .severity(Severity::Medium)
         .roles([Role::ControlPlane, Role::Etcd])
         .label("disk")
         .alias("quota-backend-bytes")
-        .page("A full disk stops etcd, and with it every change of the cluster.", "Asks the file system of \
-                                                                                   /var/lib/etcd for at least 10 % and \
-                                                                                   twice etcd's default quota.")
+        .page(
+            "A full disk stops etcd, and with it every change of the cluster.",
+            "Asks the file system of /var/lib/etcd for at least 10 % and twice etcd's default quota.",
+        )
         .basis("etcd: hardware recommendations", HARDWARE)
         .remedy(Remedy::new("Give etcd a disk of its own, mounted at /var/lib/etcd."))
         .bad([has_room(ETCD, |room| room.available = 1 << 30)]),
@@ -340,8 +351,8 @@ pub(super) fn checks() -> Vec<Check> {
                 let (place, room) = view.facts.disk.room(path)?;
                 // btrfs, and some others, have no fixed number.
                 if room.inodes > 0 && room.inodes_free < room.inodes / 20 {
-                    let breach = Breach::new(path, format!("{place} has few inodes left: the kubelet would evict \
-                                                            pods"));
+                    let breach =
+                        Breach::new(path, format!("{place} has few inodes left: the kubelet would evict pods"));
                     let found = format!("{} of {} free", room.inodes_free, room.inodes);
                     breaches.push(breach.found(found).wanted("5 % free").at(place, None));
                 }
@@ -350,11 +361,15 @@ pub(super) fn checks() -> Vec<Check> {
         })
         .label("disk")
         .alias("nodefs.inodesFree")
-        .page("Images are many small files: a disk can be out of inodes with room left. The kubelet evicts below 5 % \
-               (nodefs.inodesFree).", "Asks the file systems of /var/lib/kubelet and of the runtime's data.")
+        .page(
+            "Images are many small files: a disk can be out of inodes with room left. The kubelet evicts below 5 % \
+             (nodefs.inodesFree).",
+            "Asks the file systems of /var/lib/kubelet and of the runtime's data.",
+        )
         .basis("Kubernetes: node-pressure eviction", EVICTION)
-        .remedy(Remedy::new("Remove small files that nothing uses, or make the file system anew with more inodes \
-                             (mkfs.ext4 -N)."))
+        .remedy(Remedy::new(
+            "Remove small files that nothing uses, or make the file system anew with more inodes (mkfs.ext4 -N).",
+        ))
         .bad([has_room(KUBELET, |room| room.inodes_free = 100)]),
         Check::new("node.disk.writable", "the directories that Kubernetes fills may be written", |view| {
             let mut breaches = Vec::new();
@@ -368,7 +383,12 @@ pub(super) fn checks() -> Vec<Check> {
                 // own table decides.
                 let read_only = mount.map_or(room.read_only, |mount| mount.options.iter().any(|option| option == "ro"));
                 if read_only {
-                    breaches.push(Breach::new(path, format!("{place} is on a read-only file system")).found("ro").wanted("rw").at(place, None));
+                    breaches.push(
+                        Breach::new(path, format!("{place} is on a read-only file system"))
+                            .found("ro")
+                            .wanted("rw")
+                            .at(place, None),
+                    );
                 }
             }
             Ok(Conclusion::from_breaches(breaches))
@@ -376,33 +396,55 @@ pub(super) fn checks() -> Vec<Check> {
         .severity(Severity::Critical)
         .label("disk")
         .alias("ReadonlyFilesystem")
-        .page("A disk with errors is remounted read-only by the kernel; nothing starts then.", "Reads the mount \
-                                                                                                options in \
-                                                                                                /proc/1/mountinfo.")
+        .page(
+            "A disk with errors is remounted read-only by the kernel; nothing starts then.",
+            "Reads the mount options in /proc/1/mountinfo.",
+        )
         .basis("node-problem-detector: ReadonlyFilesystem", "https://github.com/kubernetes/node-problem-detector")
-        .remedy(Remedy::new("Look for disk errors; then repair and remount.").command("dmesg -T | grep -iE 'i/o error|remount'"))
+        .remedy(
+            Remedy::new("Look for disk errors; then repair and remount.")
+                .command("dmesg -T | grep -iE 'i/o error|remount'"),
+        )
         .bad([mounted("24 1 8:1 / / ro,relatime shared:1 - ext4 /dev/vda1 ro\n")]),
         Check::new("node.disk.etcd-type", "etcd's data is on a local disk", |view| {
-            judge_type(view, ETCD, &["NFS", "CIFS", "SMB2", "FUSE", "9p", "tmpfs", "ramfs"], "etcd is slow, or loses \
-                                                                                              what it promised to keep")
+            judge_type(
+                view,
+                ETCD,
+                &["NFS", "CIFS", "SMB2", "FUSE", "9p", "tmpfs", "ramfs"],
+                "etcd is slow, or loses what it promised to keep",
+            )
         })
         .roles([Role::ControlPlane, Role::Etcd])
         .label("disk")
         .alias("etcd on NFS")
-        .page("etcd answers for data that fsync made durable: network file systems and memory do not keep that \
-               promise, or not fast.", "Asks the file system of /var/lib/etcd for its type.")
+        .page(
+            "etcd answers for data that fsync made durable: network file systems and memory do not keep that promise, \
+             or not fast.",
+            "Asks the file system of /var/lib/etcd for its type.",
+        )
         .basis("etcd: hardware recommendations, disks", HARDWARE)
         .remedy(Remedy::new("Mount a local disk, best an SSD of its own, at /var/lib/etcd."))
         .bad([has_room(ETCD, |room| room.magic = 0x6969)]),
         Check::new("node.disk.image-type", "images are on a file system that overlays can use", |view| {
-            judge_type(view, &images(view), &["NFS", "CIFS", "SMB2", "9p", "overlay"], "an overlay cannot have its upper layer")
+            judge_type(
+                view,
+                &images(view),
+                &["NFS", "CIFS", "SMB2", "9p", "overlay"],
+                "an overlay cannot have its upper layer",
+            )
         })
         .label("disk")
         .alias("failed to mount overlay")
-        .page("The upper layer of an overlay must be on a file system with d_type and trusted extended attributes: not \
-               NFS, not another overlay.", "Asks the file system of the runtime's data for its type.")
+        .page(
+            "The upper layer of an overlay must be on a file system with d_type and trusted extended attributes: not \
+             NFS, not another overlay.",
+            "Asks the file system of the runtime's data for its type.",
+        )
         .basis("Kernel: overlayfs, upper and lower", OVERLAY)
-        .remedy(Remedy::new("Mount ext4 or xfs (ftype=1) at the runtime's directory.").command("mount /dev/DISK /var/lib/containerd"))
+        .remedy(
+            Remedy::new("Mount ext4 or xfs (ftype=1) at the runtime's directory.")
+                .command("mount /dev/DISK /var/lib/containerd"),
+        )
         .bad([has_room(CONTAINERD, |room| room.magic = 0x794c_7630)]),
         Check::new("node.disk.no-exec", "programs may be run where Kubernetes keeps them", judge_no_exec)
             .label("disk")
@@ -452,19 +494,30 @@ pub(super) fn checks() -> Vec<Check> {
             Ok(if mount.shared {
                 Conclusion::holds().because(&mount.point, "shared")
             } else {
-                let message = format!("{} is a private mount: volumes that a pod mounts are not seen by \
-                                       others", mount.point);
-                Conclusion::breach(Breach::new(KUBELET, message).found("private").wanted("shared").at(MOUNTS, Some(mount.line)))
+                let message =
+                    format!("{} is a private mount: volumes that a pod mounts are not seen by others", mount.point);
+                Conclusion::breach(
+                    Breach::new(KUBELET, message).found("private").wanted("shared").at(MOUNTS, Some(mount.line)),
+                )
             })
         })
         .severity(Severity::Medium)
         .label("disk")
         .alias("MountPropagation")
         .alias("path is mounted on / but it is not a shared mount")
-        .page("CSI drivers mount volumes in their own pod with mountPropagation Bidirectional; that fails on a private \
-               mount.", "Looks for a peer group in /proc/1/mountinfo.")
-        .basis("Kubernetes: volumes, mount propagation", "https://kubernetes.io/docs/concepts/storage/volumes/#mount-propagation")
-        .remedy(Remedy::new("Share it. systemd does so at boot; another init must be told.").command("mount --make-rshared /"))
+        .page(
+            "CSI drivers mount volumes in their own pod with mountPropagation Bidirectional; that fails on a private \
+             mount.",
+            "Looks for a peer group in /proc/1/mountinfo.",
+        )
+        .basis(
+            "Kubernetes: volumes, mount propagation",
+            "https://kubernetes.io/docs/concepts/storage/volumes/#mount-propagation",
+        )
+        .remedy(
+            Remedy::new("Share it. systemd does so at boot; another init must be told.")
+                .command("mount --make-rshared /"),
+        )
         .bad([mounted("24 1 8:1 / / rw,relatime - ext4 /dev/vda1 rw\n")]),
         Check::new("node.disk.flex-volume", "the flex-volume directory may be written", judge_flex_volume)
             .severity(Severity::Medium)
@@ -472,9 +525,11 @@ pub(super) fn checks() -> Vec<Check> {
             .label("kubeadm")
             .alias("/usr is mounted read-only")
             .alias("volumePluginDir")
-            .page("On Fedora CoreOS, Flatcar and others /usr is read-only, and the kubelet and the controller-manager \
-                   look for flex-volume plug-ins there.", "Reads volumePluginDir of the kubelet's configuration, and \
-                                                           the mount options of its place.")
+            .page(
+                "On Fedora CoreOS, Flatcar and others /usr is read-only, and the kubelet and the controller-manager \
+                 look for flex-volume plug-ins there.",
+                "Reads volumePluginDir of the kubelet's configuration, and the mount options of its place.",
+            )
             .basis("Troubleshooting kubeadm: /usr is mounted read-only on nodes", TROUBLE)
             .remedy(
                 Remedy::new(
@@ -486,8 +541,11 @@ pub(super) fn checks() -> Vec<Check> {
                 .command("echo 'volumePluginDir: /opt/libexec/kubernetes/volume/exec' >> /var/lib/kubelet/config.yaml")
                 .command("systemctl restart kubelet"),
             )
-            .bad([file(MOUNTS, "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n\
-                                25 24 8:2 / /usr ro,relatime shared:2 - ext4 /dev/vda2 ro\n")]),
+            .bad([file(
+                MOUNTS,
+                "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n\
+                 25 24 8:2 / /usr ro,relatime shared:2 - ext4 /dev/vda2 ro\n",
+            )]),
         Check::new("node.disk.proc", "/proc is mounted", |view| {
             let mounts = view.facts.disk.mounts.need("mounts")?;
             let mounted = mounts.iter().any(|mount| mount.point == "/proc" && mount.kind == "proc");
@@ -511,13 +569,33 @@ pub(super) fn checks() -> Vec<Check> {
             .label("probe")
             .alias("filesystemPerformance")
             .alias("wal_fsync_duration_seconds")
-            .page("etcd syncs each write to disk before it answers. When that takes too long, heartbeats are late and \
-                   leaders are lost.", "Writes and syncs 100 blocks of 2300 bytes to a file without a name where \
-                                        etcd's data goes; --passive turns it off.")
-            .basis("etcd: the 99th percentile of fdatasync must be below 10 ms", "https://etcd.io/docs/latest/op-guide/hardware/#disks")
-            .remedy(Remedy::new("Give etcd a local SSD, without other writers.").command("ionice -c2 -n0 -p $(pgrep etcd)"))
-            .good([value(Query::Probe { probe: Probe::Fsync }, json!({ "works": true, "stage": "", "errno": "", "detail": { "path": "/var/lib", "writes": 100, "p50": 400, "p99": 1500 } }))])
-            .bad([value(Query::Probe { probe: Probe::Fsync }, json!({ "works": true, "stage": "", "errno": "", "detail": { "path": "/var/lib", "writes": 100, "p50": 9000, "p99": 48_000 } }))]),
+            .page(
+                "etcd syncs each write to disk before it answers. When that takes too long, heartbeats are late and \
+                 leaders are lost.",
+                "Writes and syncs 100 blocks of 2300 bytes to a file without a name where etcd's data goes; --passive \
+                 turns it off.",
+            )
+            .basis(
+                "etcd: the 99th percentile of fdatasync must be below 10 ms",
+                "https://etcd.io/docs/latest/op-guide/hardware/#disks",
+            )
+            .remedy(
+                Remedy::new("Give etcd a local SSD, without other writers.").command("ionice -c2 -n0 -p $(pgrep etcd)"),
+            )
+            .good([value(
+                Query::Probe { probe: Probe::Fsync },
+                json!({
+                    "works": true, "stage": "", "errno": "",
+                    "detail": { "path": "/var/lib", "writes": 100, "p50": 400, "p99": 1500 },
+                }),
+            )])
+            .bad([value(
+                Query::Probe { probe: Probe::Fsync },
+                json!({
+                    "works": true, "stage": "", "errno": "",
+                    "detail": { "path": "/var/lib", "writes": 100, "p50": 9000, "p99": 48_000 },
+                }),
+            )]),
     ]
 }
 

@@ -390,7 +390,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_follows_is_survived(head in prop::sample::select(&HEADS[..]), rest in "[-a-z{}\\[\\]:&*!|> \"'\\n]{0,200}|.{0,80}") {
+        fn whatever_follows_is_survived(
+            head in prop::sample::select(&HEADS[..]),
+            rest in "[-a-z{}\\[\\]:&*!|> \"'\\n]{0,200}|.{0,80}",
+        ) {
             let talos = parse(&format!("{head}{rest}"));
             prop_assert!(talos.is_some(), "it is called what its head says");
         }

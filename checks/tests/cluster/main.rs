@@ -304,9 +304,14 @@ fn what_other_authorizers_allow_is_not_known() {
         std::fs::create_dir_all(folder.join("pki")).unwrap();
         std::fs::create_dir_all(folder.join("manifests")).unwrap();
         std::fs::write(folder.join("pki/apiserver-kubelet-client.crt"), &client).unwrap();
-        let pod = json!({ "kind": "Pod", "apiVersion": "v1", "metadata": { "name": "kube-apiserver" }, "spec": { "containers": [{
+        let pod = json!({ "kind": "Pod", "apiVersion": "v1", "metadata": {
             "name": "kube-apiserver",
-            "command": ["kube-apiserver", format!("--authorization-mode={mode}"), "--kubelet-client-certificate=/etc/kubernetes/pki/apiserver-kubelet-client.crt"],
+        }, "spec": { "containers": [{
+            "name": "kube-apiserver",
+            "command": [
+                "kube-apiserver", format!("--authorization-mode={mode}"),
+                "--kubelet-client-certificate=/etc/kubernetes/pki/apiserver-kubelet-client.crt",
+            ],
         }] } });
         std::fs::write(folder.join("manifests/kube-apiserver.yaml"), pod.to_string()).unwrap();
         std::fs::create_dir_all(root.path().join("var/lib/kubelet")).unwrap();

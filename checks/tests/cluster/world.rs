@@ -208,7 +208,8 @@ impl World {
 
         let admin = ca.sign("kubernetes-admin", Some("kubeadm:cluster-admins"), &[], YEAR);
         let kubeconfig = json!({
-            "context": "admin", "server": "https://10.0.0.11:6443", "ca": ca.pem, "certificate": admin.pem, "key": admin.key_sha256(),
+            "context": "admin", "server": "https://10.0.0.11:6443", "ca": ca.pem, "certificate": admin.pem,
+            "key": admin.key_sha256(),
         });
         let api = Self::api(&ca, &front_proxy, &other);
         Self { ca, front_proxy, other, servers, kubeconfig, api }
@@ -228,7 +229,9 @@ impl World {
             TlsSecret { namespace: "default".into(), name: "www".into(), leaf: Some(0), pairing: Pairing::Pair };
         let tls_secrets = TlsSecrets { leaves: vec![leaf], secrets: vec![secret] };
         [
-            (ApiCall::Namespaces, json!([{ "name": "default", "phase": "Active" }, { "name": "gone", "phase": "Terminating" }])),
+            (ApiCall::Namespaces, json!([
+                { "name": "default", "phase": "Active" }, { "name": "gone", "phase": "Terminating" },
+            ])),
             (ApiCall::RootCas, json!([{ "namespace": "default", "ca": ca.pem }])),
             (ApiCall::ConfigMaps, json!({ "count": 7, "exposed": [] })),
             (ApiCall::ClusterInfo, json!({ "data": {
@@ -237,9 +240,12 @@ impl World {
             } })),
             (ApiCall::Tokens, json!([{
                 "name": "bootstrap-token-abcdef", "created": stamp(0), "id": "abcdef", "expiration": stamp(1),
-                "groups": "system:bootstrappers:kubeadm:default-node-token", "authenticates": true, "signs": true, "signature": "good",
+                "groups": "system:bootstrappers:kubeadm:default-node-token", "authenticates": true, "signs": true,
+                "signature": "good",
             }])),
-            (ApiCall::SharedCerts, json!({ "created": stamp(0), "owners": ["bootstrap-token-abcdef"], "files": ["ca.crt", "ca.key"] })),
+            (ApiCall::SharedCerts, json!({
+                "created": stamp(0), "owners": ["bootstrap-token-abcdef"], "files": ["ca.crt", "ca.key"],
+            })),
             (ApiCall::Authentication, json!({ "data": {
                 "client-ca-file": ca.pem, "requestheader-client-ca-file": front_proxy.pem,
                 "requestheader-allowed-names": "[\"front-proxy-client\"]",
@@ -249,12 +255,18 @@ impl World {
                  networking: {serviceSubnet: 10.96.0.0/12, dnsDomain: cluster.local}\n\
                  apiServer: {certSANs: [api.test]}\n" })),
             (ApiCall::ValidatingWebhooks, json!([{ "name": "policy", "webhooks": [
-                { "name": "check.test", "clientConfig": { "service": service("policy", "default"), "caBundle": bundle } },
+                {
+                    "name": "check.test",
+                    "clientConfig": { "service": service("policy", "default"), "caBundle": bundle },
+                },
             ] }])),
             (ApiCall::MutatingWebhooks, json!([])),
             (ApiCall::ApiServices, json!([
                 { "name": "v1.", "spec": {} },
-                { "name": "v1beta1.metrics.k8s.io", "spec": { "service": service("metrics", "kube-system"), "caBundle": bundle } },
+                {
+                    "name": "v1beta1.metrics.k8s.io",
+                    "spec": { "service": service("metrics", "kube-system"), "caBundle": bundle },
+                },
             ])),
             (ApiCall::Conversions, json!([{ "name": "plain.test", "conversion": { "strategy": "None" } }])),
             (ApiCall::Services, json!([
@@ -263,14 +275,24 @@ impl World {
             ])),
             (ApiCall::TlsSecrets, json!(tls_secrets)),
             (ApiCall::SecretUses, json!({ "default": ["www"] })),
-            (ApiCall::Ingresses, json!([{ "namespace": "default", "name": "www", "tls": [{ "hosts": ["www.test", "a.apps.test"], "secretName": "www" }] }])),
+            (ApiCall::Ingresses, json!([
+                {
+                    "namespace": "default", "name": "www",
+                    "tls": [{ "hosts": ["www.test", "a.apps.test"], "secretName": "www" }],
+                },
+            ])),
             (ApiCall::SigningRequests, json!([{
-                "name": "csr-1", "created": stamp(0), "signer": "kubernetes.io/kube-apiserver-client-kubelet", "user": "system:bootstrap:abcdef",
-                "request": request("system:nodes"), "conditions": [{ "type": "Approved" }], "certificate": base64(&node.pem),
+                "name": "csr-1", "created": stamp(0), "signer": "kubernetes.io/kube-apiserver-client-kubelet",
+                "user": "system:bootstrap:abcdef",
+                "request": request("system:nodes"), "conditions": [{ "type": "Approved" }],
+                "certificate": base64(&node.pem),
             }])),
             (ApiCall::ClusterRoleBindings, json!([
                 { "role": "cluster-admin", "subjects": [{ "kind": "Group", "name": "kubeadm:cluster-admins" }] },
-                { "role": "system:kubelet-api-admin", "subjects": [{ "kind": "User", "name": "kube-apiserver-kubelet-client" }] },
+                {
+                    "role": "system:kubelet-api-admin",
+                    "subjects": [{ "kind": "User", "name": "kube-apiserver-kubelet-client" }],
+                },
                 { "role": "system:discovery", "subjects": [{ "kind": "Group", "name": "system:authenticated" }] },
                 { "role": "nobody-is-given-it" },
             ])),
@@ -281,15 +303,27 @@ impl World {
                 ] },
                 { "name": "system:kubelet-api-admin", "rules": [
                     { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch", "proxy"] },
-                    { "apiGroups": [""], "resources": ["nodes/log", "nodes/metrics", "nodes/proxy", "nodes/stats"], "verbs": ["*"] },
+                    {
+                        "apiGroups": [""], "resources": ["nodes/log", "nodes/metrics", "nodes/proxy", "nodes/stats"],
+                        "verbs": ["*"],
+                    },
                 ] },
                 { "name": "system:discovery", "rules": [{ "nonResourceURLs": ["/api"], "verbs": ["get"] }] },
                 { "name": "nobody-is-given-it", "rules": null },
             ])),
             (ApiCall::Jwks, json!({ "keys": [{ "kid": "k1", "kty": "RSA", "n": modulus(256) }] })),
-            (ApiCall::Nodes, json!([{ "name": "cp1", "addresses": [{ "type": "InternalIP", "address": "10.0.0.11" }, { "type": "Hostname", "address": "cp1" }] }])),
+            (ApiCall::Nodes, json!([
+                {
+                    "name": "cp1",
+                    "addresses": [
+                        { "type": "InternalIP", "address": "10.0.0.11" }, { "type": "Hostname", "address": "cp1" },
+                    ],
+                },
+            ])),
             (ApiCall::ApiServers, json!([{ "host": "cp1" }, { "host": "cp2" }])),
-            (ApiCall::ApiServerAddresses, json!([{ "endpoints": [{ "addresses": ["10.0.0.11"] }, { "addresses": ["10.0.0.12"] }] }])),
+            (ApiCall::ApiServerAddresses, json!([
+                { "endpoints": [{ "addresses": ["10.0.0.11"] }, { "addresses": ["10.0.0.12"] }] },
+            ])),
             (ApiCall::Metrics, json!({})),
             (ApiCall::Version, json!({ "gitVersion": "v1.37.2" })),
         ]

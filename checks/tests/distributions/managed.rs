@@ -127,7 +127,8 @@ conf_dir = \"/etc/cni/net.d\"
         mutation("anonymous requests by a drop-in", &["node.kubelet.anonymous-auth"], |tree| {
             tree.file(
                 "/etc/kubernetes/kubelet/config.json.d/50-site.conf",
-                r#"{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "authentication": {"anonymous": {"enabled": true}}}"#,
+                r#"{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
+"authentication": {"anonymous": {"enabled": true}}}"#,
             );
         }),
         mutation("the read-only port", &["node.kubelet.read-only-port"], |tree| {
@@ -290,7 +291,8 @@ fn openshift() -> Node {
         config,
         r#"{"kind":"KubeletConfiguration","apiVersion":"kubelet.config.k8s.io/v1beta1",
 "staticPodPath":"/etc/kubernetes/manifests","rotateCertificates":true,"serverTLSBootstrap":true,
-"authentication":{"x509":{"clientCAFile":"/etc/kubernetes/kubelet-ca.crt"},"webhook":{"cacheTTL":"0s"},"anonymous":{"enabled":false}},
+"authentication":{"x509":{"clientCAFile":"/etc/kubernetes/kubelet-ca.crt"},"webhook":{"cacheTTL":"0s"},
+"anonymous":{"enabled":false}},
 "authorization":{"webhook":{"cacheAuthorizedTTL":"0s","cacheUnauthorizedTTL":"0s"}},
 "clusterDomain":"cluster.local","clusterDNS":["172.30.0.10"],"cgroupDriver":"systemd","cgroupRoot":"/",
 "containerRuntimeEndpoint":"unix:///var/run/crio/crio.sock","maxPods":250,"podPidsLimit":4096,

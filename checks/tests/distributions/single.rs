@@ -254,11 +254,14 @@ fn nixos() -> Node {
     tree.file(
         &config,
         r#"{"address":"0.0.0.0","apiVersion":"kubelet.config.k8s.io/v1beta1",
-"authentication":{"webhook":{"cacheTTL":"10s","enabled":true},"x509":{"clientCAFile":"/var/lib/kubernetes/secrets/ca.pem"},
+"authentication":{"webhook":{"cacheTTL":"10s","enabled":true},
+"x509":{"clientCAFile":"/var/lib/kubernetes/secrets/ca.pem"},
 "anonymous":{"enabled":false}},"authorization":{"mode":"Webhook"},"cgroupDriver":"systemd","clusterDNS":["10.0.0.254"],
-"clusterDomain":"cluster.local","containerRuntimeEndpoint":"unix:///run/containerd/containerd.sock","hairpinMode":"hairpin-veth",
+"clusterDomain":"cluster.local",
+"containerRuntimeEndpoint":"unix:///run/containerd/containerd.sock","hairpinMode":"hairpin-veth",
 "healthzBindAddress":"127.0.0.1","healthzPort":10248,"kind":"KubeletConfiguration","port":10250,"registerNode":true,
-"tlsCertFile":"/var/lib/kubernetes/secrets/kubelet.pem","tlsPrivateKeyFile":"/var/lib/kubernetes/secrets/kubelet-key.pem"}"#,
+"tlsCertFile":"/var/lib/kubernetes/secrets/kubelet.pem",
+"tlsPrivateKeyFile":"/var/lib/kubernetes/secrets/kubelet-key.pem"}"#,
     );
     tree.file(
         &toml,

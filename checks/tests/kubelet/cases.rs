@@ -118,7 +118,8 @@ pub(crate) const CASES: &[Case] = &[
     ),
     base(
         "JSON with a member twice",
-        "!{\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",\"kind\":\"KubeletConfiguration\",\"maxPods\":50,\"maxPods\":60}",
+        "!{\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",\"kind\":\"KubeletConfiguration\",\
+         \"maxPods\":50,\"maxPods\":60}",
     ),
     base(
         "a byte order mark",

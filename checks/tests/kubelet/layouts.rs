@@ -156,7 +156,8 @@ fn drop_ins_wait_for_their_release_and_their_variable() {
 
 #[test]
 fn eks_has_json_and_drop_ins() {
-    let json = r#"{"kind":"KubeletConfiguration","apiVersion":"kubelet.config.k8s.io/v1beta1","authentication":{"anonymous":{"enabled":false}},
+    let json = r#"{"kind":"KubeletConfiguration","apiVersion":"kubelet.config.k8s.io/v1beta1",
+"authentication":{"anonymous":{"enabled":false}},
 "evictionHard":{"memory.available":"100Mi","nodefs.available":"10%","nodefs.inodesFree":"5%"},"cgroupDriver":"systemd"}"#;
     let drop_in = "{\"kind\":\"KubeletConfiguration\",\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",\n\
                    \"maxPods\":29}"
@@ -204,11 +205,11 @@ fn nixos_starts_what_lies_in_its_store() {
     let service = "[Service]\n\
                    ExecStart=/nix/store/abc-kubernetes-1.32.3/bin/kubelet --config=/nix/store/def-kubelet-config \\\n  \
                    --kubeconfig=/nix/store/ghi-kubelet-kubeconfig\n";
-    let kubelet = settle(
-        &Tree::default()
-            .file("/etc/systemd/system/kubelet.service", service)
-            .file("/nix/store/def-kubelet-config", "{\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",\"kind\":\"KubeletConfiguration\",\"clusterDomain\":\"nix\"}"),
-    );
+    let kubelet = settle(&Tree::default().file("/etc/systemd/system/kubelet.service", service).file(
+        "/nix/store/def-kubelet-config",
+        "{\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",\"kind\":\"KubeletConfiguration\",\
+                 \"clusterDomain\":\"nix\"}",
+    ));
     assert_eq!((kubelet.minor, value(&kubelet, "clusterDomain")), (32, json!("nix")));
 }
 

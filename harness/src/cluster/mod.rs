@@ -307,7 +307,11 @@ fn list(output: Output) -> Result<i32, Fault> {
             .map(|(name, version, up, hosts)| format!("{name:24} {version:10} {up} of {hosts} hosts up\n"))
             .collect::<String>(),
         Output::Json => {
-            let row = |(name, version, up, hosts): &(String, String, usize, usize)| serde_json::json!({ "name": name, "kubernetes": version, "hostsUp": up, "hosts": hosts });
+            let row = |(name, version, up, hosts): &(String, String, usize, usize)| {
+                serde_json::json!({
+                    "name": name, "kubernetes": version, "hostsUp": up, "hosts": hosts,
+                })
+            };
             format!("{:#}\n", serde_json::Value::Array(rows.iter().map(row).collect()))
         }
     });

@@ -115,7 +115,8 @@ pub(super) fn in_a_cluster(lab: &Lab) {
 }
 
 /// Twelve pods, four at once, that end by themselves.
-const JOB: &str = r#"{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"work"},"spec":{"completions":12,"parallelism":4,
+const JOB: &str = r#"{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"work"},
+"spec":{"completions":12,"parallelism":4,
     "template":{"spec":{"restartPolicy":"Never","containers":[{"name":"work","image":"work"}]}}}}"#;
 
 /// What the annotations of a pod say of its end, its Job sees.

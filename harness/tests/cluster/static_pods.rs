@@ -24,7 +24,8 @@ kubeadm: |
   imageRepository: registry.example.test/kubernetes
   apiServer:
     extraArgs: [{name: v, value: '1'}]
-    extraVolumes: [{name: more, hostPath: /etc/kubernetes/more, mountPath: /more, readOnly: true, pathType: DirectoryOrCreate}]
+    extraVolumes:
+    - {name: more, hostPath: /etc/kubernetes/more, mountPath: /more, readOnly: true, pathType: DirectoryOrCreate}
   scheduler: {extraEnvs: [{name: GOMEMLIMIT, value: 1GiB}]}
 ";
 

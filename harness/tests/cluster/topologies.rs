@@ -23,9 +23,11 @@ spec:
     metadata: {labels: {app: web}}
     spec:
       topologySpreadConstraints:
-      - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: web}}}
+      - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule,
+         labelSelector: {matchLabels: {app: web}}}
       containers:
-      - {name: web, image: 'registry.seaworthy.dev/workload:VERSION', args: [serve], readinessProbe: {httpGet: {path: /readyz, port: 8080}}}
+      - {name: web, image: 'registry.seaworthy.dev/workload:VERSION', args: [serve],
+         readinessProbe: {httpGet: {path: /readyz, port: 8080}}}
 ---
 apiVersion: v1
 kind: Service

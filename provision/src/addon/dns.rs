@@ -82,7 +82,11 @@ impl Dns<'_> {
     }
 
     fn service(&self) -> Value {
-        let port = |name: &str, port: u16, protocol: &str| json!({ "name": name, "port": port, "protocol": protocol, "targetPort": port });
+        let port = |name: &str, port: u16, protocol: &str| {
+            json!({
+                "name": name, "port": port, "protocol": protocol, "targetPort": port,
+            })
+        };
         json!({
             "apiVersion": "v1",
             "kind": "Service",
@@ -109,7 +113,9 @@ impl Dns<'_> {
         let spread = json!({
             "weight": 100,
             "podAffinityTerm": {
-                "labelSelector": { "matchExpressions": [{ "key": "k8s-app", "operator": "In", "values": ["kube-dns"] }] },
+                "labelSelector": {
+                    "matchExpressions": [{ "key": "k8s-app", "operator": "In", "values": ["kube-dns"] }],
+                },
                 "topologyKey": "kubernetes.io/hostname",
             },
         });
@@ -153,7 +159,11 @@ impl Dns<'_> {
     }
 
     fn container(&self) -> Value {
-        let port = |name: &str, port: u16, protocol: &str| json!({ "containerPort": port, "name": name, "protocol": protocol });
+        let port = |name: &str, port: u16, protocol: &str| {
+            json!({
+                "containerPort": port, "name": name, "protocol": protocol,
+            })
+        };
         let mut ports = vec![port("dns", 53, "UDP"), port("dns-tcp", 53, "TCP"), port("metrics", 9153, "TCP")];
         // Since 1.34 the ports of probes have names.
         let named = self.minor >= 34;

@@ -94,13 +94,18 @@ impl KubeProxy<'_> {
                             ],
                             "securityContext": { "privileged": true },
                             "volumeMounts": [mount(NAME, FOLDER), mount("xtables-lock", "/run/xtables.lock"), modules],
-                            "env": [{ "name": "NODE_NAME", "valueFrom": { "fieldRef": { "fieldPath": "spec.nodeName" } } }],
+                            "env": [
+                                { "name": "NODE_NAME", "valueFrom": { "fieldRef": { "fieldPath": "spec.nodeName" } } },
+                            ],
                         }],
                         "hostNetwork": true,
                         "serviceAccountName": NAME,
                         "volumes": [
                             { "name": NAME, "configMap": { "name": NAME } },
-                            { "name": "xtables-lock", "hostPath": { "path": "/run/xtables.lock", "type": "FileOrCreate" } },
+                            {
+                                "name": "xtables-lock",
+                                "hostPath": { "path": "/run/xtables.lock", "type": "FileOrCreate" },
+                            },
                             { "name": "lib-modules", "hostPath": { "path": "/lib/modules" } },
                         ],
                         "tolerations": [{ "operator": "Exists" }],

@@ -117,7 +117,11 @@ const CONTAINERD: &str = "v2.4.2";
 
 /// A version of Kubernetes of which it is not known what goes together with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("Kubernetes {0} is not known here: 1.{first} to 1.{last} are", first = MINORS[MINORS.len() - 1].minor, last = MINORS[0].minor)]
+#[error(
+    "Kubernetes {0} is not known here: 1.{first} to 1.{last} are",
+    first = MINORS[MINORS.len() - 1].minor,
+    last = MINORS[0].minor
+)]
 pub struct UnknownRelease(Version);
 
 impl Release {

@@ -387,11 +387,17 @@ mod tests {
         for (object, path) in [
             (json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}}), "/api/v1/nodes/a"),
             (
-                json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "a:b", "namespace": "c"}}),
+                json!({
+                    "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+                    "metadata": {"name": "a:b", "namespace": "c"},
+                }),
                 "/apis/rbac.authorization.k8s.io/v1/namespaces/c/roles/a:b",
             ),
             (
-                json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "a", "namespace": "c"}}),
+                json!({
+                    "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+                    "metadata": {"name": "a", "namespace": "c"},
+                }),
                 "/apis/networking.k8s.io/v1/namespaces/c/networkpolicies/a",
             ),
             (

@@ -170,7 +170,8 @@ mod tests {
             let line = format!("2026-11-26T10:47:52.448195643Z stderr F line of {attempt}\n");
             std::fs::write(var.join(logs).join(format!("{attempt}.log")), line).unwrap();
             let status = format!(
-                r#"{{"Version":"v1","Pid":1,"CreatedAt":1{attempt},"StartedAt":1,"FinishedAt":2,"ExitCode":{code},"Reason":""}}"#
+                r#"{{"Version":"v1","Pid":1,"CreatedAt":1{attempt},"StartedAt":1,"FinishedAt":2,
+"ExitCode":{code},"Reason":""}}"#
             );
             std::fs::create_dir_all(var.join(CONTAINERS).join(id)).unwrap();
             std::fs::write(var.join(CONTAINERS).join(id).join("status"), status).unwrap();

@@ -94,7 +94,9 @@ impl Containerd {
                     "io.containerd.grpc.v1.cri": {
                         "sandbox_image": sandbox,
                         "restrict_oom_score_adj": restrict,
-                        "containerd": { "snapshotter": "overlayfs", "default_runtime_name": "runc", "runtimes": runtimes },
+                        "containerd": {
+                            "snapshotter": "overlayfs", "default_runtime_name": "runc", "runtimes": runtimes,
+                        },
                         "cni": cni,
                         "registry": registry,
                     },

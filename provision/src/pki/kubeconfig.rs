@@ -135,7 +135,9 @@ fn kubeconfig(cluster: &str, user: &str, server: &str, ca: &str, certificate: &s
         "kind": "Config",
         "users": [{
             "name": user,
-            "user": { "client-certificate-data": STANDARD.encode(certificate), "client-key-data": STANDARD.encode(key) },
+            "user": {
+                "client-certificate-data": STANDARD.encode(certificate), "client-key-data": STANDARD.encode(key),
+            },
         }],
     })
 }

@@ -127,7 +127,8 @@ pub(crate) fn base(kind: &str, api_version: &str) -> Value {
     let mut document = match kind {
         "JoinConfiguration" => json!({
             "discovery": { "bootstrapToken": {
-                "token": "abcdef.0123456789abcdef", "apiServerEndpoint": "10.0.0.1:6443", "unsafeSkipCAVerification": true,
+                "token": "abcdef.0123456789abcdef", "apiServerEndpoint": "10.0.0.1:6443",
+                "unsafeSkipCAVerification": true,
             } },
         }),
         _ => json!({}),

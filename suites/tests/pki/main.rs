@@ -195,7 +195,8 @@ fn of_a_member_of_the_kubelet_s_configuration_the_file_is_named() {
 fn components_that_are_told_good_suites_audit_clean() {
     let tree = Tree::new(Base::Ecdsa).unwrap();
     // Those of k3s and of the CIS profile of RKE2; of EKS Anywhere for etcd.
-    let suites = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305";
+    let suites = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,\
+        TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305";
     let manifest = |component: &str| format!("etc/kubernetes/manifests/{component}.yaml");
     for component in ["kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
         mutations::files::flag(&tree, &manifest(component), &format!("tls-cipher-suites={suites}"));

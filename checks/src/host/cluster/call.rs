@@ -130,10 +130,12 @@ impl ApiCall {
             Self::Jwks => "/openid/v1/jwks",
             Self::Nodes => "/api/v1/nodes",
             Self::ApiServers => {
-                "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases?labelSelector=apiserver.kubernetes.io%2Fidentity%3Dkube-apiserver"
+                "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases\
+                 ?labelSelector=apiserver.kubernetes.io%2Fidentity%3Dkube-apiserver"
             }
             Self::ApiServerAddresses => {
-                "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes"
+                "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices\
+                 ?labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes"
             }
             Self::Metrics => "/metrics",
         }
@@ -258,7 +260,10 @@ mod tests {
 
     #[test]
     fn only_the_columns_are_kept() {
-        let lease = json!({ "metadata": { "name": "l", "labels": { "kubernetes.io/hostname": "cp1" } }, "spec": { "holderIdentity": "i" } });
+        let lease = json!({
+            "metadata": { "name": "l", "labels": { "kubernetes.io/hostname": "cp1" } },
+            "spec": { "holderIdentity": "i" },
+        });
         assert_eq!(ApiCall::ApiServers.reduce(&lease), json!({ "host": "cp1" }));
         let info = json!({ "data": { "kubeconfig": "k", "jws-kubeconfig-abcdef": "a..b" } });
         let row = json!({ "data": { "kubeconfig": "k", "jws-kubeconfig-abcdef": true } });

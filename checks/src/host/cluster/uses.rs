@@ -203,7 +203,12 @@ mod tests {
         let spec = json!({
             "volumes": [
                 { "name": "a", "secret": { "secretName": "volume" } },
-                { "name": "b", "projected": { "sources": [{ "configMap": { "name": "no" } }, { "secret": { "name": "projected" } }] } },
+                {
+                    "name": "b",
+                    "projected": {
+                        "sources": [{ "configMap": { "name": "no" } }, { "secret": { "name": "projected" } }],
+                    },
+                },
                 { "name": "c", "emptyDir": {} },
             ],
             "imagePullSecrets": [{ "name": "no" }],
@@ -213,9 +218,17 @@ mod tests {
                     { "name": "B", "valueFrom": { "secretKeyRef": { "name": "key", "key": "tls.crt" } } },
                     { "name": "C", "valueFrom": { "configMapKeyRef": { "name": "no", "key": "no" } } },
                 ] },
-                { "name": "b", "args": ["/controller", "--default-ssl-certificate=edge/wild", "--default-ssl-certificate=odd"] },
+                {
+                    "name": "b",
+                    "args": ["/controller", "--default-ssl-certificate=edge/wild", "--default-ssl-certificate=odd"],
+                },
             ],
-            "initContainers": [{ "name": "c", "envFrom": [{ "secretRef": { "name": "whole" } }, { "configMapRef": { "name": "no" } }] }],
+            "initContainers": [
+                {
+                    "name": "c",
+                    "envFrom": [{ "secretRef": { "name": "whole" } }, { "configMapRef": { "name": "no" } }],
+                },
+            ],
             "ephemeralContainers": null,
         });
         let all = [("edge", "wild"), ("shop", "key"), ("shop", "projected"), ("shop", "volume"), ("shop", "whole")];
@@ -236,7 +249,8 @@ mod tests {
             "listeners": [
                 { "name": "plain", "port": 80 },
                 { "name": "tls", "tls": { "mode": "Terminate", "certificateRefs": [
-                    { "name": "own" }, { "kind": "Secret", "group": "", "name": "other", "namespace": "shop" }, { "kind": "Other", "name": "no" },
+                    { "name": "own" }, { "kind": "Secret", "group": "", "name": "other", "namespace": "shop" },
+                    { "kind": "Other", "name": "no" },
                 ] } },
             ],
             "backendTLS": { "clientCertificateRef": { "name": "client" } },

@@ -347,8 +347,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn anything_is_sifted_and_twice_the_same(text in "(-----BEGIN |EC |PRIVATE KEY-----|-----END \
-                                                          |UFJJVkFURSBLRVkt|BSSVZBVEUgS0VZL|QUklWQVRFIEtFWS|[A-Za-z0-9+/=]|\\\\|n|\"|\n\
-                                                          | ){0,60}") {
+         |UFJJVkFURSBLRVkt|BSSVZBVEUgS0VZL|QUklWQVRFIEtFWS|[A-Za-z0-9+/=]|\\\\|n|\"|\n\
+         | ){0,60}") {
             proptest::prop_assert_eq!(found(text.as_bytes()), found(text.as_bytes()));
         }
     }

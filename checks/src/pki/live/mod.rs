@@ -172,7 +172,10 @@ pub enum BadTarget {
     #[error("'{0}' is no role of a server: it is one of {names}", names = Server::ALL.map(Server::name).join(", "))]
     Role(String),
     /// The port does not say what it is.
-    #[error("which server is at port {0}? Say so with =ROLE: one of {names}", names = Server::ALL.map(Server::name).join(", "))]
+    #[error(
+        "which server is at port {0}? Say so with =ROLE: one of {names}",
+        names = Server::ALL.map(Server::name).join(", ")
+    )]
     Port(u16),
 }
 

@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn a_key_is_below_the_order() {
         // n of P-256, FIPS 186-5 and SP 800-186 section 3.2.1.3.
-        let order = *b"\xff\xff\xff\xff\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xbc\xe6\xfa\xad\xa7\x17\x9e\x84\xf3\xb9\xca\xc2\xfc\x63\x25\x51";
+        let order = *b"\xff\xff\xff\xff\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\
+            \xbc\xe6\xfa\xad\xa7\x17\x9e\x84\xf3\xb9\xca\xc2\xfc\x63\x25\x51";
         let group = Group::of(&Curve::P256).unwrap();
         let mut last = order;
         last[31] -= 1;

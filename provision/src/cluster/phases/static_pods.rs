@@ -120,7 +120,11 @@ mod tests {
     fn a_patched_pod_is_described_as_it_is() {
         let pod = json!({
             "metadata": { "name": "api", "namespace": "other" },
-            "spec": { "containers": [{ "name": "sidecar" }, { "name": "kube-apiserver", "command": ["kube-apiserver", "--v=1"] }] },
+            "spec": {
+                "containers": [
+                    { "name": "sidecar" }, { "name": "kube-apiserver", "command": ["kube-apiserver", "--v=1"] },
+                ],
+            },
         });
         let (argv, pod) = described("kube-apiserver", "cp1", &pod);
         assert_eq!(argv, ["kube-apiserver", "--v=1"]);

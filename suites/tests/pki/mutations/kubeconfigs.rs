@@ -70,7 +70,9 @@ pub(super) fn rows() -> Vec<Row> {
                 (tree.authority("ca").sign(&params, &key), key.serialize_pem())
             };
             tree.kubeconfig("kubelet", |config| {
-                config["users"][0]["user"] = json!({ "client-certificate-data": STANDARD.encode(certificate), "client-key-data": STANDARD.encode(key) });
+                config["users"][0]["user"] = json!({
+                    "client-certificate-data": STANDARD.encode(certificate), "client-key-data": STANDARD.encode(key),
+                });
             });
         }),
         row("no context is the current one", &["pki.kubeconfig.parses"], |tree| {
@@ -144,7 +146,10 @@ pub(super) fn rows() -> Vec<Row> {
             let key = forge::key();
             let certificate = tree.authority("etcd/ca").sign(&params, &key);
             tree.kubeconfig("scheduler", |config| {
-                config["users"][0]["user"] = json!({ "client-certificate-data": STANDARD.encode(certificate), "client-key-data": STANDARD.encode(key.serialize_pem()) });
+                config["users"][0]["user"] = json!({
+                    "client-certificate-data": STANDARD.encode(certificate),
+                    "client-key-data": STANDARD.encode(key.serialize_pem()),
+                });
             });
         }),
         row("a file that a kubeconfig names is missing", &["pki.file.present"], |tree| {

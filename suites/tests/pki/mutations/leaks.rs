@@ -22,7 +22,8 @@ pub(crate) fn audit(tree: &Tree, key: &str) {
     flag(tree, APISERVER, "audit-log-path=/var/log/kubernetes/audit.log");
     let line = |data: &str| {
         format!(
-            "{{\"kind\":\"Event\",\"level\":\"RequestResponse\",\"responseObject\":{{\"data\":{{\"tls.key\":\"{data}\"}}}}}}\n"
+            "{{\"kind\":\"Event\",\"level\":\"RequestResponse\",\
+             \"responseObject\":{{\"data\":{{\"tls.key\":\"{data}\"}}}}}}\n"
         )
     };
     tree.write(AUDIT, format!("{}{}", line("bm90aGluZw=="), line(&STANDARD.encode(key))));

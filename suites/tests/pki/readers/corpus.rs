@@ -489,7 +489,10 @@ fn kubeconfigs(good: &Value, made: &BTreeMap<String, Vec<u8>>) -> Vec<Case> {
         ),
         user(
             "an identity of Ed25519",
-            json!({ "client-certificate-data": data("certificate ed25519", "CERTIFICATE"), "client-key-data": data("pkcs8 ed25519", "PRIVATE KEY") }),
+            json!({
+                "client-certificate-data": data("certificate ed25519", "CERTIFICATE"),
+                "client-key-data": data("pkcs8 ed25519", "PRIVATE KEY"),
+            }),
         ),
         user("as somebody", json!({ "token": "t", "as": "a", "as-groups": ["b"] })),
         user("as a group", json!({ "token": "t", "as-groups": ["b"] })),
@@ -498,7 +501,12 @@ fn kubeconfigs(good: &Value, made: &BTreeMap<String, Vec<u8>>) -> Vec<Case> {
         user("an empty program", json!({ "exec": {} })),
         user(
             "a program",
-            json!({ "exec": { "command": "true", "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never", "args": ["a"], "env": [{ "name": "a", "value": "b" }] } }),
+            json!({
+                "exec": {
+                    "command": "true", "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never",
+                    "args": ["a"], "env": [{ "name": "a", "value": "b" }],
+                },
+            }),
         ),
         user(
             "a program without a mode",
@@ -510,7 +518,11 @@ fn kubeconfigs(good: &Value, made: &BTreeMap<String, Vec<u8>>) -> Vec<Case> {
         ),
         user(
             "a program with another mode",
-            json!({ "exec": { "command": "true", "apiVersion": "client.authentication.k8s.io/v1beta1", "interactiveMode": "Often" } }),
+            json!({
+                "exec": {
+                    "command": "true", "apiVersion": "client.authentication.k8s.io/v1beta1", "interactiveMode": "Often",
+                },
+            }),
         ),
         user("a program without a version", json!({ "exec": { "command": "true", "interactiveMode": "Never" } })),
         user(
@@ -519,7 +531,12 @@ fn kubeconfigs(good: &Value, made: &BTreeMap<String, Vec<u8>>) -> Vec<Case> {
         ),
         user(
             "a variable without a name",
-            json!({ "exec": { "command": "true", "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never", "env": [{ "value": "b" }] } }),
+            json!({
+                "exec": {
+                    "command": "true", "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never",
+                    "env": [{ "value": "b" }],
+                },
+            }),
         ),
     ] {
         change(format!("{name} in the user"), &|config| config["users"][0]["user"] = value.clone());

@@ -142,7 +142,8 @@ impl Folder {
             control_plane: configuration(&secrets, version, "controlplane"),
             worker: configuration(&secrets, version, "worker"),
             bundle: bundle(&secrets),
-            client: json!({"context": "base", "contexts": {"base": {"endpoints": ["192.0.2.10"], "ca": base64(&secrets.os.crt),
+            client: json!({"context": "base", "contexts": {"base": {
+                "endpoints": ["192.0.2.10"], "ca": base64(&secrets.os.crt),
                 "crt": base64(&admin.crt), "key": base64(&admin.key)}}}),
             secrets,
             edit: |text| text,
@@ -210,7 +211,10 @@ pub(super) fn configuration(secrets: &Secrets, version: Version, kind: &str) -> 
         |pair: &Pair| json!({"crt": base64(&pair.crt), "key": if signs { base64(&pair.key) } else { "".into() }});
     let mut first = json!({
         "version": "v1alpha1", "debug": false, "persist": true,
-        "machine": {"type": kind, "token": TOKENS[0], "ca": pair(&secrets.os), "certSANs": [], "features": {"diskQuotaSupport": true}},
+        "machine": {
+            "type": kind, "token": TOKENS[0], "ca": pair(&secrets.os), "certSANs": [],
+            "features": {"diskQuotaSupport": true},
+        },
         "cluster": {"token": TOKENS[1]},
     });
     if signs {
@@ -281,7 +285,8 @@ pub(super) fn bundle(secrets: &Secrets) -> Value {
         "cluster": {"id": "0raF93qnkMvF-FZNuvyGozXNdLiT2FOWSlyBaW4PR-w=", "secret": TOKENS[2]},
         "secrets": {"bootstraptoken": TOKENS[1], "secretboxencryptionsecret": TOKENS[3]},
         "trustdinfo": {"token": TOKENS[0]},
-        "certs": {"etcd": pair(&secrets.etcd), "k8s": pair(&secrets.cluster), "k8saggregator": pair(&secrets.front_proxy),
+        "certs": {"etcd": pair(&secrets.etcd), "k8s": pair(&secrets.cluster),
+            "k8saggregator": pair(&secrets.front_proxy),
             "k8sserviceaccount": {"key": base64(&secrets.service_accounts)}, "os": pair(&secrets.os)},
     })
 }

@@ -2,13 +2,16 @@
 //! that there could be.
 //!
 //! ```
-//! # fn example(leaf: std::sync::Arc<seaworthy_checks::pki::x509::Certificate>, ca: std::sync::Arc<seaworthy_checks::pki::x509::Certificate>) {
+//! # use seaworthy_checks::pki::x509::Certificate;
+//! # fn example(leaf: std::sync::Arc<Certificate>, ca: std::sync::Arc<Certificate>) {
 //! use seaworthy_checks::pki::x509::path::{Mode, Outcome, Pool, Request, Signatures, Usage, WantedName};
 //! use seaworthy_checks::pki::x509::GoVersion;
 //!
 //! let (roots, signatures) = (Pool::new([ca]), Signatures::default());
 //! let names = [WantedName::Dns("kubernetes".to_owned())];
-//! let request = Request { leaf: &leaf, intermediates: &Pool::default(), roots: &roots, usage: Usage::Server, names: &names, time: jiff::Timestamp::UNIX_EPOCH };
+//! let (intermediates, time) = (Pool::default(), jiff::Timestamp::UNIX_EPOCH);
+//! let usage = Usage::Server;
+//! let request = Request { leaf: &leaf, intermediates: &intermediates, roots: &roots, usage, names: &names, time };
 //! match request.verify(Mode::Go(GoVersion::NEWEST), &signatures) {
 //!     Outcome::Accepted(path) => assert_eq!(path.certificates[0].fingerprint, leaf.fingerprint),
 //!     Outcome::Refused(refused) => for path in &refused.paths {
