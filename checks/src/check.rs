@@ -86,9 +86,9 @@ impl Remedy {
 }
 
 /// What a judge returns: a conclusion, or why there is none.
-pub type Judgement = Result<Conclusion, Inconclusive>;
+pub type Judgment = Result<Conclusion, Inconclusive>;
 
-type Judge<F> = Box<dyn Fn(&View<'_, F>) -> Judgement + Send + Sync>;
+type Judge<F> = Box<dyn Fn(&View<'_, F>) -> Judgment + Send + Sync>;
 
 /// What a judge sees: a node, and what it is meant to become.
 #[derive(Debug)]
@@ -188,7 +188,7 @@ impl<F> Claim<F> {
     pub fn new(
         id: impl Into<String>,
         title: impl Into<String>,
-        judge: impl Fn(&View<'_, F>) -> Judgement + Send + Sync + 'static,
+        judge: impl Fn(&View<'_, F>) -> Judgment + Send + Sync + 'static,
     ) -> Self {
         Self {
             id: id.into(),

@@ -65,7 +65,7 @@ const KINDS: &[(&str, &str)] = &[
     ("a line of a journal", "Nov 30 08:00:00 n kubelet[1]: Authorization: Bearer {} rejected"),
     ("a key in PEM", "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----"),
     ("a key under an odd label", "-----BEGIN MY OWN THING-----\n{}\n-----END MY OWN THING-----"),
-    ("a key labelled as a certificate", "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----"),
+    ("a key labeled as a certificate", "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----"),
     ("a key with headers", "-----BEGIN CERTIFICATE-----\nComment: {}\n\nAAAA\n-----END CERTIFICATE-----"),
     ("a key that is cut off", "-----BEGIN OPENSSH PRIVATE KEY-----\n{}"),
     ("a key in a block scalar", "x-key: |\n  -----BEGIN EC PRIVATE KEY-----\n  {}\n  -----END EC PRIVATE KEY-----\n\

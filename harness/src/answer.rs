@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-/// Prints a text to standard output, colours taken out where nobody sees them.
+/// Prints a text to standard output, colors taken out where nobody sees them.
 pub(crate) fn print(text: &str) {
     let mut out = anstream::stdout().lock();
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {

@@ -2,7 +2,7 @@
 //!
 //! `SEAWORTHY_ROOTFS`, set in our image, makes a call without arguments `run --host $SEAWORTHY_ROOTFS -O
 //! ${REPORT_PATH:-/var/result}`, with the words of `TEST_ARGS` behind it. FOCUS, SKIP, PARALLELISM, REPORT_PATH and
-//! FLAKE_ATTEMPTS are honoured by `run` itself, in a container or not.
+//! FLAKE_ATTEMPTS are honored by `run` itself, in a container or not.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -104,7 +104,7 @@ fn the_page_filters_links_and_darkens_without_a_network() {
     // The style that a person with a dark desktop gets.
     let script = "<script>document.body.dataset.seen = getComputedStyle(document.body).backgroundColor</script>";
     let text = std::fs::read_to_string(&page).unwrap().replace("</body>", &format!("{script}</body>"));
-    // The page's policy forbids scripts that it does not name, as it should: without it the colour can be asked for.
+    // The page's policy forbids scripts that it does not name, as it should: without it the color can be asked for.
     let policy = text.find("<meta http-equiv=\"Content-Security-Policy\"");
     let text = match policy {
         Some(at) => format!("{}{}", &text[..at], &text[at + text[at..].find('>').unwrap() + 1..]),
@@ -112,11 +112,11 @@ fn the_page_filters_links_and_darkens_without_a_network() {
     };
     let probe = dir.path().join("probe.html");
     std::fs::write(&probe, text).unwrap();
-    let colour = |more: &[&str]| {
+    let color = |more: &[&str]| {
         let dom = dom(&probe, "", more).unwrap();
         let at = dom.find("data-seen=\"").expect("the script ran") + 11;
         dom[at..at + dom[at..].find('"').unwrap()].to_owned()
     };
-    assert_eq!(colour(&["--blink-settings=preferredColorScheme=1"]), "rgb(251, 252, 253)");
-    assert_eq!(colour(&["--blink-settings=preferredColorScheme=0"]), "rgb(16, 22, 28)");
+    assert_eq!(color(&["--blink-settings=preferredColorScheme=1"]), "rgb(251, 252, 253)");
+    assert_eq!(color(&["--blink-settings=preferredColorScheme=0"]), "rgb(16, 22, 28)");
 }

@@ -69,7 +69,7 @@ pub struct Block {
     pub unseen: bool,
     /// Its label, where that says something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mislabelled: Option<WrongLabel>,
+    pub mislabeled: Option<WrongLabel>,
 }
 
 /// A label that says something else than what is in the block.
@@ -208,7 +208,7 @@ impl Block {
     /// Something that is no block, and should be one.
     fn malformed(line: u32, why: &str) -> Self {
         let holds = Holds::Malformed { why: why.to_owned() };
-        Self { line, holds, label: None, headers: false, unseen: true, mislabelled: None }
+        Self { line, holds, label: None, headers: false, unseen: true, mislabeled: None }
     }
 }
 
@@ -224,7 +224,7 @@ fn embedded(pem: &talos::Pem) -> Vec<Block> {
         block.line = if pem.spread { pem.line.saturating_add(block.line.saturating_sub(1)) } else { pem.line };
         // What Talos calls keys of Ed25519, and looks for (siderolabs/crypto).
         let own = |wrong: &mut WrongLabel| wrong.label == "ED25519 PRIVATE KEY" && wrong.belongs == "PRIVATE KEY";
-        block.mislabelled.take_if(own);
+        block.mislabeled.take_if(own);
         // Talos reads it itself, and writes it anew for whoever needs it.
         block.label = None;
     }
@@ -267,12 +267,12 @@ fn blocks(document: &Document) -> Vec<Block> {
             // Go reads over what stands behind these (x509.ParsePKCS8PrivateKey, ParseECPrivateKey).
             let tolerant =
                 matches!(&holds, Holds::PrivateKey { form: Some(KeyForm::Pkcs8Private | KeyForm::Sec1Private), .. });
-            let mut mislabelled = None;
+            let mut mislabeled = None;
             for remark in remarks_at(block.line) {
                 match remark {
                     RemarkKind::WrongLabel(belongs) => {
                         let label = block.label.as_deref().map(label).unwrap_or_default();
-                        mislabelled = Some(WrongLabel { label, belongs: (*belongs).to_owned() });
+                        mislabeled = Some(WrongLabel { label, belongs: (*belongs).to_owned() });
                     }
                     RemarkKind::NotBase64 => holds = malformed("what is between BEGIN and END is no base64".to_owned()),
                     RemarkKind::TrailingDer(bytes) if !tolerant => {
@@ -282,10 +282,10 @@ fn blocks(document: &Document) -> Vec<Block> {
                 }
             }
             let usual =
-                mislabelled.is_none() && !matches!(holds, Holds::Other | Holds::EncryptedKey | Holds::Malformed { .. });
+                mislabeled.is_none() && !matches!(holds, Holds::Other | Holds::EncryptedKey | Holds::Malformed { .. });
             let label = block.label.as_deref().filter(|_| !usual).map(label);
             let (headers, unseen) = (block.headers, block.skipped_by_go);
-            Block { line: line(block.line), holds, label, headers, unseen, mislabelled }
+            Block { line: line(block.line), holds, label, headers, unseen, mislabeled }
         })
         .collect();
     let cut = document.remarks.iter().filter(|remark| remark.kind == RemarkKind::NoEnd);

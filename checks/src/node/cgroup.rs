@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
 use crate::construct::{Edit, file};
 use crate::fact::Fact;
@@ -198,7 +198,7 @@ const ROWS: &[Controller] = &[
     },
 ];
 
-fn judge_controller(row: &Controller, view: &View<'_>) -> Judgement {
+fn judge_controller(row: &Controller, view: &View<'_>) -> Judgment {
     let facts = &view.facts.cgroup;
     if facts.mode.need("cgroup version")?.version() == 2 {
         if row.v2.is_empty() {
@@ -279,7 +279,7 @@ impl ToV2 for Check {
     }
 }
 
-fn judge_version(view: &View<'_>, consequence: &str) -> Judgement {
+fn judge_version(view: &View<'_>, consequence: &str) -> Judgment {
     let mode = *view.facts.cgroup.mode.need("cgroup version")?;
     Ok(match mode {
         Mode::V2 => Conclusion::holds().because("cgroup", "version 2 at /sys/fs/cgroup"),

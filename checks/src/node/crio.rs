@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion, Inconclusive};
 use crate::construct::{Edit, dir, file, stat, value};
 use crate::effective::Origin;
@@ -16,7 +16,7 @@ const DOCS: &str = "https://kubernetes.io/docs/setup/production-environment/cont
 const VALID: &str = "node.crio.config-valid";
 const MANAGER_FILE: &str = "/etc/crio/crio.conf.d/99-cgroup-manager.conf";
 
-fn with_crio(view: &View<'_>, judge: impl FnOnce(&Crio, Option<&Socket>) -> Judgement) -> Judgement {
+fn with_crio(view: &View<'_>, judge: impl FnOnce(&Crio, Option<&Socket>) -> Judgment) -> Judgment {
     let facts = &view.facts.runtime;
     let socket = facts.socket(view.profile)?;
     if facts.runtime(view.profile)? != Some(Runtime::Crio) {
@@ -26,14 +26,14 @@ fn with_crio(view: &View<'_>, judge: impl FnOnce(&Crio, Option<&Socket>) -> Judg
 }
 
 /// The same for what needs a configuration that CRI-O starts with.
-fn with_valid(view: &View<'_>, judge: impl FnOnce(&Crio, Option<&Socket>) -> Judgement) -> Judgement {
+fn with_valid(view: &View<'_>, judge: impl FnOnce(&Crio, Option<&Socket>) -> Judgment) -> Judgment {
     with_crio(view, |it, socket| match &it.broken {
         Some(broken) => Err(Inconclusive::new(format!("because of {VALID}: {broken}"))),
         None => judge(it, socket),
     })
 }
 
-fn judge_valid(view: &View<'_>) -> Judgement {
+fn judge_valid(view: &View<'_>) -> Judgment {
     with_crio(view, |it, _| {
         Ok(match &it.broken {
             Some(broken) => {
@@ -48,7 +48,7 @@ fn judge_valid(view: &View<'_>) -> Judgement {
     })
 }
 
-fn judge_manager(view: &View<'_>) -> Judgement {
+fn judge_manager(view: &View<'_>) -> Judgment {
     with_valid(view, |it, _| {
         let Some(kubelet) = view.facts.kubelet.effective(view.profile)? else {
             return Ok(Conclusion::not_applicable("the node has not joined a cluster"));
@@ -79,7 +79,7 @@ fn judge_manager(view: &View<'_>) -> Judgement {
     })
 }
 
-fn judge_monitors(view: &View<'_>) -> Judgement {
+fn judge_monitors(view: &View<'_>) -> Judgment {
     with_valid(view, |it, _| {
         let Some((found, wanted, origin)) = it.monitor_refusal() else {
             let cgroups: Vec<_> = it.monitor_cgroups().into_iter().map(|(cgroup, _)| cgroup).collect();
@@ -103,7 +103,7 @@ fn judge_monitors(view: &View<'_>) -> Judgement {
     })
 }
 
-fn judge_version(view: &View<'_>) -> Judgement {
+fn judge_version(view: &View<'_>) -> Judgment {
     with_crio(view, |_, socket| {
         let Some(socket) = socket else { return Ok(Conclusion::not_applicable("CRI-O does not run")) };
         let said = socket.version.need("CRI-O's version")?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion, Verdict};
 use crate::construct::{Edit, file, replace, value};
 use crate::fact::Fact;
@@ -146,7 +146,7 @@ const NETWORK_OR_MEMORY: [(u64, &str); 8] = [
     (0x794c_7630, "overlay"),
 ];
 
-fn judge_type(view: &View<'_>, path: &str, unfit: &[&str], message: &str) -> Judgement {
+fn judge_type(view: &View<'_>, path: &str, unfit: &[&str], message: &str) -> Judgment {
     let (place, room) = view.facts.disk.room(path)?;
     let name = NETWORK_OR_MEMORY.iter().find(|(magic, _)| *magic == room.magic).map(|(_, name)| *name);
     Ok(match name {
@@ -158,7 +158,7 @@ fn judge_type(view: &View<'_>, path: &str, unfit: &[&str], message: &str) -> Jud
     })
 }
 
-fn judge_room(view: &View<'_>, path: &str, percent: u64, bytes: u64, what: &str) -> Judgement {
+fn judge_room(view: &View<'_>, path: &str, percent: u64, bytes: u64, what: &str) -> Judgment {
     let (place, room) = view.facts.disk.room(path)?;
     let wanted = (room.size / 100 * percent).max(bytes);
     let found = format!("{} MiB of {} MiB free", room.available / MIB, room.size / MIB);
@@ -193,7 +193,7 @@ fn without_option(path: &str, mount: &Mount, option: &str, why: &str) -> Breach 
 
 /// Containers on a disk that is mounted with an option. An overlay is a file system of its own, whose options are not
 /// those of the disk that its layers are on: what the kernel at hand makes of it was tried.
-fn judge_layers(view: &View<'_>, option: &str, tried: &str, why: &str) -> Judgement {
+fn judge_layers(view: &View<'_>, option: &str, tried: &str, why: &str) -> Judgment {
     let path = &images(view);
     let Some(mount) = mounted_with(view, path, option)? else { return Ok(Conclusion::holds()) };
     let seen = view.facts.disk.overlay.need("an overlay on such a disk")?;
@@ -208,7 +208,7 @@ fn judge_layers(view: &View<'_>, option: &str, tried: &str, why: &str) -> Judgem
     })
 }
 
-fn judge_no_exec(view: &View<'_>) -> Judgement {
+fn judge_no_exec(view: &View<'_>) -> Judgment {
     let mut breaches = Vec::new();
     // What is started from the disk itself, with no overlay between.
     for (path, severity, why) in [
@@ -228,7 +228,7 @@ fn judge_no_exec(view: &View<'_>) -> Judgement {
     Ok(Conclusion::from_breaches(breaches))
 }
 
-fn judge_flex_volume(view: &View<'_>) -> Judgement {
+fn judge_flex_volume(view: &View<'_>) -> Judgment {
     let kubelet = view.facts.kubelet.effective(view.profile)?;
     let folder = kubelet.as_ref().and_then(|kubelet| kubelet.text(&["volumePluginDir"])).unwrap_or(FLEX_VOLUME);
     let mount = view.facts.disk.mount(folder)?;
@@ -242,7 +242,7 @@ fn judge_flex_volume(view: &View<'_>) -> Judgement {
     })
 }
 
-fn judge_fsync(view: &View<'_>) -> Judgement {
+fn judge_fsync(view: &View<'_>) -> Judgment {
     let seen = view.facts.disk.fsync.need("fsync latency")?;
     if seen.get("works").and_then(Value::as_bool) != Some(true) {
         let text = |key: &str| seen.get(key).and_then(Value::as_str).unwrap_or("?");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion, Inconclusive};
 use crate::construct::{Edit, file, said, stat};
 use crate::effective::docker::{DAEMON, Docker};
@@ -34,7 +34,7 @@ impl Facts {
     }
 }
 
-fn with_docker(view: &View<'_>, judge: impl FnOnce(&Docker) -> Judgement) -> Judgement {
+fn with_docker(view: &View<'_>, judge: impl FnOnce(&Docker) -> Judgment) -> Judgment {
     let facts = &view.facts.runtime;
     if facts.runtime(view.profile)? == Some(Runtime::Docker) {
         judge(facts.docker())
@@ -49,7 +49,7 @@ fn setting<'d>(docker: &'d Docker, name: &str) -> Result<Option<&'d Value>, Inco
 }
 
 /// Does Docker Engine end at start?
-fn judge_valid(view: &View<'_>) -> Judgement {
+fn judge_valid(view: &View<'_>) -> Judgment {
     with_docker(view, |docker| {
         Ok(match &docker.daemon {
             Fact::Known(_) => Conclusion::holds(),
@@ -62,7 +62,7 @@ fn judge_valid(view: &View<'_>) -> Judgement {
     })
 }
 
-fn judge_driver(view: &View<'_>) -> Judgement {
+fn judge_driver(view: &View<'_>) -> Judgment {
     with_docker(view, |_| {
         if view.facts.machine.init.need("the name of the first process")? != "systemd" {
             return Ok(Conclusion::not_applicable("systemd is not the init system"));

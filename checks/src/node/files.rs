@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
 use crate::construct::{dir, gone, no_stat, stat};
 use crate::fact::Fact;
@@ -343,7 +343,7 @@ fn mode_check(row: &'static Mode) -> Check {
     aliases.fold(check, Check::alias)
 }
 
-fn pki_modes(view: &View<'_>, wanted: fn(&str) -> bool, most: u32) -> Judgement {
+fn pki_modes(view: &View<'_>, wanted: fn(&str) -> bool, most: u32) -> Judgment {
     let Some(files) = view.facts.files.pki.present(PKI)? else {
         return Ok(Conclusion::not_applicable(format!("there is no {PKI}")));
     };

@@ -193,7 +193,7 @@ pub(super) fn checks() -> Vec<Check> {
             Ok(match id {
                 Some(id) if valid(id) => Conclusion::holds(),
                 Some(id) => Conclusion::breach(
-                    Breach::new("/etc/machine-id", "it is not 32 hexadecimal digits: the image was not personalised")
+                    Breach::new("/etc/machine-id", "it is not 32 hexadecimal digits: the image was not personalized")
                         .found(if id.is_empty() { "empty" } else { id })
                         .at("/etc/machine-id", Some(1)),
                 ),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
 use crate::construct::value;
 use crate::fact::Fact;
@@ -179,7 +179,7 @@ const ROWS: &[Row] = &[
     },
 ];
 
-fn judge(row: &Row, view: &View<'_>) -> Judgement {
+fn judge(row: &Row, view: &View<'_>) -> Judgment {
     if row.probe == Probe::CgroupDevice && view.facts.cgroup.mode.known().is_some_and(|mode| mode.version() == 1) {
         return Ok(Conclusion::not_applicable("on cgroup version 1 the devices controller does it"));
     }

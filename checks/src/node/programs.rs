@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion, Verdict};
 use crate::construct::{Edit, file, no_stat};
 use crate::fact::Fact;
@@ -49,7 +49,7 @@ fn find(host: &dyn Host, name: &str) -> Fact<String> {
 }
 
 /// Is a program there? `why` is what its absence means.
-pub(super) fn judge_program(view: &View<'_>, name: &str, why: &str) -> Judgement {
+pub(super) fn judge_program(view: &View<'_>, name: &str, why: &str) -> Judgment {
     let Some(fact) = view.facts.programs.0.get(name) else {
         return Ok(Conclusion::undetermined(format!("{name} was not looked for")));
     };
@@ -338,7 +338,7 @@ fn package(name: &str, install: &str) -> Remedy {
 }
 
 /// The kubelet and kubeadm of a node: a distribution may bring the former along and do without the latter.
-fn judge_kubernetes(view: &View<'_>, name: &str, message: &str) -> Judgement {
+fn judge_kubernetes(view: &View<'_>, name: &str, message: &str) -> Judgment {
     let conclusion = judge_program(view, name, message)?;
     if conclusion.verdict == Verdict::Holds {
         return Ok(conclusion);

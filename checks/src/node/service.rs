@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::Inconclusive;
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion, Verdict};
 use crate::construct::{Edit, dir, file, said};
 use crate::fact::Fact;
@@ -84,7 +84,7 @@ fn find(host: &dyn Host, units: &Units, name: &str) -> Fact<Unit> {
 }
 
 /// Is the unit of a job started at boot? Of several that are installed the one that is started counts.
-fn judge_unit(view: &View<'_>, job: &[&'static str]) -> Judgement {
+fn judge_unit(view: &View<'_>, job: &[&'static str]) -> Judgment {
     let facts = &view.facts.service;
     if facts.booted.present("/run/systemd/system")?.is_none() {
         return Ok(Conclusion::not_applicable("the node was not booted by systemd"));
@@ -134,7 +134,7 @@ pub(super) fn kubelet_process(view: &View<'_>) -> Result<Option<&'static str>, I
     Ok(None)
 }
 
-fn judge_kubelet(view: &View<'_>) -> Judgement {
+fn judge_kubelet(view: &View<'_>) -> Judgment {
     let conclusion = judge_unit(view, KUBELET)?;
     let none = matches!(&conclusion.verdict, Verdict::Breached(all) if all[0].found.as_deref() == Some("no unit"));
     if let Some(name) = view.facts.kubelet.distribution().filter(|_| none) {

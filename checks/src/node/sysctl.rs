@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use boot::Boot;
 
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
 use crate::construct::{dir, file, gone};
 use crate::fact::Fact;
@@ -401,7 +401,7 @@ fn set_by_kubelet(row: &Row) -> bool {
     row.basis.1 == KUBELET && row.basis.0.contains("protectKernelDefaults") || row.key == "kernel.keys.root_maxkeys"
 }
 
-fn judge_boot(view: &View<'_>) -> Judgement {
+fn judge_boot(view: &View<'_>) -> Judgment {
     let facts = &view.facts.sysctl;
     let boot = facts.boot.need("sysctl.d")?;
     let breach = |row: &Row| {

@@ -80,7 +80,7 @@ pub struct Contents {
     /// What cannot be understood: line and reason.
     pub malformed: Vec<(u32, String)>,
     /// Blocks whose label says something else than what is in them, by line.
-    pub mislabelled: Vec<(u32, WrongLabel)>,
+    pub mislabeled: Vec<(u32, WrongLabel)>,
 }
 
 impl Contents {
@@ -107,7 +107,7 @@ impl Contents {
             let line = block.line;
             let what = contents.add(block, pool);
             if !matches!(what, What::Malformed(_) | What::Other | What::Encrypted) {
-                contents.mislabelled.extend(block.mislabelled.iter().map(|wrong| (line, wrong.clone())));
+                contents.mislabeled.extend(block.mislabeled.iter().map(|wrong| (line, wrong.clone())));
             }
             // A label is recorded only where it says something else.
             let label = block.label.clone().or_else(|| label_of(&what).map(str::to_owned));

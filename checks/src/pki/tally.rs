@@ -1,6 +1,6 @@
 //! Counting while a judge goes through a PKI: what does not hold, what could not be told, how much was looked at.
 
-use crate::check::Judgement;
+use crate::check::Judgment;
 use crate::conclusion::{Breach, Conclusion, Inconclusive};
 
 /// What a judge has seen so far.
@@ -40,7 +40,7 @@ impl Tally {
 
     /// A breach counts before what could not be told, which is evidence then, and that before nothing; where there was
     /// nothing to look at the claim says nothing, and `nothing` says why.
-    pub(super) fn conclude(self, what: &str, nothing: &str) -> Judgement {
+    pub(super) fn conclude(self, what: &str, nothing: &str) -> Judgment {
         let evident = |conclusion: Conclusion| {
             let conclusion = conclusion.because(what, self.looked.to_string());
             self.notes.into_iter().fold(conclusion, |conclusion, (label, value)| conclusion.because(label, value))

@@ -1,5 +1,5 @@
 //! A cluster that answers from memory: its servers, its API, its kubeconfig, all of one good PKI, and ready to be
-//! spoilt.
+//! spoiled.
 
 use std::collections::BTreeMap;
 

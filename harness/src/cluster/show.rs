@@ -4,13 +4,13 @@ use anstyle::{AnsiColor, Style};
 use seaworthy_provision::cluster::{ComponentStatus, HostStatus, Status};
 use seaworthy_provision::host::unit::State;
 
-fn colour(state: State) -> Style {
-    let colour = match state {
+fn color(state: State) -> Style {
+    let color = match state {
         State::Ready => AnsiColor::Green,
         State::Starting | State::Frozen => AnsiColor::Yellow,
         State::Waiting | State::Stopped => AnsiColor::Red,
     };
-    Style::new().fg_color(Some(colour.into()))
+    Style::new().fg_color(Some(color.into()))
 }
 
 fn word(state: State) -> &'static str {
@@ -53,7 +53,7 @@ fn draw(host: &HostStatus) -> String {
 }
 
 fn component(one: &ComponentStatus, corner: &str) -> String {
-    let style = colour(one.state);
+    let style = color(one.state);
     let mut text = format!("  {corner}─ {:26}{style}{}{style:#}", one.name, word(one.state));
     if one.restarts > 0 {
         text += &format!("  {} restarts", one.restarts);

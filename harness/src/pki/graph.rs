@@ -79,7 +79,7 @@ pub(super) fn svg(graph: &Graph, now: Timestamp) -> String {
     }
     for edge in &graph.edges {
         let (Some(&from), Some(&to)) = (places.get(edge.from.as_str()), places.get(edge.to.as_str())) else { continue };
-        let (colour, dash) = match edge.kind {
+        let (color, dash) = match edge.kind {
             EdgeKind::Signs => ("#2563a8", ""),
             EdgeKind::Shows => ("#4a7a4a", ""),
             EdgeKind::Trusts => ("#999", " stroke-dasharray=\"4 4\""),
@@ -93,7 +93,7 @@ pub(super) fn svg(graph: &Graph, now: Timestamp) -> String {
         let _ = writeln!(
             out,
             "<path d=\"M{x1} {y1} C{bend} {y1} {bend} {y2} {x2} {y2}\" fill=\"none\" \
-             stroke=\"{colour}\"{dash}><title>{}</title></path>",
+             stroke=\"{color}\"{dash}><title>{}</title></path>",
             escape(&edge.role)
         );
     }

@@ -89,7 +89,7 @@ fn services_answer(lab: &Lab, name: &str, host: &str, pods: &[(String, String)],
                     // For a moment after a restart another pod may have the address of one of ours: it starts again.
                     _ => seen.clear(),
                 }
-                if seen == names { Ok(()) } else { Err(format!("{url} dialled on {node}: {answer}, seen {seen:?}")) }
+                if seen == names { Ok(()) } else { Err(format!("{url} dialed on {node}: {answer}, seen {seen:?}")) }
             });
         }
     }

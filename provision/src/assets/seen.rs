@@ -61,11 +61,11 @@ impl Seen {
         Ok(entry.said)
     }
 
-    /// Keeps what was learnt. Where the cache cannot be written, programs are asked again the next time.
+    /// Keeps what was learned. Where the cache cannot be written, programs are asked again the next time.
     pub(super) fn write(self) {
-        let (mut known, learnt) = self.known.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (mut known, learned) = self.known.into_inner().unwrap_or_else(PoisonError::into_inner);
         known.retain(|path, _| path.exists());
-        let Some(folder) = self.file.parent().filter(|_| learnt) else { return };
+        let Some(folder) = self.file.parent().filter(|_| learned) else { return };
         // Whole or not at all: another process may read it at the same time.
         let kept = std::fs::create_dir_all(folder).and_then(|()| tempfile::NamedTempFile::new_in(folder));
         if let Ok(kept) = kept

@@ -1,4 +1,4 @@
-//! The layouts of distributions, with their names, owners and quirks: each is recognised, its roles are found, and
+//! The layouts of distributions, with their names, owners and quirks: each is recognized, its roles are found, and
 //! nothing is reported but what is known of it.
 
 mod maker;

@@ -76,7 +76,7 @@ fn encoded(bytes: &[u8], keep: &dyn Fn(&str) -> String) -> Vec<u8> {
             let kept = keep(&String::from_utf8_lossy(bytes));
             return match std::str::from_utf8(bytes) {
                 Ok(_) => kept.into_bytes(),
-                Err(error) => spoilt(kept, bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count()),
+                Err(error) => spoiled(kept, bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count()),
             };
         }
     };
@@ -92,7 +92,7 @@ fn encoded(bytes: &[u8], keep: &dyn Fn(&str) -> String) -> Vec<u8> {
 
 /// A text with a byte in a line, from 0, that is no UTF-8: where a character stands for one, or else behind a mark or
 /// in a comment.
-fn spoilt(text: String, line: usize) -> Vec<u8> {
+fn spoiled(text: String, line: usize) -> Vec<u8> {
     let start = text.split_inclusive('\n').take(line).map(str::len).sum::<usize>();
     let rest = &text[start..];
     let end = rest.find('\n').unwrap_or(rest.len());

@@ -2,7 +2,7 @@
 //!
 //! Who signed what, and whether it fits together, is the PKI suite's.
 
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
 use crate::construct::file;
 use crate::fact::Fact;
@@ -81,7 +81,7 @@ fn validity(path: &str, bytes: &[u8]) -> Result<Vec<Validity>, String> {
     if all.is_empty() { Err(format!("{path} holds no certificate")) } else { Ok(all) }
 }
 
-fn judge(view: &View<'_>, breach: impl Fn(&Validity, i64) -> Option<Breach>) -> Judgement {
+fn judge(view: &View<'_>, breach: impl Fn(&Validity, i64) -> Option<Breach>) -> Judgment {
     let files = view.facts.certificate.files.need("certificates")?;
     if files.is_empty() {
         return Ok(Conclusion::not_applicable("the node has no certificates: it has not joined a cluster"));

@@ -8,7 +8,7 @@ mod options;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
 use crate::construct::{file, gone, replace, stat};
 use crate::fact::Fact;
@@ -215,7 +215,7 @@ const MODULES: &[Module] = &[
     },
 ];
 
-fn judge_module(row: &Module, view: &View<'_>) -> Judgement {
+fn judge_module(row: &Module, view: &View<'_>) -> Judgment {
     let facts = &view.facts.kernel;
     let has = |set: &Fact<BTreeSet<String>>| set.known().is_some_and(|names| names.contains(row.name));
     let built_in =
@@ -272,7 +272,7 @@ fn release_number(release: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-fn release_at_least(view: &View<'_>, least: (u32, u32), why: &str) -> Judgement {
+fn release_at_least(view: &View<'_>, least: (u32, u32), why: &str) -> Judgment {
     let system = view.facts.kernel.system.need("kernel release")?;
     let Some(number) = release_number(&system.release) else {
         return Ok(Conclusion::undetermined(format!("the kernel's release '{}' has no number", system.release)));
@@ -292,7 +292,7 @@ fn asked(KubernetesVersion(minor): KubernetesVersion) -> Option<&'static (&'stat
     preflight::KERNELS.iter().find(|row| row.2.contains(&minor))
 }
 
-fn judge_version(view: &View<'_>) -> Judgement {
+fn judge_version(view: &View<'_>) -> Judgment {
     let release = &view.facts.kernel.system.need("kernel release")?.release;
     let kubernetes = view.profile.kubernetes;
     let Some((patterns, level, _)) = asked(kubernetes) else {

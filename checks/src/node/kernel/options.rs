@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion, Inconclusive};
 use crate::construct::replace;
 use crate::node::{View, preflight};
@@ -236,7 +236,7 @@ fn required(name: &str, view: &View<'_>) -> Result<Option<&'static [&'static str
     })
 }
 
-fn judge_option(row: &Row, view: &View<'_>) -> Judgement {
+fn judge_option(row: &Row, view: &View<'_>) -> Judgment {
     let cgroup = || view.facts.cgroup.mode.need("cgroup version").map(|mode| mode.version());
     let Some(config) = view.facts.kernel.config.present("kernel configuration")? else {
         return Ok(Conclusion::not_applicable(

@@ -14,7 +14,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde_json::Value;
 
 use crate::Inconclusive;
-use crate::check::{Check, Judgement};
+use crate::check::{Check, Judgment};
 use crate::conclusion::{Breach, Conclusion};
 use crate::construct::Edit;
 use crate::fact::Fact;
@@ -258,7 +258,7 @@ fn routes6(text: &str) -> Vec<(IpNet, String)> {
 fn claim(
     name: &str,
     title: &str,
-    judge: impl Fn(&View<'_>, &KubeadmConfig) -> Judgement + Send + Sync + 'static,
+    judge: impl Fn(&View<'_>, &KubeadmConfig) -> Judgment + Send + Sync + 'static,
 ) -> Check {
     Check::new(format!("node.kubeadm-config.{name}"), title, move |view: &View<'_>| {
         match &view.facts.kubeadm_config.config {
@@ -276,7 +276,7 @@ fn at(config: &KubeadmConfig, leaf: Option<&Leaf>, breach: Breach) -> Breach {
 }
 
 /// Breaches, or why some things could not be judged, if nothing else is wrong.
-fn settle(breaches: Vec<Breach>, unknown: Option<Inconclusive>) -> Judgement {
+fn settle(breaches: Vec<Breach>, unknown: Option<Inconclusive>) -> Judgment {
     match unknown {
         Some(why) if breaches.is_empty() => Err(why),
         _ => Ok(Conclusion::from_breaches(breaches)),

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use crate::Inconclusive;
-use crate::check::{Check, Judgement};
+use crate::check::{Check, Judgment};
 use crate::conclusion::Conclusion;
 use crate::effective::kubelet::{Kubelet, Runner, Sources, tables};
 use crate::fact::Fact;
@@ -217,7 +217,7 @@ fn drop_in(host: &dyn Host) -> Fact<String> {
 }
 
 /// Judges what the kubelet runs with; not applicable where there is none, since the node has not joined.
-fn with_kubelet(view: &View<'_>, judge: impl FnOnce(&Kubelet) -> Judgement) -> Judgement {
+fn with_kubelet(view: &View<'_>, judge: impl FnOnce(&Kubelet) -> Judgment) -> Judgment {
     let Some(kubelet) = view.facts.kubelet.effective(view.profile)? else {
         return Ok(Conclusion::not_applicable(format!("there is no {CONFIG}: the node has not joined a cluster")));
     };

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{CONFIG, REFERENCE, with_kubelet};
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
 use crate::construct::{file, no_stat, replace};
 use crate::effective::kubelet::{Kubelet, quantity};
@@ -27,7 +27,7 @@ fn breach(name: &str, setting: Option<Setting<'_>>, why: String) -> Breach {
 }
 
 /// The driver that the kubelet makes cgroups with, and the breach of it that names the place.
-fn judge_driver(view: &View<'_>, kubelet: &Kubelet) -> Judgement {
+fn judge_driver(view: &View<'_>, kubelet: &Kubelet) -> Judgment {
     let init = view.facts.machine.init.need("the first process")?;
     let wanted = if init == "systemd" { "systemd" } else { "cgroupfs" };
     let runtime = view.facts.runtime.cgroup_driver(view.profile);

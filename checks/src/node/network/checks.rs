@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use serde_json::json;
 
 use super::Route;
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
 use crate::construct::{file, no_dir, no_stat, refuses, value};
 use crate::host::{Query, RefusalKind};
@@ -34,7 +34,7 @@ fn overlap(a: (Ipv4Addr, u8), b: (Ipv4Addr, u8)) -> bool {
 }
 
 /// Networks that routes must leave alone: those of the cluster that the node is in, else the defaults.
-fn judge_overlap(view: &View<'_>) -> Judgement {
+fn judge_overlap(view: &View<'_>) -> Judgment {
     let routes = view.facts.network.routes.need("IPv4 routes")?;
     let pods = view.facts.network.pods.present("CNI configuration")?;
     let joined = view.facts.files.joined()?;

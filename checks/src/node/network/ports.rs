@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
 use crate::construct::{dir, file, said};
 use crate::fact::Fact;
@@ -149,7 +149,7 @@ const ROWS: &[Row] = &[
     },
 ];
 
-fn judge(row: &Row, view: &View<'_>) -> Judgement {
+fn judge(row: &Row, view: &View<'_>) -> Judgment {
     let listeners = view.facts.network.listeners.need("ports in use")?;
     let Some(listener) = listeners.iter().find(|listener| listener.port == row.port) else {
         return Ok(Conclusion::holds().because(row.port.to_string(), "free"));

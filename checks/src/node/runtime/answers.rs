@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::socket::SOCKETS;
 use super::{CgroupDriver, RUNTIMES, Socket, because, config, cri};
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion, Inconclusive};
 use crate::construct::{file, no_stat, refuses, replace, said, stat, value};
 use crate::effective::{Origin, containerd, kubelet};
@@ -32,7 +32,7 @@ fn commands(socket: &Socket) -> (&'static str, &'static str) {
 }
 
 /// No socket is there: what is installed decides what to do.
-fn no_socket(view: &View<'_>) -> Judgement {
+fn no_socket(view: &View<'_>) -> Judgment {
     let facts = &view.facts.runtime;
     if let Some((endpoint, origin)) = facts.endpoint.as_ref().filter(|_| view.profile.runtime.is_none()) {
         let why = format!("the kubelet is configured with {endpoint}, and there is no such socket");
@@ -85,7 +85,7 @@ fn unusable(view: &View<'_>) -> Option<Inconclusive> {
 
 /// Why a socket does not answer CRI v1, from the first cause on. Causes in the configuration are findings of other
 /// claims.
-fn no_answer(view: &View<'_>, socket: &Socket, why: &str) -> Judgement {
+fn no_answer(view: &View<'_>, socket: &Socket, why: &str) -> Judgment {
     if socket.runtime == Runtime::Containerd
         && let Some(why) = unusable(view)
     {
@@ -121,7 +121,7 @@ fn no_answer(view: &View<'_>, socket: &Socket, why: &str) -> Judgement {
     }))
 }
 
-fn judge_answers(view: &View<'_>) -> Judgement {
+fn judge_answers(view: &View<'_>) -> Judgment {
     let Some(socket) = view.facts.runtime.socket(view.profile)? else {
         if let Some(broken) = view.facts.runtime.containerd.known().and_then(|it| it.broken.as_ref()) {
             return Err(because(config::VALID, &broken.to_string()));
@@ -145,7 +145,7 @@ fn judge_answers(view: &View<'_>) -> Judgement {
     })
 }
 
-fn judge_condition(view: &View<'_>, name: &str) -> Judgement {
+fn judge_condition(view: &View<'_>, name: &str) -> Judgment {
     let Some(socket) = view.facts.runtime.socket(view.profile)? else {
         return Ok(Conclusion::not_applicable("there is no container runtime"));
     };
@@ -169,7 +169,7 @@ fn judge_condition(view: &View<'_>, name: &str) -> Judgement {
 }
 
 /// kubeadm refuses to choose among the runtimes that it knows and whose sockets accept a connection.
-fn judge_one(view: &View<'_>) -> Judgement {
+fn judge_one(view: &View<'_>) -> Judgment {
     let facts = &view.facts.runtime;
     let sockets = facts.sockets.need("runtime sockets")?;
     let kubeadm = |socket: &&Socket| socket.row().is_some_and(|row| row.kubeadm) && socket.accepts();
@@ -205,7 +205,7 @@ fn judge_one(view: &View<'_>) -> Judgement {
     }))
 }
 
-fn judge_runtime_config(view: &View<'_>) -> Judgement {
+fn judge_runtime_config(view: &View<'_>) -> Judgment {
     let Some(socket) = view.facts.runtime.socket(view.profile)? else {
         return Ok(Conclusion::not_applicable("there is no container runtime"));
     };
@@ -224,7 +224,7 @@ fn judge_runtime_config(view: &View<'_>) -> Judgement {
 }
 
 /// CRI-O's mismatch is a finding of `node.crio.cgroup-manager`, Docker Engine's of `node.docker.cgroup-driver`.
-fn judge_driver(view: &View<'_>) -> Judgement {
+fn judge_driver(view: &View<'_>) -> Judgment {
     let facts = &view.facts.runtime;
     if let Some(runtime) = facts.runtime(view.profile)?.filter(|runtime| *runtime == Runtime::Crio) {
         return Ok(Conclusion::not_applicable(format!("{} is the runtime", runtime.name())));
@@ -260,7 +260,7 @@ fn judge_driver(view: &View<'_>) -> Judgement {
     Ok(Conclusion::breach(origin.place(breach)))
 }
 
-fn judge_dockershim(view: &View<'_>) -> Judgement {
+fn judge_dockershim(view: &View<'_>) -> Judgment {
     let sockets = view.facts.runtime.sockets.need("runtime sockets")?;
     Ok(match sockets.iter().find(|socket| socket.path.contains("dockershim")) {
         Some(socket) => Conclusion::breach(
@@ -273,7 +273,7 @@ fn judge_dockershim(view: &View<'_>) -> Judgement {
     })
 }
 
-fn judge_crictl(view: &View<'_>) -> Judgement {
+fn judge_crictl(view: &View<'_>) -> Judgment {
     let Some(text) = view.facts.runtime.crictl.present("/etc/crictl.yaml")? else {
         return Ok(Conclusion::not_applicable("there is no /etc/crictl.yaml: crictl tries the known sockets"));
     };

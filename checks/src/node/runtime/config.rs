@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::answers::{defaults, is_systemd};
 use super::{RUNTIMES, cri, with_containerd, with_valid};
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
 use crate::construct::{file, replace, value};
 use crate::effective::containerd::{self, Containerd};
@@ -24,7 +24,7 @@ fn restart(view: &View<'_>) -> &'static str {
     socket.and_then(super::Socket::row).map_or("systemctl restart containerd", |row| row.restart)
 }
 
-fn judge_plugin(view: &View<'_>) -> Judgement {
+fn judge_plugin(view: &View<'_>) -> Judgment {
     with_valid(view, |it| {
         let Some((name, origin)) = it.cri_disabled() else { return Ok(Conclusion::holds()) };
         let why = format!("the CRI plug-in is disabled by {name} ({origin}): the kubelet cannot use this containerd");
@@ -67,7 +67,7 @@ fn typeless(it: &Containerd) -> Option<Breach> {
     )))
 }
 
-fn judge_valid(view: &View<'_>) -> Judgement {
+fn judge_valid(view: &View<'_>) -> Judgment {
     with_containerd(view, |it| {
         if let Some(broken) = &it.broken {
             let why = format!("containerd does not start with its configuration: {}", broken.why);
@@ -96,7 +96,7 @@ fn judge_valid(view: &View<'_>) -> Judgement {
     })
 }
 
-fn judge_version(view: &View<'_>) -> Judgement {
+fn judge_version(view: &View<'_>) -> Judgment {
     let facts = &view.facts.runtime;
     let Some(socket) = facts.socket(view.profile)?.filter(|socket| socket.runtime == Runtime::Containerd) else {
         return Ok(Conclusion::not_applicable("containerd is not the runtime"));
@@ -114,7 +114,7 @@ fn judge_version(view: &View<'_>) -> Judgement {
     })
 }
 
-fn judge_sandbox(view: &View<'_>) -> Judgement {
+fn judge_sandbox(view: &View<'_>) -> Judgment {
     with_valid(view, |it| {
         let Some(set) = it.sandbox_image() else {
             return Ok(Conclusion::holds().because("sandbox image", "not set: containerd's default"));

@@ -8,7 +8,7 @@ mod socket;
 
 use std::collections::BTreeMap;
 
-use crate::check::{Check, Judgement};
+use crate::check::{Check, Judgment};
 use crate::conclusion::{Conclusion, Inconclusive};
 use crate::effective::containerd::{self, Containerd, Launch};
 use crate::effective::crio::{self, Crio};
@@ -197,7 +197,7 @@ fn installed(host: &dyn Host) -> Fact<String> {
 }
 
 /// Judges containerd's configuration where containerd is the node's runtime.
-fn with_containerd(view: &View<'_>, judge: impl FnOnce(&Containerd) -> Judgement) -> Judgement {
+fn with_containerd(view: &View<'_>, judge: impl FnOnce(&Containerd) -> Judgment) -> Judgment {
     let facts = &view.facts.runtime;
     if let Some(runtime) = facts.runtime(view.profile)?.filter(|runtime| *runtime != Runtime::Containerd) {
         return Ok(Conclusion::not_applicable(format!("{} is the runtime", runtime.name())));
@@ -210,7 +210,7 @@ fn with_containerd(view: &View<'_>, judge: impl FnOnce(&Containerd) -> Judgement
 }
 
 /// The same for what needs a configuration that containerd starts with.
-fn with_valid(view: &View<'_>, judge: impl FnOnce(&Containerd) -> Judgement) -> Judgement {
+fn with_valid(view: &View<'_>, judge: impl FnOnce(&Containerd) -> Judgment) -> Judgment {
     with_containerd(view, |it| match &it.broken {
         Some(broken) => Err(because(config::VALID, &broken.to_string())),
         None => judge(it),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Network;
 use crate::Inconclusive;
-use crate::check::{Check, Judgement, Remedy, Severity};
+use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
 use crate::construct::{dir, file, no_dir};
 use crate::fact::Fact;
@@ -57,7 +57,7 @@ fn folder<'v>(view: &'v View<'_>) -> Result<&'v str, Inconclusive> {
     Ok(view.facts.runtime.network(view.profile)?.1.cni.configurations.trim_end_matches('/'))
 }
 
-fn judge_config(view: &View<'_>) -> Judgement {
+fn judge_config(view: &View<'_>) -> Judgment {
     let all = used(view)?;
     let folder = folder(view)?;
     if all.is_empty() {
@@ -76,7 +76,7 @@ fn judge_config(view: &View<'_>) -> Judgement {
     })
 }
 
-fn judge_plugins(view: &View<'_>) -> Judgement {
+fn judge_plugins(view: &View<'_>) -> Judgment {
     let all = used(view)?;
     let (runtime, network) = view.facts.runtime.network(view.profile)?;
     let valid: Vec<_> = all.iter().filter_map(|(path, parsed)| Some((path, parsed.as_ref().ok()?))).collect();
@@ -126,7 +126,7 @@ fn has(network: &Network, name: &str) -> Result<bool, Inconclusive> {
     Ok(false)
 }
 
-fn judge_one_network(view: &View<'_>) -> Judgement {
+fn judge_one_network(view: &View<'_>) -> Judgment {
     let (_, network) = view.facts.runtime.network(view.profile)?;
     let folder = folder(view)?;
     let Some(files) = network.configurations.present(folder)? else {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::check::Judgement;
+use crate::check::Judgment;
 use crate::conclusion::{Conclusion, Inconclusive};
 use crate::fact::Fact;
 use crate::pki::discover::{Component, Role, member};
@@ -44,7 +44,7 @@ fn unread(facts: &Facts, role: Role) -> impl Iterator<Item = String> {
 }
 
 /// A judge that needs other nodes of the control plane.
-fn beside(view: &View<'_>, judge: impl Fn(&Facts, &str, &mut Tally)) -> Judgement {
+fn beside(view: &View<'_>, judge: impl Fn(&Facts, &str, &mut Tally)) -> Judgment {
     beside_and(view, judge, |_| {})
 }
 
@@ -53,7 +53,7 @@ fn beside_and(
     view: &View<'_>,
     judge: impl Fn(&Facts, &str, &mut Tally),
     conclude: impl FnOnce(&mut Tally),
-) -> Judgement {
+) -> Judgment {
     if let Some(nothing) = view.facts.there()? {
         return Ok(nothing);
     }
@@ -78,7 +78,7 @@ fn agree(
     view: &View<'_>,
     theirs: impl Fn(&Facts, &str, &mut Tally) -> Option<Result<(), String>>,
     breach: impl Fn(&str, &str, String) -> Breach,
-) -> Judgement {
+) -> Judgment {
     let (differing, agreeing) = (RefCell::new(Vec::new()), Cell::new(1));
     let judge = |facts: &Facts, name: &str, tally: &mut Tally| match theirs(facts, name, tally) {
         None => {}

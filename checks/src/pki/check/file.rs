@@ -612,8 +612,8 @@ fn contents() -> Vec<Check> {
                     Some(reading) => reading.passed_over.iter().map(|(line, _)| *line).collect(),
                     None => Vec::new(),
                 };
-                for (line, wrong) in contents.mislabelled.iter().filter(|(line, _)| !over.contains(line)) {
-                    let message = format!("{path} has a block labelled {}, which is a {}", wrong.label, wrong.belongs);
+                for (line, wrong) in contents.mislabeled.iter().filter(|(line, _)| !over.contains(line)) {
+                    let message = format!("{path} has a block labeled {}, which is a {}", wrong.label, wrong.belongs);
                     tally.breach(
                         Breach::new(path, message).found(&wrong.label).wanted(&wrong.belongs).at(path, Some(*line)),
                     );

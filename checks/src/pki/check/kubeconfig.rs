@@ -50,7 +50,7 @@ fn serving<'f>(view: &View<'f>) -> Option<&'f Credential> {
 }
 
 /// The host that a kubeconfig dials, or the name that it verifies instead.
-fn dialled(client: &Client) -> Option<Place> {
+fn dialed(client: &Client) -> Option<Place> {
     let cluster = client.cluster.as_ref()?;
     cluster.server_name.as_deref().map(Place::read).or_else(|| Place::of_url(&cluster.server))
 }
@@ -71,7 +71,7 @@ fn named<'f>(name: &Place, view: &View<'f>) -> Option<&'f Credential> {
 /// Why a kubeconfig without a CA, which leaves it to those of the machine, cannot verify what this API server serves,
 /// if so.
 fn names_no_ca(client: &Client, view: &View<'_>) -> Option<String> {
-    let (cluster, place, serving) = (client.cluster.as_ref()?, dialled(client)?, serving(view)?);
+    let (cluster, place, serving) = (client.cluster.as_ref()?, dialed(client)?, serving(view)?);
     let none = cluster.ca.is_none() && cluster.ca_file.is_none() && client.of.role != Role::OtherClient;
     let verifies = !cluster.insecure && cluster.server.starts_with("https://");
     let served = named(&place, view).is_none() && super::role::names(serving, &place);
@@ -210,7 +210,7 @@ pub(super) fn checks() -> Vec<Check> {
                     }
                     return;
                 };
-                if let Some(named) = dialled(client).and_then(|name| named(&name, view)) {
+                if let Some(named) = dialed(client).and_then(|name| named(&name, view)) {
                     // Of one that is over, or is not yet, nobody can say more than that.
                     let in_force = (named.leaf().not_before..=named.leaf().not_after).contains(&view.profile.now);
                     if let Some(why) = refused(&chain(named), trusted, view).filter(|_| in_force) {
@@ -275,7 +275,7 @@ pub(super) fn checks() -> Vec<Check> {
             "every kubeconfig dials a name that the API server's certificate has",
             Of::Certificates,
             |client, view, tally| {
-                let (Some(cluster), Some(place)) = (&client.cluster, dialled(client)) else { return };
+                let (Some(cluster), Some(place)) = (&client.cluster, dialed(client)) else { return };
                 if cluster.insecure || client.of.role == Role::OtherClient {
                     return;
                 }

@@ -3,7 +3,7 @@
 //! `public_roots.txt` has one a line: the SHA-256 of its SubjectPublicKeyInfo (`openssl x509 -noout -pubkey | openssl
 //! pkey -pubin -outform DER | sha256sum`) and its name. They are those of Mozilla's list of today (webpki-root-certs
 //! 1.0.11) and those of Debian 12 (ca-certificates 20230311), so that roots that browsers have dropped since are known,
-//! too. A root that is younger than the table is not recognised; none is wrongly.
+//! too. A root that is younger than the table is not recognized; none is wrongly.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;

@@ -191,7 +191,7 @@ fn purposes() -> Vec<Check> {
         .label("usage")
         .alias("PKI-R09")
         .page(
-            "Each member both dials and is dialled; without either the cluster never forms.",
+            "Each member both dials and is dialed; without either the cluster never forms.",
             "Looks at the extended key usage of etcd's peer certificate.",
         )
         .basis(GUIDE, CERTIFICATES)

@@ -1,6 +1,6 @@
 //! Where distributions keep their PKI: what counts where no flag says so.
 //!
-//! A layout is data: a base folder and parts, each with the files by which it is recognised and the files that it then
+//! A layout is data: a base folder and parts, each with the files by which it is recognized and the files that it then
 //! has. Names may hold a `*`, where a distribution puts the name of a host, a volume or a cluster.
 
 mod kubeadm;
@@ -22,7 +22,7 @@ pub struct Row {
     stem: &'static str,
     /// The rest of its name, and how its private key is called.
     names: Names,
-    /// Is a node that is recognised wrong without it?
+    /// Is a node that is recognized wrong without it?
     pub required: bool,
     /// Does it count only where the kubelet asks the cluster for what it serves (serverTLSBootstrap), or only where it
     /// does not?

@@ -110,9 +110,9 @@ pub struct Discovery {
     pub kubeconfigs: Vec<KubeconfigUse>,
     /// The files of Talos, with all but what they hold.
     pub talos: Vec<(String, Talos<()>)>,
-    /// The layouts that were recognised.
+    /// The layouts that were recognized.
     pub layouts: Vec<&'static Layout>,
-    /// kubeadm's `certificatesDir`, where its layout was recognised.
+    /// kubeadm's `certificatesDir`, where its layout was recognized.
     pub certificates: Option<String>,
     /// Files in the PKI's folders that have no role.
     pub others: Vec<String>,
@@ -266,7 +266,7 @@ impl Discovery {
 
     /// Adds what a layout has on this host. `known` holds the files that have been seen under another name.
     fn layout(&mut self, host: &dyn Host, layout: &'static Layout, base: &str, known: &mut BTreeSet<(u64, u64)>) {
-        let mut recognised = false;
+        let mut recognized = false;
         for part in layout.parts {
             let there = |path: &str| !matches!(host.stat(path), Fact::Absent(_) | Fact::NotGathered(_));
             let Some(anchor) = part.anchors.iter().map(|anchor| below(base, anchor)).find(|path| there(path)) else {
@@ -279,9 +279,9 @@ impl Discovery {
             {
                 continue;
             }
-            recognised |= self.part(host, layout.name, part, base);
+            recognized |= self.part(host, layout.name, part, base);
         }
-        if recognised {
+        if recognized {
             self.layouts.push(layout);
             if matches!(layout.name, "kubeadm" | "Kubespray") {
                 self.certificates.get_or_insert_with(|| base.to_owned());

@@ -398,7 +398,7 @@ pub(super) fn checks() -> Vec<Check> {
         .page(
             "Without --tls-cert-file the controller manager and the scheduler, and without tlsCertFile the kubelet, \
              make a certificate for a year when they start; it tells when that was.",
-            "Recognises `<host>@<time>` by `<host>-ca@<time>`, and compares its end with the time and --restart-warn.",
+            "Recognizes `<host>@<time>` by `<host>-ca@<time>`, and compares its end with the time and --restart-warn.",
         )
         .basis(
             "kube-controller-manager: --cert-dir, --tls-cert-file",

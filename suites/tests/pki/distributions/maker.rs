@@ -112,7 +112,7 @@ impl Maker {
         );
     }
 
-    /// Is it recognised, with these roles, and with nothing found but these?
+    /// Is it recognized, with these roles, and with nothing found but these?
     pub(super) fn is(&self, layout: &str, roles: &[Role], finds: &[&str]) {
         let host = LiveHost::open(self.root()).unwrap();
         let recorder = Recorder::new(&host, true);
