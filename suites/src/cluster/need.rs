@@ -89,6 +89,8 @@ pub struct ClusterNeed {
     pub kubeadm: Option<&'static str>,
     /// Files of control planes, by their paths below `/etc/kubernetes`.
     pub files: &'static [(&'static str, &'static str)],
+    /// Objects that are created once it is up, as a JSON array; empty for none.
+    pub objects: &'static str,
 }
 
 impl ClusterNeed {
@@ -108,6 +110,7 @@ impl ClusterNeed {
             durable: false,
             kubeadm: None,
             files: &[],
+            objects: "",
         }
     }
 

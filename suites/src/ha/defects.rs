@@ -5,14 +5,33 @@ use std::sync::Arc;
 use http::Request;
 use serde_json::Value;
 
+use super::liar::{self, Lie};
 use super::watcher::LEASES;
 use crate::cluster::{Defect, Target};
 
-pub(super) static DEFECTS: [Defect; 9] = [
+pub(super) static DEFECTS: [Defect; 15] = [
     Defect::raised("two-members", "etcd has two members, of which both make the majority", |need| {
         need.control_planes = 2;
     }),
     Defect::raised("one-member", "There is one control plane", |need| need.control_planes = 1),
+    Defect::raised("one-dns", "CoreDNS has one replica and no PodDisruptionBudget, as with one worker", |need| {
+        (need.workers, need.objects) = (1, "");
+    }),
+    Defect::put("drops-writes", "A proxy before an API server acknowledges updates and drops them", |target| {
+        Box::pin(async move { liar::start(&target, Lie::DroppedWrites).await })
+    }),
+    Defect::put("answers-old-reads", "A proxy before an API server answers old reads", |target| {
+        Box::pin(async move { liar::start(&target, Lie::OldReads).await })
+    }),
+    Defect::put("swallows-events", "A proxy before an API server swallows events of watches", |target| {
+        Box::pin(async move { liar::start(&target, Lie::SwallowedEvents).await })
+    }),
+    Defect::put("reorders-events", "A proxy before an API server reorders events of watches", |target| {
+        Box::pin(async move { liar::start(&target, Lie::SwappedEvents).await })
+    }),
+    Defect::put("stale-cache", "The watch cache of an API server goes stale", |target| {
+        Box::pin(async move { liar::start(&target, Lie::StaleCache).await })
+    }),
     Defect::raised("no-fsync", "etcd acknowledges before its disk does", |need| need.durable = false),
     Defect::put("balancer-keeps-the-dead", "The load balancer does not ask its backends for their health", |target| {
         Box::pin(async move {

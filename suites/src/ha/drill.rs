@@ -4,54 +4,47 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use seaworthy_history::availability::{Availability, measure};
-use seaworthy_history::{Act, Final, History, Judgement, Kind, Operation, Outcome, Seen, judge, lease, watch};
+use seaworthy_history::{Act, Final, History, Operation, Seen, judge};
 use tokio::time::Instant;
 
 use super::audit;
 use super::clock::{Clock, nanoseconds, seconds};
-use super::faults::{Bound, Cast, Drill, Stay};
-use super::load::{INTERVALS, Load, Place};
-use super::row::{Row, Table, Takeover, VERSION};
-use super::scene::Scene;
+use super::faults::{Cast, Drill, Stay, silent};
+use super::load::{ANSWERED, Load, Place};
+use super::past::Past;
+use super::pulse::Pulse;
+use super::scene::{BALANCER, Scene};
+use super::verdict::Ended;
 use super::watcher::{self, LEASES, Leases, Objects};
 use super::wire::Gate;
 use super::work::Work;
 use crate::cluster::{Ctx, Ref, Stop};
 
-/// How long the cluster is watched before the fault.
-const BEFORE: Duration = Duration::from_secs(2);
 /// How many answers of each endpoint and kind say that it serves.
 const ANSWERS: usize = 10;
-/// How long the cluster may take to be well before the fault.
-const READY: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(60)];
+/// How many show what the machine is like without a fault.
+const QUIET: usize = 30;
+/// Until a load is borne: two of these windows.
+const READY: Duration = Duration::from_secs(30);
 /// How long both Leases may take to be held.
 const HELD: Duration = Duration::from_secs(60);
-/// A machine that shows longer gaps by itself cannot tell those of a fault.
-const NOISE: Duration = Duration::from_millis(500);
-/// How long it may take to be well after it.
+/// How long all may take to be well after a fault.
 const RECOVERY: Duration = Duration::from_secs(60);
 /// How long watches may take to have everything after that.
 const FRESH: Duration = Duration::from_secs(30);
-/// How long a holder that continues is watched: longer than its renew deadline.
-const RESUMED: Duration = Duration::from_secs(6);
+/// Without a majority: until requests are seen to fail.
+const REFUSED: Duration = Duration::from_secs(30);
+/// From when a Lease is taken until its holder has caches and acts.
+const FIRST_ACT: Duration = Duration::from_secs(30);
+/// So often a successor acts beside a holder that continues, while that one is watched.
+const BESIDE: usize = 5;
+/// Between two looks at what is waited for.
+const LOOK: Duration = Duration::from_millis(50);
+/// The same where a look is a question to each host.
+const ASK: Duration = Duration::from_millis(500);
 
-/// The rows so far, by the cluster's uid.
-static ROWS: Mutex<BTreeMap<String, Vec<Row>>> = Mutex::new(BTreeMap::new());
-
-fn undetermined(what: &str, why: impl std::fmt::Display) -> Stop {
+pub(super) fn undetermined(what: &str, why: impl std::fmt::Display) -> Stop {
     Stop::Undetermined(format!("{what}: {why}"))
-}
-
-/// The rows of a cluster.
-pub(super) fn rows(uid: &str) -> Vec<Row> {
-    ROWS.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned().unwrap_or_default()
-}
-
-/// The table of a cluster.
-pub(super) fn table(ctx: &Ctx, constants: String) -> Table {
-    let facts = &ctx.target().facts;
-    Table { version: VERSION, kubernetes: facts.version.clone(), constants, rows: rows(&facts.uid) }
 }
 
 /// What is under way.
@@ -64,19 +57,23 @@ struct Run<'a> {
     watchers: Vec<Objects>,
     leases: Leases,
     work: Work,
+    pulse: Pulse,
     logs: BTreeMap<String, u64>,
+    /// The faults of this drill.
+    begun: Arc<Mutex<Vec<String>>>,
     /// What an earlier load did.
     before: Vec<Operation>,
+    /// The longest gap that the cluster and the machine showed without a fault.
+    undisturbed: u64,
 }
 
 /// When what happened.
-struct Times {
-    begun: u64,
-    fault: u64,
-    in_force: u64,
-    healing: u64,
-    healed: u64,
-    recovered: u64,
+pub(super) struct Times {
+    pub(super) fault: u64,
+    pub(super) in_force: u64,
+    pub(super) healing: u64,
+    pub(super) healed: u64,
+    pub(super) recovered: u64,
 }
 
 /// Runs a drill. What does not hold is a finding.
@@ -85,35 +82,65 @@ pub(super) async fn run(ctx: Ctx, drill: &'static Drill) -> Result<(), Stop> {
     let clock = Clock::new();
     let place = Place { namespace: ctx.namespace().to_owned() };
     let gates = scene.gates();
+    let uid = ctx.target().facts.uid.clone();
+    let paces = Past::of(&uid).paces();
     let work = Work::start(&ctx, scene.balancer.clone()).await?;
     let logs = audit::sizes(&scene.ours, scene.servers.keys()).await;
     let watchers = gates.iter().map(|gate| watcher::objects(gate, &place, clock)).collect();
     let leases = watcher::leases(&scene.balancer, clock);
-    let load = Load::start(&gates, &place, clock, INTERVALS[0]);
-    let mut run = Run { ctx: &ctx, scene, clock, place, load, watchers, leases, work, logs, before: Vec::new() };
-    for (interval, patience) in INTERVALS.into_iter().zip(READY) {
-        let begun = clock.now();
-        if interval != INTERVALS[0] {
+    let load = Load::start(&gates, &place, clock, paces[0]);
+    let (pulse, begun, before) = (Pulse::start(clock), Arc::default(), Vec::new());
+    let mut run = Run {
+        ctx: &ctx,
+        scene,
+        clock,
+        place,
+        load,
+        watchers,
+        leases,
+        work,
+        pulse,
+        logs,
+        begun,
+        before,
+        undisturbed: 0,
+    };
+    for (number, interval) in (1..).zip(paces) {
+        let last = number == paces.len();
+        if number > 1 {
             // What was recorded so far happened: the history needs it.
-            let slower = Load::start(&gates, &run.place, clock, interval);
-            run.before = std::mem::replace(&mut run.load, slower).stop().await.0;
+            let slower = Load::start(&gates, &run.place, clock, *interval);
+            run.before.extend(std::mem::replace(&mut run.load, slower).stop().await.0);
         }
         let rate = 1000 / interval.as_millis();
         run.ctx.step(format!("load on {} endpoints, {rate} requests of each kind a second", gates.len()));
-        match run.steady(begun, patience).await {
-            Ok(()) => return run.all(drill, interval).await,
-            Err(why) if interval == INTERVALS[1] => return Err(undetermined("before the fault", why)),
+        match run.calm().await {
+            Ok(gap) if last || gap <= nanoseconds(*interval * 4) => {
+                run.undisturbed = Past::change(&uid, |past| past.undisturbed(gap));
+                return run.all(drill, *interval).await;
+            }
+            Ok(gap) => {
+                run.ctx.step(format!("{:.2} s without an answer and without a fault: fewer requests", seconds(gap)))
+            }
+            Err(why) if last => return Err(undetermined("before the fault", why)),
             Err(why) => run.ctx.step(why),
         }
+        Past::change(&uid, Past::slow_down);
     }
     Ok(())
 }
 
 impl Run<'_> {
+    /// Waits until each endpoint serves; then the longest gap of a while without a fault.
+    async fn calm(&self) -> Result<u64, String> {
+        self.steady(self.clock.now(), ANSWERS, READY).await?;
+        let from = self.clock.now();
+        self.steady(from, QUIET, READY).await?;
+        Ok(self.load.longest_gap(BALANCER, from, self.clock.now()))
+    }
+
     async fn all(self, drill: &Drill, interval: Duration) -> Result<(), Stop> {
         self.ctx.evidence("interval of probes", format!("{} ms", interval.as_millis()));
-        let begun = self.clock.now();
-        tokio::time::sleep(BEFORE).await;
         let cast = self.cast().await?;
         let words = (drill.words)(&cast);
         let fault = self.clock.now();
@@ -123,29 +150,29 @@ impl Run<'_> {
         let healing = self.clock.now();
         self.undo().await?;
         let healed = self.clock.now();
-        let recovered = self.steady(healing, RECOVERY).await;
-        if let Err(why) = &recovered {
+        if let Err(why) = self.steady(healing, ANSWERS, RECOVERY).await {
             self.ctx.breach(drill.name, format!("{RECOVERY:?} after the fault not all is well: {why}"));
         }
-        if drill.resumes {
-            self.ctx.step("watching the holder that continues");
-            tokio::time::sleep(RESUMED).await;
+        let recovered = self.clock.now();
+        if let (true, Stay::Takeover(leases)) = (drill.resumes, drill.stay) {
+            self.beside(leases, healed).await?;
         }
-        let times = Times { begun, fault, in_force, healing, healed, recovered: self.clock.now() };
-        self.finish(drill, words, times).await
+        self.finish(drill, words, Times { fault, in_force, healing, healed, recovered }).await
     }
 
-    /// Waits until each endpoint answers requests of each kind.
-    async fn steady(&self, since: u64, patience: Duration) -> Result<(), String> {
+    /// Waits until each endpoint has answered so many requests of each kind.
+    async fn steady(&self, since: u64, answers: usize, patience: Duration) -> Result<(), String> {
+        self.served(&self.scene.gates(), since, answers, patience).await
+    }
+
+    async fn served(&self, gates: &[Arc<Gate>], since: u64, answers: usize, patience: Duration) -> Result<(), String> {
         let deadline = Instant::now() + patience;
         loop {
             let answered = self.load.answered(since);
-            let lacking: Vec<_> = self
-                .scene
-                .gates()
+            let lacking: Vec<_> = gates
                 .iter()
-                .flat_map(|gate| ["write", "read", "list"].map(|kind| (gate.name.clone(), kind.to_owned())))
-                .filter(|stream| answered.get(stream).is_none_or(|count| *count < ANSWERS))
+                .flat_map(|gate| ANSWERED.map(|kind| (gate.name.clone(), kind.to_owned())))
+                .filter(|stream| answered.get(stream).is_none_or(|count| *count < answers))
                 .map(|(endpoint, kind)| format!("{endpoint} ({kind})"))
                 .collect();
             if lacking.is_empty() {
@@ -156,28 +183,34 @@ impl Run<'_> {
                 let failures: Vec<_> = failures.iter().map(|(what, count)| format!("{count} × {what}")).collect();
                 return Err(format!("too few answers of {}: {}", lacking.join(", "), failures.join(", ")));
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Waits until something is so, and says whether it became so.
+    async fn until(&self, patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+        let deadline = Instant::now() + patience;
+        while !is_so() {
+            if Instant::now() > deadline {
+                return false;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        true
     }
 
     /// Who plays which part now. Waits until both Leases are held and etcd has a leader.
     async fn cast(&self) -> Result<Cast, Stop> {
-        let deadline = Instant::now() + HELD;
-        let holders = loop {
-            let held = |lease| self.leases.look(|log| log.last(lease).and_then(|record| record.holder.clone()));
-            if let [Some(manager), Some(scheduler)] = LEASES.map(held) {
-                break (manager, scheduler);
-            }
-            if Instant::now() > deadline {
-                return Err(undetermined("before the fault", "a Lease of the control plane is not held"));
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        let held = |lease| self.leases.look(|log| log.last(lease).and_then(|record| record.holder.clone()));
+        self.until(HELD, || LEASES.map(held).iter().all(Option::is_some)).await;
+        let [Some(manager), Some(scheduler)] = LEASES.map(held) else {
+            return Err(undetermined("before the fault", "a Lease of the control plane is not held"));
         };
-        let (manager, scheduler) = holders;
+        let deadline = Instant::now() + HELD;
         let etcd_leader = loop {
             match self.scene.etcd_leader().await {
                 Err(stop) if Instant::now() > deadline => return Err(stop),
-                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                Err(_) => tokio::time::sleep(ASK).await,
                 Ok(leader) => break leader,
             }
         };
@@ -190,8 +223,8 @@ impl Run<'_> {
     }
 
     async fn begin(&self, drill: &Drill, words: &[String]) -> Result<(), Stop> {
-        let ours = self.scene.ours.clone();
-        self.ctx.undo("faults", async move { undo_all(&ours).await });
+        let (ours, begun) = (self.scene.ours.clone(), self.begun.clone());
+        self.ctx.undo("faults", async move { undo(&ours, &begun).await });
         for words in words {
             self.ctx.step(format!("fault: {words}"));
             let words: Vec<_> = words.split(' ').collect();
@@ -200,8 +233,11 @@ impl Run<'_> {
                 let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
                 return Err(undetermined(&words.join(" "), why));
             }
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let id = said.split_whitespace().next().unwrap_or_default().to_owned();
+            self.begun.lock().unwrap_or_else(PoisonError::into_inner).push(id);
             if drill.stay == Stay::Rolling
-                && let Err(why) = self.steady(self.clock.now(), RECOVERY).await
+                && let Err(why) = self.steady(self.clock.now(), ANSWERS, RECOVERY).await
             {
                 self.ctx.breach(drill.name, format!("{RECOVERY:?} after {} not all is well: {why}", words.join(" ")));
             }
@@ -211,31 +247,63 @@ impl Run<'_> {
 
     async fn undo(&self) -> Result<(), Stop> {
         self.ctx.step("the fault ends");
-        undo_all(&self.scene.ours).await.map_err(|why| undetermined("undo", why))
+        undo(&self.scene.ours, &self.begun).await.map_err(|why| undetermined("undo", why))
     }
 
     async fn stay(&self, drill: &Drill, cast: &Cast, since: u64) {
         match drill.stay {
-            Stay::For(time) => tokio::time::sleep(time).await,
+            Stay::Bound => {
+                let bound = (drill.bound)(&self.scene.constants);
+                let bound = bound.write.max(bound.read).max(silent()) + 2 * Duration::from_nanos(self.undisturbed);
+                tokio::time::sleep(bound).await;
+                // Whether it serves again shows in its gaps.
+                let balancer = [self.scene.balancer.clone()];
+                self.served(&balancer, self.clock.now(), ANSWERS, silent()).await.ok();
+            }
+            Stay::Refused => {
+                let from = self.clock.now();
+                self.until(REFUSED, || self.load.failed(BALANCER, from) >= ANSWERS).await;
+            }
             Stay::Takeover(leases) => {
-                let limit = Instant::now() + self.scene.constants.takeover() + Duration::from_secs(6);
-                while Instant::now() < limit {
-                    let taken = |lease: &&str| {
-                        self.leases.look(|log| {
-                            log.last(lease).is_some_and(|record| record.holder.is_some() && record.acquired > since)
-                        })
-                    };
-                    if leases.iter().all(taken) {
-                        break;
-                    }
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                let taken = |lease: &&str| {
+                    self.leases.look(|log| {
+                        log.last(lease).is_some_and(|record| record.holder.is_some() && record.acquired > since)
+                    })
+                };
+                let limit = self.scene.constants.takeover() + RECOVERY;
+                if self.until(limit, || leases.iter().all(taken)).await {
+                    self.acted(leases, since, 1, FIRST_ACT).await.ok();
                 }
-                // Its first act.
-                tokio::time::sleep(Duration::from_secs(2)).await;
             }
             Stay::Rolling => {}
             Stay::NotReady => self.not_ready(drill, cast).await,
         }
+    }
+
+    /// Waits until the holder of each Lease has acted so often since it acquired it, or since a later moment.
+    async fn acted(&self, leases: &[&str], since: u64, count: usize, patience: Duration) -> Result<(), Stop> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let acts = acts(&self.scene, &self.logs, self.clock).await?;
+            let lacking = leases.iter().find(|lease| {
+                let last = self.leases.look(|log| log.last(lease).map(|last| (last.holder.clone(), last.acquired)));
+                let Some((Some(holder), acquired)) = last else { return true };
+                let from = acquired.max(since);
+                let own = acts.iter().filter(|act| act.lease == **lease && act.author == holder && act.at >= from);
+                own.count() < count
+            });
+            let Some(lacking) = lacking else { return Ok(()) };
+            if Instant::now() > deadline {
+                return Err(undetermined(lacking, format!("its holder acted less than {count} times in {patience:?}")));
+            }
+            tokio::time::sleep(ASK).await;
+        }
+    }
+
+    /// Watches holders that continue until their successors have acted often enough that two would have met.
+    async fn beside(&self, leases: &[&str], since: u64) -> Result<(), Stop> {
+        self.ctx.step("watching the holder that continues");
+        self.acted(leases, since, BESIDE, RECOVERY).await
     }
 
     async fn not_ready(&self, drill: &Drill, cast: &Cast) {
@@ -247,7 +315,7 @@ impl Run<'_> {
         let begun = Instant::now();
         let mut ready = true;
         while ready && begun.elapsed() < bound + Duration::from_secs(10) {
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(ASK).await;
             let node = self.ctx.get(&place).await.ok().unwrap_or_default();
             let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
             ready = conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True");
@@ -265,7 +333,8 @@ impl Run<'_> {
     }
 
     async fn finish(self, drill: &Drill, words: Vec<String>, times: Times) -> Result<(), Stop> {
-        let Self { ctx, scene, clock, place, load, watchers, leases, work, logs, before } = self;
+        let Self { ctx, scene, clock, place, load, watchers, leases, work, pulse, logs, before, undisturbed, .. } =
+            self;
         work.stop().await;
         let (mut operations, probes) = load.stop().await;
         operations.splice(0..0, before);
@@ -292,8 +361,10 @@ impl Run<'_> {
         let judged = history.clone();
         let judgement = tokio::task::spawn_blocking(move || judge(&judged)).await;
         let judgement = judgement.map_err(|error| undetermined("a defect of seaworthy", error))?;
-        let bound = (drill.bound)(&scene.constants);
-        report(ctx, drill, words, &times, &history, &judgement, bound, &scene)
+        let stall = pulse.longest(times.fault, times.recovered);
+        let constants = &scene.constants;
+        let ended = Ended { ctx, drill, words, times, history, judgement, constants, undisturbed, stall };
+        ended.report()
     }
 }
 
@@ -315,7 +386,7 @@ async fn finals(scene: &Scene, place: &Place) -> Result<Ends, Stop> {
             match list(gate, place).await {
                 Ok(listed) => break listed,
                 Err(why) if Instant::now() > deadline => return Err(undetermined(&format!("reading {host}"), why)),
-                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                Err(_) => tokio::time::sleep(ASK).await,
             }
         };
         ends.list = ends.list.max(version);
@@ -350,188 +421,18 @@ async fn acts(scene: &Scene, logs: &BTreeMap<String, u64>, clock: Clock) -> Resu
     audit::acts(&scene.ours, logs, &hosts, clock).await.map_err(|why| undetermined("the audit logs", why))
 }
 
-async fn undo_all(ours: &crate::cluster::Ours) -> Result<(), String> {
-    let output = ours.fault(&["undo", "--all"]).await.map_err(|error| error.to_string())?;
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
-}
-
-/// Says what was found, and notes the row.
-#[expect(clippy::too_many_arguments, reason = "it is the end of a drill: all of it is needed once")]
-fn report(
-    ctx: &Ctx,
-    drill: &Drill,
-    words: Vec<String>,
-    times: &Times,
-    history: &History,
-    judgement: &Judgement,
-    bound: Bound,
-    scene: &Scene,
-) -> Result<(), Stop> {
-    let before = measure(&history.probes, times.begun, times.fault);
-    let during = measure(&history.probes, times.fault, times.recovered);
-    let gap = |all: &[Availability], kind: &str| {
-        let one = all.iter().find(|one| one.endpoint == "load-balancer" && one.kind == kind);
-        one.map_or(0, |one| one.longest_gap)
-    };
-    let undisturbed = ["write", "read"].map(|kind| gap(&before, kind)).into_iter().max().unwrap_or_default();
-    let noisy = undisturbed > nanoseconds(NOISE);
-    let mut slow = Vec::new();
-    let mut sound = judgement.is_clean();
-    for anomaly in judgement.anomalies.iter().take(20) {
-        ctx.breach(&anomaly.key, anomaly.to_string());
+/// Ends the faults of a drill, and no others: a defect of the cluster stays.
+async fn undo(ours: &crate::cluster::Ours, begun: &Mutex<Vec<String>>) -> Result<(), String> {
+    let said = |output: &[u8]| String::from_utf8_lossy(output).trim().to_owned();
+    let list = ours.fault(&["list"]).await.map_err(|error| error.to_string())?;
+    let listed = said(&list.stdout);
+    let listed: Vec<_> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let mut begun = begun.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    begun.retain(|id| listed.contains(&id.as_str()));
+    if begun.is_empty() {
+        return Ok(());
     }
-    let stayed = times.healed - times.fault;
-    let outage = if drill.outage { stayed } else { 0 };
-    for (kind, most) in [("write", bound.write), ("read", bound.read)] {
-        // What the machine shows by itself stands on top.
-        let most = nanoseconds(most) + 2 * undisturbed + outage;
-        let found = gap(&during, kind);
-        if noisy {
-            slow.push(format!("no {kind} was answered for {:.2} s after it", seconds(found)));
-        } else if found > most {
-            sound = false;
-            let (found, most) = (seconds(found), seconds(most));
-            let why = format!("no {kind} was answered for {found:.2} s; at most {most:.2} s ({})", bound.because);
-            ctx.breach("load-balancer", why);
-        }
-    }
-    if drill.outage {
-        let acknowledged = history.operations.iter().filter(|one| {
-            let done = matches!(one.outcome, Outcome::Done { .. });
-            done && one.invoked > times.in_force && one.completed.is_some_and(|at| at < times.healing)
-        });
-        let count = acknowledged.count();
-        ctx.evidence("writes acknowledged during the outage", count.to_string());
-        if count > 0 {
-            sound = false;
-            ctx.breach("etcd", format!("{count} writes were acknowledged without a majority"));
-        }
-    }
-    let takeovers = takeovers(ctx, drill, times, history, scene, &mut sound);
-    let lags = watch::lags(history);
-    let late = lags.iter().filter(|lag| lag.acknowledged < times.healed).filter_map(|lag| {
-        let arrived = lag.acknowledged + lag.lag?;
-        arrived.checked_sub(times.healed)
-    });
-    let failures = during.iter().filter(|one| one.endpoint == "load-balancer").flat_map(|one| &one.failures);
-    let failures = failures.fold(BTreeMap::new(), |mut all: BTreeMap<String, usize>, (why, count)| {
-        *all.entry(why.clone()).or_default() += count;
-        all
-    });
-    let lost = judgement.anomalies.iter().filter(|anomaly| anomaly.kind == Kind::LostWrite).count();
-    let row = Row {
-        fault: drill.name.to_owned(),
-        done: words,
-        stayed: seconds(stayed),
-        write_gap: seconds(gap(&during, "write")),
-        read_gap: seconds(gap(&during, "read")),
-        list_gap: seconds(gap(&during, "list")),
-        bound: seconds(nanoseconds(bound.write) + 2 * undisturbed + outage),
-        undisturbed: seconds(undisturbed),
-        because: bound.because.to_owned(),
-        failures,
-        takeovers,
-        recovery: seconds(times.recovered - times.healed),
-        watch_lag: seconds(late.max().unwrap_or_default()),
-        operations: judgement.operations,
-        acknowledged: judgement.acknowledged,
-        unknown: judgement.unknown,
-        events: judgement.events,
-        lost,
-        anomalies: judgement.anomalies.len() - lost,
-        holds: sound,
-    };
-    evidence(ctx, &row, &during);
-    let uid = ctx.target().facts.uid.clone();
-    let mut rows = ROWS.lock().unwrap_or_else(PoisonError::into_inner);
-    let rows = rows.entry(uid).or_default();
-    rows.retain(|other| other.fault != row.fault);
-    rows.push(row);
-    if !judgement.is_clean() {
-        let mut text = Vec::new();
-        if history.write(&mut text).is_ok() {
-            ctx.keep_file("history.json", String::from_utf8_lossy(&text).into_owned());
-        }
-    }
-    match (judgement.undetermined.first(), slow.is_empty()) {
-        (Some(why), _) => Err(Stop::Undetermined(why.clone())),
-        // What was found says enough: noise excuses only the gaps.
-        (None, _) if !sound => Ok(()),
-        (None, true) => Ok(()),
-        (None, false) => Err(Stop::Undetermined(format!(
-            "the history is as it should be; of the gaps this machine cannot tell, on which {:.2} s passed without an \
-             answer before the fault: {}",
-            seconds(undisturbed),
-            slow.join(", ")
-        ))),
-    }
-}
-
-fn evidence(ctx: &Ctx, row: &Row, during: &[Availability]) {
-    ctx.evidence(
-        "longest gap of writes",
-        format!("{:.2} s (at most {:.2} s: {})", row.write_gap, row.bound, row.because),
-    );
-    ctx.evidence("longest gap of reads", format!("{:.2} s", row.read_gap));
-    ctx.evidence("longest gap of lists", format!("{:.2} s", row.list_gap));
-    ctx.evidence("longest gap of writes before the fault", format!("{:.2} s", row.undisturbed));
-    for takeover in &row.takeovers {
-        let acted = takeover.acted.map_or("never".to_owned(), |acted| format!("{acted:.1} s"));
-        let text = format!("acquired after {:.1} s, first act after {acted}", takeover.acquired);
-        ctx.evidence(&takeover.lease, text);
-    }
-    let history = format!(
-        "{} operations, {} acknowledged writes, {} of unknown outcome, {} events of watches",
-        row.operations, row.acknowledged, row.unknown, row.events
-    );
-    ctx.evidence("history", history);
-    let each: Vec<_> = during
-        .iter()
-        .filter(|one| one.kind == "write")
-        .map(|one| {
-            let p99 = one.p99.map_or("none".to_owned(), |p99| format!("{:.0} ms", seconds(p99) * 1000.0));
-            format!("{}: gap {:.2} s, p99 {p99}", one.endpoint, seconds(one.longest_gap))
-        })
-        .collect();
-    ctx.evidence("writes at each endpoint", each.join("; "));
-}
-
-/// Leases that were acquired after the fault.
-fn takeovers(
-    ctx: &Ctx,
-    drill: &Drill,
-    times: &Times,
-    history: &History,
-    scene: &Scene,
-    sound: &mut bool,
-) -> Vec<Takeover> {
-    let most = scene.constants.takeover();
-    let tenures = lease::tenures(history);
-    let mut found = Vec::new();
-    for tenure in tenures.iter().filter(|tenure| tenure.acquired > times.fault && tenure.acquired < times.recovered) {
-        let after = |at: u64| seconds(at.saturating_sub(times.fault));
-        found.push(Takeover {
-            lease: tenure.lease.clone(),
-            acquired: after(tenure.acquired),
-            acted: tenure.first_act.map(after),
-            bound: most.as_secs_f64(),
-        });
-    }
-    let Stay::Takeover(leases) = drill.stay else { return found };
-    for lease in leases {
-        let why = match found.iter().find(|takeover| takeover.lease == *lease) {
-            None => format!("nobody took the Lease within {:.1} s", seconds(times.healed - times.fault)),
-            Some(one) if one.acquired > one.bound => {
-                format!(
-                    "it was taken after {:.1} s; at most {:.1} s (lease + 2 × 2.2 × retry)",
-                    one.acquired, one.bound
-                )
-            }
-            Some(one) if one.acted.is_none() => "its new holder did nothing".to_owned(),
-            Some(_) => continue,
-        };
-        *sound = false;
-        ctx.breach(*lease, why);
-    }
-    found
+    let words: Vec<_> = ["undo"].into_iter().chain(begun.iter().map(String::as_str)).collect();
+    let output = ours.fault(&words).await.map_err(|error| error.to_string())?;
+    if output.status.success() { Ok(()) } else { Err(said(&output.stderr)) }
 }

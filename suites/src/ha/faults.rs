@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use seaworthy_history::Kind;
+
 use super::scene::Constants;
 
 /// What may be broken, by the part that it plays when the fault begins.
@@ -21,8 +23,10 @@ pub(super) struct Cast {
 /// How long a fault stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stay {
-    /// So long.
-    For(Duration),
+    /// Until its bound is past, and the load balancer has had the time to see it.
+    Bound,
+    /// Until requests at the load balancer fail.
+    Refused,
     /// Until this Lease has another holder, and that has acted.
     Takeover(&'static [&'static str]),
     /// Until all is well after each of the words, which undo themselves.
@@ -54,6 +58,8 @@ pub(super) struct Drill {
     pub(super) outage: bool,
     /// Whom to watch after the fault: a holder that was stopped must not act on.
     pub(super) resumes: bool,
+    /// Which anomalies it is about; all of them and the gaps, if none is named.
+    pub(super) kinds: &'static [Kind],
     pub(super) caught_by: &'static str,
 }
 
@@ -72,7 +78,7 @@ fn refused() -> Duration {
 }
 
 /// Until the balancer has dropped a backend that is silent.
-fn silent() -> Duration {
+pub(super) fn silent() -> Duration {
     (BALANCER_INTERVAL + BALANCER_PATIENCE) * BALANCER_FALL
 }
 
@@ -80,11 +86,7 @@ fn both(time: Duration, because: &'static str) -> Bound {
     Bound { write: time + AGAIN, read: time + AGAIN, because }
 }
 
-const fn seconds(count: u64) -> Stay {
-    Stay::For(Duration::from_secs(count))
-}
-
-fn quiet(_: &Constants) -> Bound {
+pub(super) fn quiet(_: &Constants) -> Bound {
     both(Duration::ZERO, "nothing that serves the API is touched: a connection made anew")
 }
 
@@ -129,73 +131,70 @@ fn stop(host: &str, component: &str) -> Vec<String> {
 const MANAGER: &str = "kube-controller-manager";
 const SCHEDULER: &str = "kube-scheduler";
 
+/// What most drills have in common.
+pub(super) const PLAIN: Drill = Drill {
+    name: "none",
+    title: "",
+    why: "",
+    words: |_| Vec::new(),
+    stay: Stay::Bound,
+    bound: quiet,
+    outage: false,
+    resumes: false,
+    kinds: &[],
+    caught_by: "two-members",
+};
+
 /// All faults of the slice that CI runs, the quick ones first.
 pub(super) static DRILLS: [Drill; 19] = [
     Drill {
         name: "none",
         title: "Without a fault the API answers without a gap",
         why: "It is the measure of all the others: what this cluster and this machine show while nothing is broken.",
-        words: |_| Vec::new(),
-        stay: seconds(5),
-        bound: quiet,
-        outage: false,
-        resumes: false,
         caught_by: "two-schedulers",
+        ..PLAIN
     },
     Drill {
         name: "api-server-crash",
         title: "The API outlives the crash of an API server",
         why: "A process that dies resets its connections: behind a load balancer nobody waits for it.",
         words: |cast| kill(&cast.planes[0], "kube-apiserver"),
-        stay: seconds(4),
         bound: crash,
-        outage: false,
-        resumes: false,
-        caught_by: "balancer-keeps-the-dead",
+        caught_by: "one-member",
+        ..PLAIN
     },
     Drill {
         name: "api-server-silence",
         title: "The API outlives an API server that is silent",
         why: "A process that hangs keeps its connections open: only an active health check finds it.",
         words: |cast| stop(&cast.planes[0], "kube-apiserver"),
-        stay: seconds(8),
         bound: silence,
-        outage: false,
-        resumes: false,
         caught_by: "balancer-keeps-the-dead",
+        ..PLAIN
     },
     Drill {
         name: "etcd-leader-crash",
         title: "The API outlives the crash of etcd's leader",
         why: "Without a leader nothing is written; the other members elect one within two election timeouts.",
         words: |cast| kill(&cast.etcd_leader, "etcd"),
-        stay: seconds(8),
         bound: member_crash,
-        outage: false,
-        resumes: false,
-        caught_by: "two-members",
+        ..PLAIN
     },
     Drill {
         name: "etcd-leader-silence",
         title: "The API outlives a leader of etcd that is silent",
         why: "The API server beside it waits for it, though the other members have long elected another one.",
         words: |cast| stop(&cast.etcd_leader, "etcd"),
-        stay: seconds(10),
         bound: member_silence,
-        outage: false,
-        resumes: false,
-        caught_by: "two-members",
+        ..PLAIN
     },
     Drill {
         name: "etcd-follower-crash",
         title: "The API outlives the crash of a follower of etcd",
         why: "A majority is left, so that only the API server beside the member fails.",
         words: |cast| cast.etcd_followers.iter().take(1).map(|host| format!("kill {host}/etcd")).collect(),
-        stay: seconds(6),
         bound: member_crash,
-        outage: false,
-        resumes: false,
-        caught_by: "two-members",
+        ..PLAIN
     },
     Drill {
         name: "controller-manager-crash",
@@ -203,10 +202,8 @@ pub(super) static DRILLS: [Drill; 19] = [
         why: "Nothing is reconciled until the Lease has run out and another one holds it.",
         words: |cast| kill(&cast.manager, MANAGER),
         stay: Stay::Takeover(&[MANAGER]),
-        bound: quiet,
-        outage: false,
-        resumes: false,
         caught_by: "no-standby",
+        ..PLAIN
     },
     Drill {
         name: "scheduler-crash",
@@ -214,10 +211,8 @@ pub(super) static DRILLS: [Drill; 19] = [
         why: "No pod is bound until the Lease has run out and another one holds it.",
         words: |cast| kill(&cast.scheduler, SCHEDULER),
         stay: Stay::Takeover(&[SCHEDULER]),
-        bound: quiet,
-        outage: false,
-        resumes: false,
         caught_by: "no-standby",
+        ..PLAIN
     },
     Drill {
         name: "scheduler-stopped-and-continued",
@@ -225,32 +220,26 @@ pub(super) static DRILLS: [Drill; 19] = [
         why: "It still believes that it leads: only its renew deadline keeps it from writing.",
         words: |cast| stop(&cast.scheduler, SCHEDULER),
         stay: Stay::Takeover(&[SCHEDULER]),
-        bound: quiet,
-        outage: false,
         resumes: true,
         caught_by: "two-schedulers",
+        ..PLAIN
     },
     Drill {
         name: "load-balancer-restart",
         title: "The API outlives a restart of its load balancer",
         why: "All connections break at once, and all clients come back at once.",
         words: |_| vec!["restart harbor/load-balancer".to_owned()],
-        stay: seconds(4),
         bound: |_| both(Duration::from_secs(1), "a process starts, and asks its backends once"),
-        outage: false,
-        resumes: false,
         caught_by: "balancer-does-not-restart",
+        ..PLAIN
     },
     Drill {
         name: "leader-in-the-minority",
         title: "The API outlives a partition with etcd's leader in the minority",
         why: "The old leader must not acknowledge anything more, and its API server must leave the load balancer.",
         words: |cast| vec![format!("partition {}", cast.etcd_leader)],
-        stay: seconds(10),
         bound: member_silence,
-        outage: false,
-        resumes: false,
-        caught_by: "two-members",
+        ..PLAIN
     },
     Drill {
         name: "one-way-partition",
@@ -261,58 +250,50 @@ pub(super) static DRILLS: [Drill; 19] = [
             let others: Vec<_> = cast.planes.iter().filter(|host| *host != one).map(String::as_str).collect();
             vec![format!("partition {} / {one} --one-way", others.join(","))]
         },
-        stay: seconds(8),
         bound: member_silence,
-        outage: false,
-        resumes: false,
-        caught_by: "two-members",
+        ..PLAIN
     },
     Drill {
         name: "quorum-loss",
         title: "Without a majority of etcd nothing is acknowledged, and all is well after its return",
         why: "A control plane that writes without a majority loses what it wrote.",
         words: |cast| cast.etcd_followers.iter().map(|host| format!("kill {host}/etcd")).collect(),
-        stay: seconds(8),
+        stay: Stay::Refused,
         bound: outage,
         outage: true,
-        resumes: false,
         caught_by: "one-member",
+        ..PLAIN
     },
     Drill {
         name: "slow-disk",
         title: "The API outlives a slow disk of etcd's leader",
         why: "The followers' disks make a majority; a leader that waits for its own disk makes all wait.",
         words: |cast| vec![format!("slow-disk {} --fsync 200ms", cast.etcd_leader)],
-        stay: seconds(6),
         bound: |constants| both(constants.leader(), "at worst the leader changes: 2 × election timeout"),
-        outage: false,
-        resumes: false,
         caught_by: "two-schedulers",
+        ..PLAIN
     },
     Drill {
         name: "disk-full",
         title: "The API outlives a full disk of etcd's leader",
         why: "A member that cannot write its log ends: it is a crash that comes back as long as the disk is full.",
         words: |cast| vec![format!("disk-full {}", cast.etcd_leader)],
-        stay: seconds(8),
         bound: member_crash,
-        outage: false,
-        resumes: false,
-        caught_by: "two-members",
+        ..PLAIN
     },
     Drill {
         name: "power-cut",
         title: "Nothing acknowledged is lost when all control planes lose their power",
         why: "What etcd acknowledged is on disk, or it is gone.",
         words: |cast| vec![format!("power-cut {}", cast.planes.join(","))],
-        stay: seconds(2),
+        stay: Stay::Refused,
         bound: |constants| {
             let bound = outage(constants);
             Bound { write: bound.write * 2, read: bound.read * 2, because: "three hosts start from nothing" }
         },
         outage: true,
-        resumes: false,
         caught_by: "no-fsync",
+        ..PLAIN
     },
     Drill {
         name: "control-plane-down",
@@ -321,9 +302,7 @@ pub(super) static DRILLS: [Drill; 19] = [
         words: |cast| vec![format!("kill {}", cast.manager)],
         stay: Stay::Takeover(&[MANAGER]),
         bound: member_silence,
-        outage: false,
-        resumes: false,
-        caught_by: "two-members",
+        ..PLAIN
     },
     Drill {
         name: "rolling-restart",
@@ -332,9 +311,7 @@ pub(super) static DRILLS: [Drill; 19] = [
         words: |cast| cast.planes.iter().map(|host| format!("restart {host}")).collect(),
         stay: Stay::Rolling,
         bound: member_silence,
-        outage: false,
-        resumes: false,
-        caught_by: "two-members",
+        ..PLAIN
     },
     Drill {
         name: "worker-down",
@@ -342,9 +319,7 @@ pub(super) static DRILLS: [Drill; 19] = [
         why: "Until then its pods count as well, and nothing replaces them.",
         words: |cast| cast.workers.iter().take(1).map(|host| format!("kill {host}")).collect(),
         stay: Stay::NotReady,
-        bound: quiet,
-        outage: false,
-        resumes: false,
         caught_by: "no-controller-manager",
+        ..PLAIN
     },
 ];

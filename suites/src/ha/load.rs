@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::Method;
+use seaworthy_history::availability::measure;
 use seaworthy_history::{Action, Consistency, Operation, Outcome, Probe, ProbeResult, Seen};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -16,8 +17,11 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Clock;
 use super::wire::{Broke, Gate, Line};
 
-/// The time between two requests of a stream; the longer one where the machine does not bear the shorter.
-pub(super) const INTERVALS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
+/// The time between two requests of a stream; a longer one where the machine does not bear the shorter.
+pub(super) static INTERVALS: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(100), Duration::from_millis(250)];
+/// The kinds of requests that are answered as asked.
+pub(super) const ANSWERED: [&str; 3] = ["write", "read", "list"];
 /// A connection of which nothing is heard for so long is given up.
 const SILENCE: Duration = Duration::from_secs(2);
 /// How long a request may take, connecting included.
@@ -130,6 +134,20 @@ impl Load {
             *count += usize::from(probe.result == ProbeResult::Ok && probe.scheduled >= since);
         }
         all
+    }
+
+    /// How many writes failed at an endpoint since a moment.
+    pub(super) fn failed(&self, endpoint: &str, since: u64) -> usize {
+        let recorded = lock(&self.recorded);
+        let writes = recorded.probes.iter().filter(|one| one.endpoint == endpoint && one.kind == Kind::Write.name());
+        writes.filter(|one| one.scheduled >= since && one.result != ProbeResult::Ok).count()
+    }
+
+    /// The longest time between two moments without an answer of some kind at an endpoint.
+    pub(super) fn longest_gap(&self, endpoint: &str, from: u64, to: u64) -> u64 {
+        let all = measure(&lock(&self.recorded).probes, from, to);
+        let streams = all.iter().filter(|one| one.endpoint == endpoint && ANSWERED.contains(&one.kind.as_str()));
+        streams.map(|one| one.longest_gap).max().unwrap_or_default()
     }
 
     /// What failed at an endpoint since a moment, and how often.
@@ -340,6 +358,11 @@ impl Recorded {
             return;
         }
         let before = self.known.get(key).map_or(0, |known| known.version);
+        // Whoever answered that there is this state, it is there no more, or never was.
+        if *outcome == Outcome::Conflict && action.replaces().is_some_and(|replaced| replaced.version == before) {
+            self.known.remove(key);
+            return;
+        }
         let known = match (outcome, action) {
             (Outcome::Found { seen }, _) => Known { version: seen.version, seen: Some(*seen) },
             (Outcome::Done { version: Some(version) }, action) => {

@@ -1,7 +1,7 @@
 //! The cluster as the suite finds it: its addresses, who leads, and the constants that bounds are computed from.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +15,16 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use seaworthy_history::{Final, Seen};
 use serde_json::{Value, json};
 
+use super::liar;
 use super::load::{MARK, Place};
 use super::wire::Gate;
-use crate::cluster::{Ctx, Ours, Stop};
+use crate::cluster::{Ctx, Ours, Stop, Target};
 
 /// Where the API servers of our engine listen, and where etcd answers clients.
 const API: u16 = 6443;
 const ETCD: u16 = 2379;
+/// What stands before the API servers is called so in histories.
+pub(super) const BALANCER: &str = "load-balancer";
 /// How long one question to etcd may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -100,31 +103,28 @@ impl Scene {
     pub(super) async fn find(ctx: &Ctx) -> Result<Self, Stop> {
         let target = ctx.target();
         let ours = target.ours.clone().ok_or_else(|| broken("the cluster's hosts", "they cannot be entered"))?;
-        let tls = api_tls(&target.kubeconfig).await.map_err(|why| broken("the kubeconfig", why))?;
-        let (address, host, tls) = tls;
-        let gate = |name: &str, address: SocketAddr, tls: &Arc<rustls::ClientConfig>| {
-            let host = ServerName::IpAddress(address.ip().into());
-            Arc::new(Gate { name: name.to_owned(), address, host, tls: tls.clone() })
-        };
-        let balancer = Arc::new(Gate { name: "load-balancer".to_owned(), address, host, tls: tls.clone() });
-        let status = ours.status().await.map_err(|error| broken("cluster status", error))?;
-        let hosts: Vec<(String, std::net::IpAddr)> = status["hosts"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|host| Some((host["name"].as_str()?.to_owned(), host["addresses"][0].as_str()?.parse().ok()?)))
-            .collect();
+        let (address, host, tls) = api_tls(&target.kubeconfig).await.map_err(|why| broken("the kubeconfig", why))?;
+        let (name, proxy) = (BALANCER.to_owned(), None);
+        let balancer = Arc::new(Gate { name, address, proxy, host, tls: tls.clone() });
+        let hosts = hosts(&ours).await.map_err(|why| broken("cluster status", why))?;
         let named = |start: &str| {
             let start = start.to_owned();
             hosts.iter().filter(move |(name, _)| name.starts_with(&start))
         };
-        let servers: BTreeMap<_, _> =
+        let mut servers: BTreeMap<_, _> =
             named("cp").map(|(name, ip)| (name.clone(), gate(name, SocketAddr::new(*ip, API), &tls))).collect();
+        if let Some((host, address)) = liar::proxy_of(&target.facts.uid)
+            && let Some(gate) = servers.get_mut(&host)
+        {
+            gate.proxy = Some(address);
+        }
+        let servers: BTreeMap<_, _> = servers.into_iter().map(|(name, gate)| (name, Arc::new(gate))).collect();
         let first = servers.keys().next().ok_or_else(|| broken("the cluster", "it has no control plane"))?;
         let tls = etcd_tls(&ours, first).await.map_err(|why| broken("etcd's client certificate", why))?;
         let start = if named("etcd").next().is_some() { "etcd" } else { "cp" };
         let members = named(start)
             .map(|(name, ip)| (name.clone(), gate(&format!("{name}/etcd"), SocketAddr::new(*ip, ETCD), &tls)))
+            .map(|(name, gate)| (name, Arc::new(gate)))
             .collect();
         let script = "for p in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $p; echo; done";
         let lines = ours.exec(first, &["sh", "-c", script]).await.map_err(|error| broken("command lines", error))?;
@@ -216,6 +216,35 @@ async fn etcd(gate: &Gate, path: &str, body: &Value) -> Result<Value, String> {
     }
 }
 
+fn gate(name: &str, address: SocketAddr, tls: &Arc<rustls::ClientConfig>) -> Gate {
+    let host = ServerName::IpAddress(address.ip().into());
+    Gate { name: name.to_owned(), address, proxy: None, host, tls: tls.clone() }
+}
+
+/// The hosts of a cluster of ours, and their first addresses.
+async fn hosts(ours: &Ours) -> Result<Vec<(String, IpAddr)>, String> {
+    let status = ours.status().await.map_err(|error| error.to_string())?;
+    let hosts = status["hosts"].as_array().into_iter().flatten();
+    let host = |host: &Value| Some((host["name"].as_str()?.to_owned(), host["addresses"][0].as_str()?.parse().ok()?));
+    Ok(hosts.filter_map(host).collect())
+}
+
+/// The first control plane, and its API server.
+pub(super) async fn first_server(target: &Target, ours: &Ours) -> Result<(String, Arc<Gate>), String> {
+    let (_, _, tls) = api_tls(&target.kubeconfig).await?;
+    let hosts = hosts(ours).await?;
+    let (host, ip) = hosts.into_iter().find(|(name, _)| name.starts_with("cp")).ok_or("there is no control plane")?;
+    let gate = gate(&host, SocketAddr::new(ip, API), &tls);
+    Ok((host, Arc::new(gate)))
+}
+
+/// A file of kubeadm's folder of certificates and keys.
+pub(super) async fn pki_file(ours: &Ours, host: &str, name: &str) -> Result<Vec<u8>, String> {
+    let output = ours.exec(host, &["cat", &format!("/etc/kubernetes/pki/{name}")]).await;
+    let output = output.map_err(|error| error.to_string())?;
+    if output.status.success() { Ok(output.stdout) } else { Err(format!("{name} cannot be read on {host}")) }
+}
+
 type Api = (SocketAddr, ServerName<'static>, Arc<rustls::ClientConfig>);
 
 async fn api_tls(path: &std::path::Path) -> Result<Api, String> {
@@ -237,19 +266,14 @@ async fn api_tls(path: &std::path::Path) -> Result<Api, String> {
 
 /// As the API servers ask etcd.
 async fn etcd_tls(ours: &Ours, host: &str) -> Result<Arc<rustls::ClientConfig>, String> {
-    let read = async |name: &str| {
-        let output = ours.exec(host, &["cat", &format!("/etc/kubernetes/pki/{name}")]).await;
-        let output = output.map_err(|error| error.to_string())?;
-        if output.status.success() { Ok(output.stdout) } else { Err(format!("{name} cannot be read on {host}")) }
-    };
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&read("etcd/ca.crt").await?) {
+    for certificate in CertificateDer::pem_slice_iter(&pki_file(ours, host, "etcd/ca.crt").await?) {
         roots.add(certificate.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
     }
-    let chain = read("apiserver-etcd-client.crt").await?;
+    let chain = pki_file(ours, host, "apiserver-etcd-client.crt").await?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&chain).collect();
     let chain = chain.map_err(|error| error.to_string())?;
-    let key = PrivateKeyDer::from_pem_slice(&read("apiserver-etcd-client.key").await?);
+    let key = PrivateKeyDer::from_pem_slice(&pki_file(ours, host, "apiserver-etcd-client.key").await?);
     let key = key.map_err(|_| "apiserver-etcd-client.key is no key".to_owned())?;
     let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(chain, key);
     let mut config = config.map_err(|error| error.to_string())?;

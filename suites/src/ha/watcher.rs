@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use seaworthy_history::{LeaseRecord, Seen, Watch, WatchEntry, WatchItem, WatchKind};
 use serde_json::Value;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::clock::{Clock, nanoseconds};
 use super::load::{Place, seen};
@@ -33,7 +33,8 @@ pub(super) trait Log: Send + 'static {
 pub(super) struct Watcher<L> {
     log: Arc<Mutex<L>>,
     position: tokio::sync::watch::Receiver<u64>,
-    stop: CancellationToken,
+    /// Ends it, also where a drill ends early.
+    stop: DropGuard,
     task: JoinHandle<()>,
 }
 
@@ -69,7 +70,7 @@ impl<L: Log> Watcher<L> {
                 }
             }
         });
-        Self { log, position, stop, task }
+        Self { log, position, stop: stop.drop_guard(), task }
     }
 
     /// Waits until it was sent all up to a resourceVersion.
@@ -86,7 +87,7 @@ impl<L: Log> Watcher<L> {
 
     /// Ends it.
     pub(super) async fn stop(self) -> Arc<Mutex<L>> {
-        self.stop.cancel();
+        drop(self.stop);
         self.task.await.ok();
         self.log
     }

@@ -29,6 +29,8 @@ pub(super) struct Gate {
     /// What it is called in histories.
     pub(super) name: String,
     pub(super) address: SocketAddr,
+    /// Where it is reached, if not there.
+    pub(super) proxy: Option<SocketAddr>,
     pub(super) host: ServerName<'static>,
     pub(super) tls: Arc<rustls::ClientConfig>,
 }
@@ -75,7 +77,7 @@ impl Gate {
     }
 
     async fn connect(&self) -> Result<Line, String> {
-        let stream = TcpStream::connect(self.address).await.map_err(|error| word(&error))?;
+        let stream = TcpStream::connect(self.proxy.unwrap_or(self.address)).await.map_err(|error| word(&error))?;
         stream.set_nodelay(true).map_err(|error| word(&error))?;
         let stream = TlsConnector::from(self.tls.clone()).connect(self.host.clone(), stream).await;
         let stream = TokioIo::new(stream.map_err(|error| word(&error))?);
@@ -118,6 +120,19 @@ impl Line {
             None => Full::default(),
         };
         let request = request.body(content).map_err(|error| Broke::NotSent(error.to_string()))?;
+        self.exchange(request).await
+    }
+
+    /// Passes on a request that somebody else made.
+    pub(super) async fn pass(&mut self, request: Request<Bytes>) -> Result<Response<Incoming>, Broke> {
+        let (mut head, content) = request.into_parts();
+        let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+        let uri = format!("https://{}{path}", self.authority).parse();
+        head.uri = uri.map_err(|error: http::uri::InvalidUri| Broke::NotSent(error.to_string()))?;
+        self.exchange(Request::from_parts(head, Full::from(content))).await
+    }
+
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Broke> {
         self.sender.ready().await.map_err(|error| Broke::NotSent(words(&error)))?;
         let answer = self.sender.send_request(request).await.map_err(|error| Broke::Lost(words(&error)))?;
         self.heard();

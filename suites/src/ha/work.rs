@@ -7,7 +7,8 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::wire::Gate;
 use crate::cluster::{Ctx, RUN_LABEL, Ref, Stop};
@@ -16,12 +17,17 @@ use crate::cluster::{Ctx, RUN_LABEL, Ref, Stop};
 const PACE: Duration = Duration::from_millis(500);
 /// How often the node says that it is well, in changes.
 const BEATS: u32 = 10;
+/// How many pods come and go.
+const PODS: u32 = 3;
+/// How long the API may take to be there after the drill before.
+const SETTLED: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(2);
 const TAINT: &str = "seaworthy.dev/simulated";
 
 /// The work under way.
 pub(super) struct Work {
-    stop: CancellationToken,
+    /// Ends it, also where a drill ends early.
+    stop: DropGuard,
     task: JoinHandle<()>,
 }
 
@@ -59,18 +65,26 @@ impl Work {
         make(ctx, &sets, &set).await?;
         let stop = CancellationToken::new();
         let task = tokio::spawn(run(gate, node, format!("{sets}/work/scale"), stop.clone()));
-        Ok(Self { stop, task })
+        Ok(Self { stop: stop.drop_guard(), task })
     }
 
     pub(super) async fn stop(self) {
-        self.stop.cancel();
+        drop(self.stop);
         self.task.await.ok();
     }
 }
 
+/// Creates an object. The drill before this one may have left connections that are dead.
 async fn make(ctx: &Ctx, path: &str, object: &Value) -> Result<(), Stop> {
-    let made = ctx.request(Method::POST, path, Some(object)).await?;
-    made.map(drop).map_err(|why| Stop::Undetermined(format!("{path}: {}", why.message)))
+    let deadline = Instant::now() + SETTLED;
+    loop {
+        match ctx.request(Method::POST, path, Some(object)).await {
+            Ok(Err(why)) if why.code != 409 => return Err(Stop::Undetermined(format!("{path}: {}", why.message))),
+            Err(stop) if Instant::now() > deadline => return Err(stop),
+            Err(_) => tokio::time::sleep(PACE).await,
+            Ok(_) => return Ok(()),
+        }
+    }
 }
 
 async fn run(gate: Arc<Gate>, node: String, scale: String, stop: CancellationToken) {
@@ -94,7 +108,7 @@ async fn run(gate: Arc<Gate>, node: String, scale: String, stop: CancellationTok
                 let path = format!("/api/v1/nodes/{node}/status");
                 open.call(Method::PATCH, &path, Some((PATCH, &status()))).await?;
             }
-            let change = json!({ "spec": { "replicas": 1 + count % 2 } });
+            let change = json!({ "spec": { "replicas": 1 + count % 2 * PODS } });
             open.call(Method::PATCH, &scale, Some((PATCH, &change))).await
         };
         if !matches!(tokio::time::timeout(PATIENCE, change).await, Ok(Ok(_))) {
