@@ -39,6 +39,8 @@ pub struct LeaseCounts {
     pub missed: u64,
     /// Renewals that were refused or not answered; each is tried again.
     pub failed: u64,
+    /// Those of them that were refused for another reason than load.
+    pub refused: u64,
     /// The longest gap between two renewals of a lease, in milliseconds.
     pub worst_gap_millis: u64,
 }

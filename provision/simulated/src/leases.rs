@@ -28,6 +28,7 @@ pub(crate) struct LeaseStats {
     pub(crate) missed: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) throttled: AtomicU64,
+    pub(crate) refused: AtomicU64,
     pub(crate) worst_gap: AtomicU64,
 }
 
@@ -132,6 +133,9 @@ pub(crate) async fn run(
                     Err((error, after)) => {
                         entry.failures += 1;
                         stats.failed.fetch_add(1, Ordering::Relaxed);
+                        if !error.is_transient() {
+                            stats.refused.fetch_add(1, Ordering::Relaxed);
+                        }
                         if error.code() == Some(429) {
                             stats.throttled.fetch_add(1, Ordering::Relaxed);
                         }

@@ -250,8 +250,10 @@ fn leases(ctx: &Ctx, report: &Report) -> Result<(), Stop> {
     if leases.renewed == 0 {
         return Err(Stop::Undetermined("no lease was renewed".to_owned()));
     }
-    if leases.missed > 0 {
-        let why = report.fleet.last_failure.as_deref().unwrap_or("no request failed");
+    let why = report.fleet.last_failure.as_deref().unwrap_or("no request failed");
+    if leases.refused > 0 {
+        ctx.breach("leases", format!("{} renewals were refused ({why})", leases.refused));
+    } else if leases.missed > 0 {
         let message = format!("{} times a lease ran out before it was renewed ({why})", leases.missed);
         return too_slow(ctx, report, "leases", message);
     }

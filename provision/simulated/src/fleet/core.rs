@@ -154,6 +154,7 @@ impl Core {
         counts.leases.late = stats.late.load(Ordering::Relaxed);
         counts.leases.missed = stats.missed.load(Ordering::Relaxed);
         counts.leases.failed = stats.failed.load(Ordering::Relaxed);
+        counts.leases.refused = stats.refused.load(Ordering::Relaxed);
         counts.leases.worst_gap_millis = stats.worst_gap.load(Ordering::Relaxed);
         let mut nodes = crate::counts::NodeCounts { wanted: self.nodes.len() as u64, ..Default::default() };
         for (number, node) in self.nodes.iter().enumerate() {
