@@ -429,10 +429,13 @@ impl Core {
                 node.failures += 1;
                 let wait = after.unwrap_or(Duration::from_millis(100 << node.failures.min(7)));
                 let wait = wait.mul_f64(1.0 + fastrand::f64() / 2.0);
+                let heartbeat = matches!(job, Job::Heartbeat(_));
                 // A heartbeat of a node that somebody deleted: the watch says so, or has said so.
-                let moot = error.code() == Some(404) && matches!(job, Job::Heartbeat(_));
-                self.counts.requests.retried += u64::from(error.is_transient());
-                self.counts.requests.refused += u64::from(!error.is_transient() && !moot);
+                let moot = heartbeat && error.code() == Some(404);
+                // A patch has no version: one that lost the race against a controller's too often is sent again.
+                let again = error.is_transient() || (heartbeat && error.code() == Some(409));
+                self.counts.requests.retried += u64::from(again);
+                self.counts.requests.refused += u64::from(!again && !moot);
                 self.note(&error);
                 if !moot {
                     self.timers.push(Reverse((now + wait.as_millis() as Millis, number)));
