@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::lab::{Lab, Ran, ran};
 
-/// A load that two cores carry beside whatever else they do: 100 nodes and 3,000 pods.
+/// A load that two cores carry beside whatever else they do and that has something to schedule: 100 nodes and 3,000 pods.
 const SMALL: [&str; 4] = ["--profile", "envelope", "--scale", "0.02"];
 
 /// The same with few pods, for defects that need no more.
@@ -30,32 +30,37 @@ fn run(lab: &Lab, name: &str, words: &[&str]) -> (Ran, BTreeMap<String, (String,
     (ran, verdicts)
 }
 
+/// What CI runs daily: 500 nodes and 10,000 pods, with verdicts.
 pub(super) fn healthy(lab: &Lab) {
-    let (ran, verdicts) = run(lab, "healthy", &SMALL);
-    // What a slow machine is too slow for is no failure of this test.
-    let timed = ["api-latency", "pod-startup", "scheduler", "api-writes", "api-reads"];
-    let failed = |(id, (outcome, _)): &(&String, &(String, String))| {
-        outcome == "fail" && !timed.iter().any(|name| id.ends_with(name))
-    };
-    let failed: Vec<_> = verdicts.iter().filter(failed).collect();
+    let (ran, verdicts) = run(lab, "healthy", &[]);
+    let load = |name: &str| &verdicts[&format!("large-scale.load.{name}")];
+    let summary = &load("filled").1;
+    // What a slow machine is too slow for is no failure of this test; one that is in time has to reach the plan.
+    let late = summary.split("requests were sent late by").nth(1).and_then(|rest| rest.split('"').nth(4));
+    let late: f64 = late.and_then(|text| text.split(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("{summary}"));
+    println!("    requests were sent {late} s late (p99)");
+    let timed = ["limits.api-latency", "load.pod-startup", "load.scheduler", "load.api-writes", "load.api-reads"];
+    let bears = |id: &str| timed.iter().any(|name| id.ends_with(name)) || (late > 0.5 && id.ends_with("load.filled"));
+    let failed: Vec<_> = verdicts.iter().filter(|(id, (outcome, _))| outcome == "fail" && !bears(id)).collect();
     assert!(failed.is_empty(), "{failed:#?}\n{}", ran.err);
-    for name in &timed[1..] {
-        let (outcome, text) = &verdicts[&format!("large-scale.load.{name}")];
+    for name in ["pod-startup", "scheduler", "api-writes", "api-reads"] {
+        let (outcome, text) = load(name);
         assert!(["pass", "fail", "undetermined"].contains(&outcome.as_str()), "{name}: {text}");
+        println!("    {name}: {outcome}");
     }
     let passed =
         |part: &str| verdicts.iter().filter(|(id, (outcome, _))| id.contains(part) && outcome == "pass").count();
     // Rows about clusters that are larger, or in zones, are not about this one.
     assert!(passed(".limits.") >= 17, "{verdicts:#?}");
-    for id in ["filled", "leases", "deletion"] {
-        let (outcome, text) = &verdicts[&format!("large-scale.load.{id}")];
+    for id in ["leases", "deletion"] {
+        let (outcome, text) = load(id);
         assert_eq!(outcome, "pass", "{text}");
     }
     assert_eq!(verdicts.keys().filter(|id| id.contains(".load.")).count(), 7);
-    let summary = &verdicts["large-scale.load.filled"].1;
-    assert!(summary.contains("100 of 100") && summary.contains("3000 of 3000"), "{summary}");
-    // 3,000 of 150,000 pods.
-    assert!(summary.contains("2.0 %"), "{summary}");
+    assert!(summary.contains("500 of 500"), "{summary}");
+    // 10,000 of 150,000 pods.
+    let whole = summary.contains("10000 of 10000") && summary.contains("6.7 %");
+    assert!(whole || late > 0.5, "{summary}");
 }
 
 pub(super) fn defects(lab: &Lab) {
