@@ -1,7 +1,8 @@
 //! What breaks a node so that trials of the node-conformance suite must fail.
 //!
 //! Three ways: a kubelet or an API server that is configured otherwise; an OCI runtime that changes what it is told, by
-//! a wrapper around runc on the hosts; and an admission policy that changes pods of trials before the node sees them.
+//! a wrapper around runc on the hosts; and an admission policy that changes pods before the node sees them. What is
+//! in the cluster's own namespaces stays as it is; everything else is broken, so that upstream's tests meet the same node.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,11 +182,11 @@ apiServer:
 const WRAPPER: &str = "/opt/seaworthy-defect/runc";
 const CONFIGURATION: &str = "/var/lib/seaworthy/containerd/config.toml";
 
-/// A program in place of runc that edits the bundles of trials' containers before it calls runc.
+/// A program in place of runc that edits the bundles of containers, but the cluster's own, before it calls runc.
 const SCRIPT: &str = r#"#!/bin/sh
 before=
 for word; do
-    if [ "$before" = --bundle ] && grep -q '"io.kubernetes.cri.sandbox-namespace":"seaworthy-' "$word/config.json" &&
+    if [ "$before" = --bundle ] && ! grep -q '"io.kubernetes.cri.sandbox-namespace":"kube-' "$word/config.json" &&
         grep -q '"io.kubernetes.cri.container-type":"KIND' "$word/config.json"; then
         sed -i -E 'EDIT' "$word/config.json"
     fi
@@ -282,7 +283,10 @@ fn restarts(policy: &str) -> Vec<String> {
     all
 }
 
-/// Creates a policy that changes objects in the namespaces of runs when they are created, and waits until it does.
+/// The namespaces of the cluster itself, which no policy touches.
+const SYSTEM: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+
+/// Creates a policy that changes objects when they are created, and waits until it does.
 fn policy(target: Arc<Target>, resource: &str, patches: Vec<String>) -> BoxFuture<'static, Result<(), String>> {
     let expression = format!("{} + {}", set("/metadata/labels/seaworthy.dev~1defect", "put"), patches.join(" + "));
     let name = "seaworthy-defect";
@@ -294,7 +298,9 @@ fn policy(target: Arc<Target>, resource: &str, patches: Vec<String>) -> BoxFutur
                 "matchConstraints": {
                     "resourceRules": [{ "apiGroups": ["*"], "apiVersions": ["v1"], "operations": ["CREATE"],
                         "resources": [resource] }],
-                    "namespaceSelector": { "matchExpressions": [{ "key": RUN_LABEL, "operator": "Exists" }] },
+                    "namespaceSelector": { "matchExpressions": [
+                        { "key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": SYSTEM },
+                    ] },
                 },
                 "reinvocationPolicy": "Never", "failurePolicy": "Fail",
                 "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression": expression } }],
