@@ -30,7 +30,7 @@ fn run(lab: &Lab, name: &str, words: &[&str]) -> (Ran, BTreeMap<String, (String,
     (ran, verdicts)
 }
 
-/// What CI runs daily: 500 nodes and 10,000 pods, with verdicts.
+/// What CI runs: 500 nodes and 10,000 pods, with verdicts.
 pub(super) fn healthy(lab: &Lab) {
     let (ran, verdicts) = run(lab, "healthy", &[]);
     let load = |name: &str| &verdicts[&format!("large-scale.load.{name}")];

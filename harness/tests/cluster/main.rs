@@ -30,8 +30,9 @@ const BOX: &str = "SEAWORTHY_BOX";
 const GUIDE: &str = "the_kubernetes_of_the_setup_guide";
 const OLDER: &str = "a_worker_may_be_older_than_its_cluster";
 /// Trials of the nightly tier (`SEAWORTHY_NIGHTLY`): the widest ones.
-const NIGHTLY: [&str; 4] = [
+const NIGHTLY: [&str; 5] = [
     "simulated_nodes_take_the_schedulers_pods",
+    "a_large_cluster_is_audited_and_loaded",
     "each_defect_of_a_large_cluster_is_caught",
     "twenty_times_up_and_down_leaks_nothing",
     "down_all_after_everything_was_killed",
