@@ -162,6 +162,11 @@ fn named(file: &str) -> Result<Option<(&'static str, Kind)>, PatchError> {
     Ok(Some((target, kind)))
 }
 
+/// An object with fields merged into it, as by a strategic patch.
+pub(crate) fn merged(object: Value, fields: Value) -> Result<Value, String> {
+    merge(object, fields, &KEYS)
+}
+
 /// The name of a list's key field.
 type Keys<'a> = &'a [(&'static str, &'static str)];
 

@@ -12,6 +12,7 @@ mod faults;
 pub mod fields;
 mod folder;
 mod limits;
+mod manifests;
 pub mod phases;
 mod plan;
 mod power;

@@ -57,6 +57,9 @@ pub struct ClusterSpec {
     /// kubeadm's documents (`ClusterConfiguration`, `KubeletConfiguration`, …), as text. What the rest of this
     /// specification says stands above them.
     pub kubeadm: Option<String>,
+    /// Objects that are created with the add-ons, as YAML documents. The fields of one that is an add-on's own, such as the
+    /// Deployment coredns, are merged into it.
+    pub manifests: Option<String>,
 }
 
 /// Nodes that are only simulated: the API server cannot tell, and no container runs.
@@ -264,6 +267,7 @@ impl Default for ClusterSpec {
             nodes: BTreeMap::new(),
             credentials: None,
             kubeadm: None,
+            manifests: None,
         }
     }
 }
@@ -373,6 +377,7 @@ impl ClusterSpec {
         if let Some(folder) = self.credentials.as_ref().filter(|folder| !folder.is_absolute()) {
             return Err(bad("credentials", format!("{} is no absolute path", folder.display())));
         }
+        super::manifests::read(self.manifests.as_deref().unwrap_or_default()).map_err(|why| bad("manifests", why))?;
         self.check_networks()?;
         for zone in &self.zones {
             if zone.is_empty() || zone.len() > 63 || !zone.bytes().all(plain) {
@@ -561,6 +566,7 @@ mod tests {
                 "kubeadm: line 3: kubernetesVersion: Kubernetes v1.99.0 is not known here: 1.23 to 1.37 are",
             ),
             ("kubernetes: '1.37'\n", "no version"),
+            ("manifests: 'kind: Pod'\n", "manifests: object 1 has no apiVersion"),
             ("zones: [a]\nnodes: {cp1: {zone: b}}\n", "none of the zones"),
             ("controlPlanes: 3\nloadBalancer: none\n", "need one"),
             ("controlPlane: {runAs: pods}\n", "line 1"),

@@ -91,6 +91,8 @@ pub struct ClusterNeed {
     pub files: &'static [(&'static str, &'static str)],
     /// Objects that are created once it is up, as a JSON array; empty for none.
     pub objects: &'static str,
+    /// Objects that are created with the add-ons, as YAML documents; fields of an add-on's own object are merged into it.
+    pub manifests: Option<&'static str>,
 }
 
 impl ClusterNeed {
@@ -111,6 +113,7 @@ impl ClusterNeed {
             kubeadm: None,
             files: &[],
             objects: "",
+            manifests: None,
         }
     }
 
@@ -139,6 +142,9 @@ impl ClusterNeed {
         }
         if let Some(documents) = self.kubeadm {
             spec["kubeadm"] = documents.into();
+        }
+        if let Some(objects) = self.manifests {
+            spec["manifests"] = objects.into();
         }
         spec
     }

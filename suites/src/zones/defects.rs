@@ -18,7 +18,17 @@ macro_rules! controllers {
     };
 }
 
-pub(super) static DEFECTS: [Defect; 13] = [
+/// kubeadm's Deployment, as it is scheduled where only nodes of zone a have joined.
+const DNS_IN_ONE_ZONE: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: coredns, namespace: kube-system}
+spec:
+  replicas: 2
+  template: {spec: {nodeSelector: {topology.kubernetes.io/zone: a}}}
+"#;
+
+pub(super) static DEFECTS: [Defect; 14] = [
     Defect {
         name: "no-spread",
         about: "The scheduler's profile lacks PodTopologySpread",
@@ -66,7 +76,15 @@ pub(super) static DEFECTS: [Defect; 13] = [
         },
     ),
     Defect::raised("two-zones", "The cluster spans two zones", |need| need.zones = &["a", "b"]),
-    Defect::raised("one-zone", "The cluster is in one zone", |need| need.zones = &["a"]),
+    Defect::raised("one-zone", "The cluster is in one zone", |need| {
+        need.zones = &["a"];
+        need.manifests = None;
+    }),
+    Defect::raised(
+        "dns-in-one-zone",
+        "CoreDNS has no constraint, and its replicas are on the nodes that joined first: in one zone",
+        |need| need.manifests = Some(DNS_IN_ONE_ZONE),
+    ),
     Defect::put("labels-wrong", "Nodes lack labels, or have those of others", |target| {
         Box::pin(async move {
             let zone = |node: &str, labels: serde_json::Value| json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": node, "labels": labels } });

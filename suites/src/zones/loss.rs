@@ -59,7 +59,7 @@ pub(super) fn trials() -> Vec<Trial> {
             .how("Reads in which zone each control plane runs, from static pods or the engine.")
             .fix("Add control planes in another zone, and put a load balancer in front.")
             .trial(),
-        all(Claim::new("zones.loss.dns", "A DNS server is left when any one zone fails", [SPANNING], "one-zone", dns))
+        all(Claim::new("zones.loss.dns", "A DNS server is left when any one zone fails", [SPANNING], "dns-in-one-zone", dns))
             .alias("CoreDNS replicas")
             .why("Without DNS most pods of the other zones fail, too.")
             .how(list)

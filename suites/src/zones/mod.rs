@@ -41,12 +41,37 @@ const OLDEST: ClusterNeed =
     ClusterNeed { kubernetes: Some("v1.23.17"), any_families: true, ..ClusterNeed::new("zones-1-23") };
 /// Both.
 const BOTH: [ClusterNeed; 2] = [NEWEST, OLDEST];
+/// CoreDNS with a replica in each of two zones. kubeadm's Deployment only prefers different nodes, so both replicas may be on the
+/// first node that joins. `minDomains` keeps the second one Pending until a second zone has a node.
+const DNS_OVER_ZONES: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: coredns, namespace: kube-system}
+spec:
+  replicas: 2
+  template:
+    spec:
+      topologySpreadConstraints:
+      - topologyKey: topology.kubernetes.io/zone
+        maxSkew: 1
+        minDomains: 2
+        whenUnsatisfiable: DoNotSchedule
+        labelSelector: {matchLabels: {k8s-app: kube-dns}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: coredns, namespace: kube-system}
+spec:
+  minAvailable: 1
+  selector: {matchLabels: {k8s-app: kube-dns}}
+"#;
 /// A cluster that really spans three zones.
 const SPANNING: ClusterNeed = ClusterNeed {
     control_planes: 3,
     workers: 3,
     any_families: true,
     zones: &["a", "b", "c"],
+    manifests: Some(DNS_OVER_ZONES),
     ..ClusterNeed::new("three-zones")
 };
 

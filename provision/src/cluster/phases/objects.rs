@@ -11,8 +11,9 @@ use crate::addon::{Dns, KubeProxy};
 use crate::bootstrap::{self, BadToken, Token};
 use crate::cluster::api::path_of;
 use crate::cluster::engine::{Engine, EngineError, PATIENCE, file};
+use crate::cluster::manifests;
 use crate::cluster::plan::Role;
-use crate::cluster::spec::ProxyMode;
+use crate::cluster::spec::{ProxyMode, bad};
 use crate::cluster::wait::Wait;
 use crate::image::Part;
 use crate::kubeadm::{Taint, parse};
@@ -225,7 +226,7 @@ pub(super) fn addon(engine: &Engine<'_>) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// The objects of kube-proxy and CoreDNS.
+/// The objects of kube-proxy and CoreDNS, and those that the specification adds.
 pub(super) fn addons(engine: &Engine<'_>) -> Result<Vec<Value>, EngineError> {
     let plan = engine.plan();
     let (_, plane) = engine.control_plane(plan.first())?;
@@ -243,5 +244,8 @@ pub(super) fn addons(engine: &Engine<'_>) -> Result<Vec<Value>, EngineError> {
         let dns = Dns { minor, services: &plane.services[0], domain: &plane.domain, image: &image, replicas };
         objects.extend(dns.objects());
     }
+    let refused = |why| EngineError::Spec(bad("manifests", why));
+    let more = manifests::read(plan.spec.manifests.as_deref().unwrap_or_default()).map_err(refused)?;
+    manifests::add(&mut objects, more).map_err(refused)?;
     Ok(objects)
 }
