@@ -62,6 +62,17 @@ impl Target {
         }
     }
 
+    /// What creating an object would come to, by dry run; for defects.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub async fn dry_run(&self, object: &Value) -> Result<Value, String> {
+        let path = format!("{}?dryRun=All", Ref::of(object, "default").collection());
+        let request = Request::post(&path).header("content-type", "application/json");
+        let request = request.body(object.to_string().into_bytes()).map_err(|error| error.to_string())?;
+        self.client.request(request).await.map_err(|error| format!("{path}: {error}"))
+    }
+
     /// Does the API server say that it is ready?
     ///
     /// # Errors

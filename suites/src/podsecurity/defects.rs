@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::cluster::{Defect, Target};
 
 /// How long an API server may take to answer again.
@@ -24,7 +26,7 @@ pub(super) static DEFECTS: [Defect; 4] = [
         about: "An admission policy removes the warn label of every namespace",
         // Only newer API servers have such policies.
         need: |need| need.kubernetes = None,
-        put: |target| Box::pin(async move { target.apply_defect(STRIPPED).await }),
+        put: |target| Box::pin(strip(target)),
     },
 ];
 
@@ -43,6 +45,27 @@ const STRIPPED: &str = r#"[
    "[JSONPatch{op: 'remove', path: '/metadata/labels/pod-security.kubernetes.io~1warn'}]"}}]}},
 {"apiVersion":"admissionregistration.k8s.io/v1","kind":"MutatingAdmissionPolicyBinding","metadata":{"name":"strip"},
  "spec":{"policyName":"strip"}}]"#;
+
+/// Strips labels, and waits until it does: the API server learns of its policies by a watch.
+async fn strip(target: Arc<Target>) -> Result<(), String> {
+    target.apply_defect(STRIPPED).await?;
+    let label = "pod-security.kubernetes.io/warn";
+    let object = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": { "name": "stripped", "labels": { label: "baseline" } },
+    });
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let made = target.dry_run(&object).await?;
+        if made["metadata"]["labels"].get(label).is_none() {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() > end {
+            return Err(format!("the policy does not strip {label}"));
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
 
 /// Starts the API server anew with an exemption: the flag that names its file stands in a script before the program.
 async fn exempt(target: Arc<Target>, exemption: &str) -> Result<(), String> {
@@ -66,9 +89,9 @@ async fn exempt(target: Arc<Target>, exemption: &str) -> Result<(), String> {
          chmod 755 /var/exempt/wrapper\n\
          mount --bind /var/exempt/wrapper /usr/local/bin/kube-apiserver\n"
     );
-    target.on_hosts("control-plane", &["sh", "-c", &script]).await?;
+    target.on_hosts("cp", &["sh", "-c", &script]).await?;
     let ours = target.ours.as_ref().ok_or("the hosts of this cluster cannot be entered")?;
-    let output = ours.fault(&["restart", "control-plane-*/kube-apiserver"]).await.map_err(|error| error.to_string())?;
+    let output = ours.fault(&["restart", "cp1/kube-apiserver"]).await.map_err(|error| error.to_string())?;
     if !output.status.success() {
         return Err(format!("restart the API server: {}", String::from_utf8_lossy(&output.stderr)));
     }
