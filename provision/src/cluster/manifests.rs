@@ -11,7 +11,11 @@ pub(super) fn read(text: &str) -> Result<Vec<Value>, String> {
     for (number, object) in objects.iter().enumerate() {
         for field in ["/apiVersion", "/kind", "/metadata/name"] {
             if object.pointer(field).and_then(Value::as_str).is_none_or(str::is_empty) {
-                return Err(format!("object {} has no {}", number + 1, field.trim_start_matches('/').replace('/', ".")));
+                return Err(format!(
+                    "object {} has no {}",
+                    number + 1,
+                    field.trim_start_matches('/').replace('/', ".")
+                ));
             }
         }
     }

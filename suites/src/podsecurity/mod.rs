@@ -10,6 +10,8 @@ mod documents;
 mod live;
 mod namespaces;
 mod pages;
+mod random;
+mod special;
 
 use seaworthy_objects::manifest::Object;
 use seaworthy_objects::podsecurity::Offence;

@@ -55,6 +55,43 @@ pub fn windows() -> Value {
     })
 }
 
+/// A pod with the changes of several cases at once. Where two change the same field, the later one stands.
+#[must_use]
+pub fn combined(cases: &[&Case]) -> Value {
+    let base = linux();
+    let mut pod = base.clone();
+    for case in cases {
+        apply_change(&mut pod, &base, &case.pod);
+    }
+    pod
+}
+
+/// Does to a value what makes another one of its base.
+fn apply_change(value: &mut Value, base: &Value, changed: &Value) {
+    if base == changed {
+        return;
+    }
+    match (value, base, changed) {
+        (Value::Object(members), Value::Object(base), Value::Object(changed)) => {
+            for name in base.keys().filter(|name| !changed.contains_key(*name)) {
+                members.remove(name);
+            }
+            for (name, new) in changed {
+                let old = base.get(name).unwrap_or(&Value::Null);
+                apply_change(members.entry(name.as_str()).or_insert_with(|| old.clone()), old, new);
+            }
+        }
+        (Value::Array(items), Value::Array(base), Value::Array(changed))
+            if items.len() == base.len() && base.len() == changed.len() =>
+        {
+            for ((item, old), new) in items.iter_mut().zip(base).zip(changed) {
+                apply_change(item, old, new);
+            }
+        }
+        (value, ..) => value.clone_from(changed),
+    }
+}
+
 /// An object of a kind around a pod; it has the pod's name.
 #[must_use]
 pub fn wrap(kind: Kind, pod: &Value) -> Value {
@@ -459,6 +496,20 @@ fn for_windows(table: &mut Table) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn changes_of_several_cases_come_together() {
+        let all = cases();
+        let of = |name: &str| all.iter().find(|case| case.name == name).unwrap();
+        assert_eq!(combined(&[]), linux());
+        for case in &all {
+            assert_eq!(combined(&[case]), case.pod, "{}", case.name);
+        }
+        let pod = combined(&[of("hostPID true"), of("privileged true (main)"), of("no capabilities")]);
+        assert_eq!(pod["spec"]["hostPID"], true);
+        assert_eq!(pod["spec"]["containers"][0]["securityContext"], json!({"privileged": true}));
+        assert_eq!(pod["spec"]["initContainers"], linux()["spec"]["initContainers"]);
+    }
 
     #[test]
     fn every_control_has_cases_and_every_name_is_one() {

@@ -1,5 +1,5 @@
-//! The evaluator against admission's own library, of the newest release and of 1.23: allowed or not, reason and
-//! detail, word for word; and namespaces' labels, policy for policy.
+//! The evaluator against admission's own library, of the newest release, the one before and 1.23: allowed or not, reason and
+//! detail, word for word; namespaces' labels, policy for policy; and the manifests that upstream tests admission with.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
@@ -24,9 +24,10 @@ struct Library {
     program: &'static str,
 }
 
-const LIBRARIES: [Library; 2] = [
-    Library { server: NEWEST, arguments: &["build"], program: "new" },
-    Library { server: 23, arguments: &["build", "-modfile=old.mod", "-tags=old"], program: "old" },
+const LIBRARIES: [Library; 3] = [
+    Library { server: NEWEST, arguments: &[], program: "new" },
+    Library { server: NEWEST - 1, arguments: &["-modfile=previous.mod"], program: "previous" },
+    Library { server: 23, arguments: &["-modfile=old.mod", "-tags=old"], program: "old" },
 ];
 
 /// The oracles, built once; nothing without Go.
@@ -40,12 +41,17 @@ fn programs() -> Option<&'static [PathBuf]> {
     built.as_ref().map(|(_, programs)| programs.as_slice())
 }
 
-fn build(library: &Library, folder: &Path) -> Option<PathBuf> {
+/// Runs Go in the oracle's folder, with the modules of a library.
+fn go(library: &Library, verb: &str, more: &[&str]) -> std::io::Result<std::process::Output> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/podsecurity/oracle");
-    let program = folder.join(library.program);
     let mut go = Command::new("go");
     go.env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=readonly -buildvcs=false").env_remove("GODEBUG");
-    match go.args(library.arguments).arg("-o").arg(&program).arg(".").current_dir(source).output() {
+    go.arg(verb).args(library.arguments).args(more).current_dir(source).output()
+}
+
+fn build(library: &Library, folder: &Path) -> Option<PathBuf> {
+    let program = folder.join(library.program);
+    match go(library, "build", &["-o", &program.to_string_lossy(), "."]) {
         Ok(output) if output.status.success() => Some(program),
         other => {
             let why =
@@ -191,13 +197,55 @@ fn ten_thousand_random_pods_are_judged_as_the_library_judges_them() {
         .flat_map(|version| [Level::Baseline, Level::Restricted].map(|level| Policy { level, version }))
         .collect();
     for (library, program) in LIBRARIES.iter().zip(programs) {
-        // What is special of the old library shows sooner.
-        let some = if library.server == NEWEST { &objects[..] } else { &objects[..2_000] };
-        let tally = compare(library, program, some, &policies);
+        let tally = compare(library, program, &objects, &policies);
         println!("1.{}: {} verdicts, {} refused", library.server, tally.compared, tally.refused);
         assert!(tally.faults.is_empty(), "{}", tally.faults.join("\n"));
         assert!(tally.refused > tally.compared / 10 && tally.refused < tally.compared * 9 / 10, "{}", tally.refused);
     }
+}
+
+/// Upstream's own tests of admission: manifests below `LEVEL/VERSION/pass` and `fail`, which come with the library.
+#[test]
+fn manifests_of_upstreams_tests_pass_and_fail_as_they_are_named() {
+    if programs().is_none() {
+        return;
+    }
+    for library in &LIBRARIES {
+        let module = "k8s.io/pod-security-admission";
+        let listed = go(library, "list", &["-m", "-f", "{{.Dir}}", module]).unwrap();
+        let folder = String::from_utf8(listed.stdout).unwrap();
+        let root = Path::new(folder.trim()).join("test/testdata");
+        let evaluator = Evaluator::of(library.server);
+        let (mut counts, mut faults) = ([0, 0], Vec::new());
+        for level in [Level::Baseline, Level::Restricted] {
+            for version in entries(&root.join(level.name())) {
+                let name = version.file_name().unwrap().to_str().unwrap();
+                let policy = Policy { level, version: name.parse().unwrap() };
+                for (number, wanted) in ["fail", "pass"].into_iter().enumerate() {
+                    for file in entries(&version.join(wanted)) {
+                        let manifests = Manifests::of_text("case.yaml", &std::fs::read_to_string(&file).unwrap());
+                        assert!(manifests.problems.is_empty(), "{}: {:?}", file.display(), manifests.problems);
+                        let workload = Workload::of(&manifests.objects[0]).unwrap();
+                        let violations = evaluator.evaluate(policy, &evaluator.admitted(&workload));
+                        counts[number] += 1;
+                        if violations.is_empty() != (wanted == "pass") {
+                            faults.push(format!("{} by {policy}: {violations:?}", file.display()));
+                        }
+                    }
+                }
+            }
+        }
+        println!("1.{}: {} refused, {} allowed", library.server, counts[0], counts[1]);
+        assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+        assert!(counts[0] > 1_000 && counts[1] > 300, "{counts:?}");
+    }
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let read = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<_> = read.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
 }
 
 #[test]
