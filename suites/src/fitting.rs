@@ -81,16 +81,20 @@ fn has_room(spec: &Value, node: &Value) -> bool {
     })
 }
 
-/// A quantity in thousandths: of the kinds that these suites write, whole numbers, `m`, `Mi` and `Gi`.
-fn quantity(value: &Value) -> u64 {
+/// A quantity of whole numbers in thousandths. The API server writes 9000 as `9k`.
+pub(crate) fn quantity(value: &Value) -> u64 {
     let text = value.as_str().unwrap_or("0");
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let number: u64 = digits.parse().unwrap_or_default();
     let factor = match &text[digits.len()..] {
         "m" => 1,
+        "k" => 1_000_000,
+        "M" => 1_000_000_000,
+        "G" => 1_000_000_000_000,
         "Ki" => 1000 << 10,
         "Mi" => 1000 << 20,
         "Gi" => 1000 << 30,
+        "Ti" => 1000 << 40,
         _ => 1000,
     };
     number.saturating_mul(factor)
@@ -144,5 +148,7 @@ mod tests {
         let request = |cpu: &str| json!([{ "resources": { "requests": { "cpu": cpu, "memory": "1Gi" } } }]);
         assert!(fit(json!({ "containers": request("4000m"), "tolerations": all })));
         assert!(!fit(json!({ "containers": request("4001m"), "tolerations": all })));
+        assert!(!fit(json!({ "containers": request("9k"), "tolerations": all })), "as the API server writes 9000");
+        assert_eq!(["2", "250m", "1Ki"].map(|text| quantity(&json!(text))), [2000, 250, 1_024_000]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 
 use super::{BUILDS, GUIDE, NEWEST, common};
@@ -10,10 +11,18 @@ use crate::fitting::fits;
 use crate::random::Random;
 use crate::trial::Trial;
 
-/// How many pods.
-const PODS: usize = 200;
+/// How many pods of both OSs.
+const MIXED: usize = 200;
+/// How many Linux pods.
+const LINUX: usize = 1_000;
+/// How many requests are under way at once.
+const TOGETHER: usize = 4;
 /// How long the scheduler may take for all of them.
-const PATIENCE: Duration = Duration::from_mins(3);
+const PATIENCE: Duration = Duration::from_mins(4);
+/// How long pods that do not fit at first may take until the scheduler has tried them again.
+const AGAIN: Duration = Duration::from_secs(60);
+/// How long reading one pod may take.
+const LEAST: Duration = Duration::from_secs(5);
 
 pub(super) fn trials() -> Vec<Trial> {
     let all = |claim: Claim| {
@@ -41,7 +50,7 @@ pub(super) fn trials() -> Vec<Trial> {
         .trial(),
         all(Claim::new(
             "windows.random.linux",
-            "None of 200 random Linux pods without a toleration goes to a Windows node",
+            "None of 1,000 random Linux pods without a toleration goes to a Windows node",
             [NEWEST],
             "taint-removed",
             |ctx| run(ctx, true),
@@ -113,16 +122,19 @@ async fn run(ctx: Ctx, linux: bool) -> Result<(), Stop> {
     }
     let fleet = ctx.simulate(&nodes).await?;
     ctx.service_account().await?;
-    for number in 0..PODS {
+    let count = if linux { LINUX } else { MIXED };
+    let mut made = Vec::new();
+    for number in 0..count {
         let mut more = random_spec(&mut random, linux);
         more["containers"][0]["image"] = ctx.target().image.as_str().into();
         // What pods take of nodes must not matter for the model: few requests are large.
         if number % 25 != 0 && more["containers"][0]["resources"]["requests"]["cpu"] == "450" {
             more["containers"][0]["resources"]["requests"]["cpu"] = "1m".into();
         }
-        ctx.create(ctx.bare_pod(&format!("pod{number}"), &[], &more)).await?;
+        made.push(ctx.create(ctx.bare_pod(&format!("pod{number}"), &[], &more)));
     }
-    let pods = ctx.settled(PODS, PATIENCE).await?;
+    futures_util::stream::iter(made).buffer_unordered(TOGETHER).try_collect::<Vec<_>>().await?;
+    let pods = ctx.settled(count, PATIENCE).await?;
     let place = Ref::all("v1", "Node");
     let nodes: Vec<_> = ctx
         .list(&place)
@@ -135,6 +147,7 @@ async fn run(ctx: Ctx, linux: bool) -> Result<(), Stop> {
 
 async fn judge(ctx: &Ctx, fleet: &Fleet, nodes: &[Value], pods: &[Value], linux: bool) -> Result<(), Stop> {
     let (mut bound, mut pending) = (0, 0);
+    let again = tokio::time::Instant::now() + AGAIN;
     for pod in pods {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
         let fitting: Vec<_> = nodes
@@ -149,7 +162,7 @@ async fn judge(ctx: &Ctx, fleet: &Fleet, nodes: &[Value], pods: &[Value], linux:
                 continue;
             }
             // It is tried again when the scheduler has seen every node.
-            None => match ctx.bound(name, Duration::from_secs(60)).await {
+            None => match ctx.bound(name, again.duration_since(tokio::time::Instant::now()).max(LEAST)).await {
                 Ok(node) => node,
                 Err(Stop::Breached(_)) => {
                     ctx.breach(name, format!("{name} stays Pending, and fits on {}", fitting.join(", ")));

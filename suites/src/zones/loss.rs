@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::labels::nodes;
 use super::{SPANNING, common, zone_of};
 use crate::cluster::{Claim, Ctx, Ref, Stop};
+use crate::fitting::quantity;
 use crate::trial::Trial;
 
 /// Things by the zones that they are in: a zone for each.
@@ -175,15 +176,6 @@ async fn dns(ctx: Ctx) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A quantity of CPUs in thousandths.
-fn millis(value: &Value) -> u64 {
-    let text = value.as_str().unwrap_or("0");
-    match text.strip_suffix('m') {
-        Some(digits) => digits.parse().unwrap_or_default(),
-        None => text.parse::<u64>().unwrap_or_default().saturating_mul(1000),
-    }
-}
-
 /// What pods request in all, and what nodes have for pods by zone.
 fn rooms(nodes: &[Value], pods: &[Value]) -> (u64, BTreeMap<String, u64>) {
     let ended = |pod: &&Value| !["Succeeded", "Failed"].contains(&pod["status"]["phase"].as_str().unwrap_or_default());
@@ -199,11 +191,11 @@ fn rooms(nodes: &[Value], pods: &[Value]) -> (u64, BTreeMap<String, u64>) {
         .filter(owned)
         .filter(here)
         .flat_map(|pod| pod["spec"]["containers"].as_array().into_iter().flatten());
-    let wanted = containers.map(|one| millis(&one["resources"]["requests"]["cpu"])).sum();
+    let wanted = containers.map(|one| quantity(&one["resources"]["requests"]["cpu"])).sum();
     let mut rooms: BTreeMap<String, u64> = BTreeMap::new();
     for node in nodes {
         *rooms.entry(zone_of(node).unwrap_or("(none)").to_owned()).or_default() +=
-            millis(&node["status"]["allocatable"]["cpu"]);
+            quantity(&node["status"]["allocatable"]["cpu"]);
     }
     (wanted, rooms)
 }
