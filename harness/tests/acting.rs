@@ -15,7 +15,7 @@ use seaworthy_reports::{Outcome, Run};
 use seaworthy_suites::suites;
 
 /// Suites that run each day as a whole; the others take longer, and run in the nightly tier.
-const GREEN: [&str; 2] = ["dualstack", "podsecurity"];
+const GREEN: [&str; 4] = ["dualstack", "podsecurity", "windows", "zones"];
 /// Defects that are tried each day, `SUITE::NAME`.
 const DAILY: [&str; 2] = ["dualstack::routed-packets-dropped", "dualstack::order-of-families"];
 /// The programs of clusters with workers.

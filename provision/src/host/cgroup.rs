@@ -120,6 +120,9 @@ pub(super) fn put(name: &str, pid: i32) -> io::Result<()> {
     Ok(())
 }
 
+/// How long ended processes may take until they have left their cgroup.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// Removes a cgroup with all below it from every hierarchy. Its processes must have been ended.
 ///
 /// # Errors
@@ -128,11 +131,11 @@ pub fn remove(path: &str) -> Result<(), (PathBuf, io::Error)> {
     for hierarchy in hierarchies() {
         let own = hierarchy.point.join(path);
         let begun = Instant::now();
-        // The kernel lets go of a cgroup a moment after its last process ended.
+        // The kernel lets go of a cgroup a moment after its last process ended, and a busy machine ends it late.
         loop {
             match remove_tree(&own) {
                 Ok(()) => break,
-                Err(_) if begun.elapsed() < Duration::from_secs(5) => std::thread::sleep(Duration::from_millis(5)),
+                Err(_) if begun.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(5)),
                 Err(error) => return Err((own, error)),
             }
         }
