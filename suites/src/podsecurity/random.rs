@@ -1,5 +1,7 @@
 //! Pods that combine cases at random: a cluster's admission and the evaluator must agree about each.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use seaworthy_objects::podsecurity::cases::{Case, cases, combined, wrap};
 use seaworthy_objects::podsecurity::{Kind, Level, Policy, Version};
@@ -23,6 +25,7 @@ pub(super) fn trial() -> Trial {
             "Creates pods by dry run that combine the changes of up to four cases, in namespaces that enforce different levels \
              and versions; each verdict must be the evaluator's, word for word. The seed is in the evidence.",
         )
+        .limit(Duration::from_mins(10))
         .trial()
 }
 
