@@ -15,6 +15,8 @@ use crate::trial::Trial;
 const MIXED: usize = 200;
 /// How many Linux pods.
 const LINUX: usize = 1_000;
+/// How many pods at most ask for 450 CPUs: so many fit on the larger Linux node.
+const LARGE: usize = 8;
 /// How many requests are under way at once.
 const TOGETHER: usize = 4;
 /// How long the scheduler may take for all of them.
@@ -117,7 +119,6 @@ async fn run(ctx: Ctx, linux: bool) -> Result<(), Stop> {
     ctx.evidence("seed", random.seed().to_string());
     let mut nodes = nodes();
     if linux {
-        // Requests of 450 CPUs fit on linux2 once, and no more than that is asked of it.
         nodes.retain(|node| node.name != "untainted");
     }
     let fleet = ctx.simulate(&nodes).await?;
@@ -128,7 +129,7 @@ async fn run(ctx: Ctx, linux: bool) -> Result<(), Stop> {
         let mut more = random_spec(&mut random, linux);
         more["containers"][0]["image"] = ctx.target().image.as_str().into();
         // What pods take of nodes must not matter for the model: few requests are large.
-        if number % 25 != 0 && more["containers"][0]["resources"]["requests"]["cpu"] == "450" {
+        if number % (count / LARGE) != 0 && more["containers"][0]["resources"]["requests"]["cpu"] == "450" {
             more["containers"][0]["resources"]["requests"]["cpu"] = "1m".into();
         }
         made.push(ctx.create(ctx.bare_pod(&format!("pod{number}"), &[], &more)));
