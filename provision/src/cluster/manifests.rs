@@ -22,8 +22,8 @@ pub(super) fn read(text: &str) -> Result<Vec<Value>, String> {
     Ok(objects)
 }
 
-/// Adds objects to those of the add-ons. The fields of one that is there already are merged into it before it is created: a change
-/// afterwards would replace its pods.
+/// Adds objects to those of the add-ons. The fields of one that is there already are merged into it before it is
+/// created: a change afterwards would replace its pods.
 pub(super) fn add(objects: &mut Vec<Value>, more: Vec<Value>) -> Result<(), String> {
     for object in more {
         let same = |other: &&mut Value| {

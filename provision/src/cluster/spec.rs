@@ -57,8 +57,8 @@ pub struct ClusterSpec {
     /// kubeadm's documents (`ClusterConfiguration`, `KubeletConfiguration`, …), as text. What the rest of this
     /// specification says stands above them.
     pub kubeadm: Option<String>,
-    /// Objects that are created with the add-ons, as YAML documents. The fields of one that is an add-on's own, such as the
-    /// Deployment coredns, are merged into it.
+    /// Objects that are created with the add-ons, as YAML documents. The fields of one that is an add-on's own, such as
+    /// the Deployment coredns, are merged into it.
     pub manifests: Option<String>,
 }
 

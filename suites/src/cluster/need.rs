@@ -91,7 +91,8 @@ pub struct ClusterNeed {
     pub files: &'static [(&'static str, &'static str)],
     /// Objects that are created once it is up, as a JSON array; empty for none.
     pub objects: &'static str,
-    /// Objects that are created with the add-ons, as YAML documents; fields of an add-on's own object are merged into it.
+    /// Objects that are created with the add-ons, as YAML documents; fields of an add-on's own object are merged into
+    /// it.
     pub manifests: Option<&'static str>,
 }
 

@@ -41,8 +41,8 @@ const OLDEST: ClusterNeed =
     ClusterNeed { kubernetes: Some("v1.23.17"), any_families: true, ..ClusterNeed::new("zones-1-23") };
 /// Both.
 const BOTH: [ClusterNeed; 2] = [NEWEST, OLDEST];
-/// CoreDNS with a replica in each of two zones. kubeadm's Deployment only prefers different nodes, so both replicas may be on the
-/// first node that joins. `minDomains` keeps the second one Pending until a second zone has a node.
+/// CoreDNS with a replica in each of two zones. kubeadm's Deployment only prefers different nodes, so both replicas may
+/// be on the first node that joins. `minDomains` keeps the second one Pending until a second zone has a node.
 const DNS_OVER_ZONES: &str = r#"
 apiVersion: apps/v1
 kind: Deployment

@@ -1,5 +1,5 @@
-//! The evaluator against admission's own library, of the newest release, the one before and 1.23: allowed or not, reason and
-//! detail, word for word; namespaces' labels, policy for policy; and the manifests that upstream tests admission with.
+//! The evaluator against admission's own library, of the newest release, the one before and 1.23: allowed or not, reason
+//! and detail, word for word; namespaces' labels, policy for policy; and the manifests that upstream tests admission with.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
