@@ -1,13 +1,15 @@
 //! The container's entry: the contract of the old node-test image.
 //!
 //! `SEAWORTHY_ROOTFS`, set in our image, makes a call without arguments `run --host $SEAWORTHY_ROOTFS -O
-//! ${REPORT_PATH:-/var/result}`, with the words of `TEST_ARGS` behind it. FOCUS, SKIP, PARALLELISM, REPORT_PATH and
+//! ${REPORT_PATH:-/var/result}`, with the words of `TEST_ARGS` behind it. In an image with the programs of a control
+//! plane it runs the node-conformance suite, too, beside the node's kubelet. FOCUS, SKIP, PARALLELISM, REPORT_PATH and
 //! FLAKE_ATTEMPTS are honored by `run` itself, in a container or not.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::fault::Fault;
+use crate::run::CONTROL_PLANE as PROGRAMS;
 
 /// The arguments to parse: those given, or those that the container's environment stands for.
 ///
@@ -33,8 +35,17 @@ pub(crate) fn arguments(given: Vec<OsString>, env: impl Fn(&str) -> Option<Strin
     arguments.extend(["run", "--host", &root, "-O", &report].map(OsString::from));
     let more = env("TEST_ARGS").unwrap_or_default();
     let more = shlex::split(&more).ok_or_else(|| Fault::usage(format!("TEST_ARGS has an open quote: {more}")))?;
+    if has_control_plane(&env("PATH").unwrap_or_default()) && !more.iter().any(|word| word.starts_with("--suite")) {
+        arguments.extend(["--suite", "node", "--suite", "node-conformance", "--beside-kubelet"].map(OsString::from));
+    }
     arguments.extend(more.into_iter().map(OsString::from));
     Ok(arguments)
+}
+
+/// Are the programs there that a control plane beside the kubelet consists of?
+fn has_control_plane(path: &str) -> bool {
+    let has = |name: &&str| std::env::split_paths(path).any(|folder| folder.join(name).is_file());
+    PROGRAMS.iter().all(|name| has(name))
 }
 
 /// Is a path mounted into our container? CONFIG_DIR and KUBELET_CONFIG may be here instead of on the node.
@@ -105,6 +116,14 @@ mod tests {
         let expected = ["seaworthy", "run", "--host", root, "-O", "/var/result", "--role", "worker", "--passive"]
             .map(str::to_owned);
         assert_eq!(run(&env, &["seaworthy"]).unwrap(), expected);
+        let programs = tempfile::tempdir().unwrap();
+        let env = [("SEAWORTHY_ROOTFS", root), ("PATH", programs.path().to_str().unwrap())];
+        assert_eq!(run(&env, &["seaworthy"]).unwrap().len(), 6);
+        PROGRAMS.iter().for_each(|name| std::fs::write(programs.path().join(name), "").unwrap());
+        let more = ["--suite", "node", "--suite", "node-conformance", "--beside-kubelet"];
+        assert_eq!(run(&env, &["seaworthy"]).unwrap()[6..], more);
+        let own = [&env[..], &[("TEST_ARGS", "--suite pki")]].concat();
+        assert_eq!(run(&own, &["seaworthy"]).unwrap()[6..], ["--suite", "pki"]);
         assert_eq!(run(&env, &["seaworthy", "list"]).unwrap(), ["seaworthy", "list"]);
         assert_eq!(run(&[], &["seaworthy"]).unwrap(), ["seaworthy"]);
     }

@@ -56,10 +56,15 @@ fn outcomes(report: &Value) -> Vec<(String, String, String)> {
     results.iter().map(one).collect()
 }
 
+/// Is the widest of this file wanted?
+fn is_nightly() -> bool {
+    std::env::var_os("SEAWORTHY_NIGHTLY").is_some()
+}
+
 #[test]
 fn trials_fail_on_nodes_that_are_broken_on_purpose() {
     // Of the nightly tier: each defect takes a minute or two.
-    if std::env::var_os("SEAWORTHY_NIGHTLY").is_none() {
+    if !is_nightly() {
         println!("skipped: SEAWORTHY_NIGHTLY is not set");
         return;
     }
@@ -107,4 +112,99 @@ fn trials_pass_on_a_healthy_node() {
     assert!(outcomes.len() > 80, "{} trials ran", outcomes.len());
     let bad: Vec<_> = outcomes.into_iter().filter(|(_, outcome, _)| outcome != "pass").collect();
     assert!(bad.is_empty(), "{bad:#?}");
+}
+
+/// `seaworthy cluster` with these words; what it printed.
+fn cluster(words: &[&str]) -> String {
+    let output = program().arg("cluster").args(words).output().unwrap();
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A cluster that goes with the test.
+struct Raised(String);
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        program().args(["cluster", "down", &self.0]).output().unwrap();
+    }
+}
+
+/// What podman needs where the default limits are above what the machine grants.
+const LIMITS: &str = "--ulimit nofile=20000:20000 --ulimit nproc=20000:20000";
+const IMAGE: &str = "localhost/seaworthy-conformance-test";
+
+/// Builds the image as docs/container.md says.
+fn build_image() {
+    let mut fetch = program();
+    fetch.args(["assets", "fetch", "--source", "cache", "-o", "path", "etcd", "kube-apiserver"]);
+    let paths = fetch.arg("kube-controller-manager").output().unwrap();
+    let context = tempfile::tempdir().unwrap();
+    for path in String::from_utf8(paths.stdout).unwrap().lines().map(Path::new) {
+        std::fs::copy(path, context.path().join(path.file_name().unwrap())).unwrap();
+    }
+    std::fs::copy(program().get_program(), context.path().join("seaworthy")).unwrap();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Containerfile");
+    let mut build = Command::new("podman");
+    build.args(["build", "-q", "--target", "conformance", "--build-arg", "FROM=local", "-t", IMAGE]);
+    build.args(LIMITS.split(' ')).arg("-f").arg(file).arg(context.path());
+    let built = build.output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
+
+/// Starts the kubelet again as the document says: with an API server that the image is yet to start.
+const KUBELET: &str = r#"
+folder=$1; shift
+printf 'apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: "http://localhost:8080"}}]\n' > $folder/conf
+printf 'contexts: [{name: a, context: {cluster: a}}]\ncurrent-context: a\n' >> $folder/conf
+for word; do
+    case $word in --kubeconfig=* | --bootstrap-kubeconfig=*) ;; *) set -- "$@" "$word" ;; esac
+    shift
+done
+setsid "$@" --kubeconfig=$folder/conf --anonymous-auth=true --authentication-token-webhook=false \
+    --authorization-mode=AlwaysAllow --client-ca-file= > $folder/kubelet.log 2>&1 < /dev/null &
+"#;
+
+#[test]
+fn the_image_tries_the_kubelet_that_it_runs_beside() {
+    if !is_nightly() || !is_possible() {
+        println!("skipped: SEAWORTHY_NIGHTLY is not set, or clusters cannot be raised here");
+        return;
+    }
+    build_image();
+    let name = format!("beside{}", std::process::id());
+    let raised = Raised(name.clone());
+    cluster(&["up", "--name", &name, "--workers", "1", "--fast"]);
+    let exec = |words: &[&str]| cluster(&[&["exec", "--name", &name, "worker1", "--"], words].concat());
+    let words = exec(&["sh", "-c", "tr '\\0' '\\n' < /proc/$(pidof kubelet)/cmdline"]);
+    cluster(&["fault", "--name", &name, "kill", "worker1/kubelet"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    exec(&[&["sh", "-c", KUBELET, "sh", path], &words.lines().collect::<Vec<_>>()[..]].concat());
+
+    let manifests = "/etc/kubernetes/manifests";
+    let sail = |variables: &str| {
+        let out = tempfile::tempdir().unwrap();
+        let script = format!(
+            "podman run --rm --privileged --net=host {LIMITS} -v /:/rootfs:ro -v {manifests}:{manifests} \
+             -e CONFIG_DIR={manifests} -v {}:/var/result {variables} {IMAGE} || echo ended with $?",
+            out.path().display()
+        );
+        let said = exec(&["sh", "-c", &format!("mkdir -p {manifests}; {script} 2>&1")]);
+        let report = std::fs::read_to_string(out.path().join("report.json"));
+        let report = report.unwrap_or_else(|error| panic!("{error}: {said}"));
+        let found = outcomes(&serde_json::from_str(&report).unwrap());
+        let bad: Vec<_> =
+            found.iter().filter(|(_, outcome, _)| !["pass", "notApplicable"].contains(&outcome.as_str())).collect();
+        assert!(bad.is_empty(), "{variables}: {bad:#?}\n{said}");
+        found.into_iter().map(|(trial, ..)| trial).collect::<Vec<_>>()
+    };
+    let is_mirror = |trial: &String| trial.starts_with("node-conformance.static-pods.");
+    let mirror = sail("-e FOCUS=MirrorPod");
+    assert!(mirror.len() == 8 && mirror.iter().all(is_mirror), "{mirror:?}");
+    // The kubelet registered with a control plane that is gone: this one gives it its Node object.
+    let rest = sail(r"-e FOCUS='\[NodeConformance\]' -e SKIP=MirrorPod");
+    assert!(rest.len() > 200 && !rest.iter().any(is_mirror), "{} trials ran", rest.len());
+    drop(raised);
+    Command::new("podman").args(["rmi", "-f", IMAGE]).output().unwrap();
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Deck;
 use super::fixture::Yard;
+use super::loopback::{self, Loopback};
 use crate::cli::{FixtureOptions, RunOptions};
 use crate::fault::Fault;
 use crate::{cluster, signals, waivers};
@@ -49,6 +50,8 @@ impl FixtureOptions {
 pub(super) enum Subjects {
     /// One that the user named.
     Named(Box<Target>),
+    /// The kubelet of this machine, with a control plane beside it.
+    Beside(Box<Target>, Box<Loopback>),
     /// One for each need, raised when its turn comes.
     Raised { needs: Vec<ClusterNeed>, defect: Option<Defect> },
 }
@@ -64,6 +67,11 @@ impl Subjects {
         let fixture = &options.cluster;
         if acts.is_empty() {
             return Ok(Self::Raised { needs: Vec::new(), defect });
+        }
+        if fixture.beside_kubelet {
+            let started = runtime()?.block_on(loopback::start(&fixture.engine, fixture.node.as_deref()));
+            let (target, loopback) = started?;
+            return Ok(Self::Beside(Box::new(target), Box::new(loopback)));
         }
         if let Some(path) = &options.remote.kubeconfig {
             let mut target = connect(path, options.remote.context.as_deref())?;
@@ -108,7 +116,7 @@ impl Subjects {
     /// Their names.
     pub(super) fn names(&self) -> Vec<String> {
         match self {
-            Self::Named(target) => vec![target.name.clone()],
+            Self::Named(target) | Self::Beside(target, _) => vec![target.name.clone()],
             Self::Raised { needs, .. } => needs.iter().map(|need| need.slug.to_owned()).collect(),
         }
     }
@@ -120,7 +128,9 @@ impl Subjects {
             plan.push(Planned { trial: trial.info.id.clone(), subject: subject.to_owned() });
         };
         match self {
-            Self::Named(target) => acts.iter().for_each(|trial| add(trial, &target.name)),
+            Self::Named(target) | Self::Beside(target, _) => {
+                acts.iter().for_each(|trial| add(trial, &target.name));
+            }
             Self::Raised { needs, .. } => {
                 for need in needs {
                     acts.iter().filter(|trial| on(trial, need)).for_each(|trial| add(trial, need.slug));
@@ -190,6 +200,10 @@ pub(super) fn run(
         let voyage = Voyage { deck, options, run, cancel: cancel.clone(), number: AtomicUsize::new(0) };
         match subjects {
             Subjects::Named(target) => voyage.on_target(&Arc::new(*target), acts).await,
+            Subjects::Beside(target, mut loopback) => {
+                voyage.on_target(&Arc::new(*target), acts).await;
+                loopback.stop().await;
+            }
             Subjects::Raised { needs, defect } => {
                 let yard = Yard { engine: &options.cluster.engine, progress: deck.progress, cancel, defect };
                 for need in &needs {

@@ -3,6 +3,7 @@
 mod act;
 mod fixture;
 mod log;
+mod loopback;
 mod manifests;
 
 use std::collections::BTreeSet;
@@ -26,6 +27,7 @@ use crate::waivers::{self, Waiver};
 use crate::{answer, container, select, signals, sources, summary};
 use act::Subjects;
 use log::{Log, lock};
+pub(crate) use loopback::PROGRAMS as CONTROL_PLANE;
 use manifests::Papers;
 
 /// Beyond its budget a trial is noted; beyond this many times its budget it is given up.

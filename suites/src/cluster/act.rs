@@ -39,6 +39,8 @@ pub enum Requirement {
     Workers(usize),
     /// The hosts can be entered: the cluster is one of our engine.
     Hosts,
+    /// The kubelet's files can be written: the hosts can be entered, or the node is this machine.
+    KubeletFiles,
     /// A permission of the kubeconfig's user, in all namespaces.
     Permission {
         /// `create`, `list`, …
@@ -231,6 +233,10 @@ async fn requirement(one: Requirement, ctx: &Ctx) -> Option<Verdict> {
         Requirement::Hosts if ctx.target().ours.is_none() => Some(Verdict::because(
             Outcome::Skipped,
             "it enters the cluster's hosts, which only a cluster of ours allows",
+        )),
+        Requirement::KubeletFiles if ctx.target().ours.is_none() && !ctx.target().is_local => Some(Verdict::because(
+            Outcome::Skipped,
+            "it writes files of the kubelet, which a cluster of ours or --beside-kubelet allows",
         )),
         Requirement::Permission { verb, group, resource } => {
             let review = json!({

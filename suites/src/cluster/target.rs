@@ -109,6 +109,8 @@ pub struct Target {
     pub image: String,
     /// The node that is under test, where the user names one.
     pub node: Option<String>,
+    /// Is that node this machine, so that the kubelet's files are ours?
+    pub is_local: bool,
     pub(crate) client: kube::Client,
     pub(super) stands: Stands,
 }
@@ -183,6 +185,7 @@ impl Target {
             disruption: false,
             image: own_image(),
             node: None,
+            is_local: false,
             client,
             stands: Mutex::default(),
         })

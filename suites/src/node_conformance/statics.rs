@@ -1,5 +1,6 @@
 //! Static pods and the mirror pods that the kubelet makes of them.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -29,7 +30,7 @@ pub(super) fn trials() -> Vec<Trial> {
             body(manifest).await
         })
         .alias(format!("[sig-node] MirrorPod when create a mirror pod {upstream} [NodeConformance]"))
-        .requires(Requirement::Hosts)
+        .requires(Requirement::KubeletFiles)
         .limit(Duration::from_mins(8))
         .trial()
     };
@@ -105,7 +106,7 @@ impl Manifest {
         let one = Self { mirror: format!("static-{host}"), host, path, ctx };
         let undone = one.clone();
         one.ctx.undo(format!("remove {} from {}", one.path, one.host), async move {
-            undone.run(&["rm", "-f", &undone.path]).await.map_err(|stop| format!("{stop:?}"))
+            undone.remove(&undone.path).await.map_err(|stop| format!("{stop:?}"))
         });
         Ok(one)
     }
@@ -122,6 +123,42 @@ impl Manifest {
         if output.status.success() { Ok(()) } else { Err(failed(String::from_utf8_lossy(&output.stderr).into_owned())) }
     }
 
+    /// Puts a file in place in one step.
+    async fn put(&self, part: &str, path: &str, text: &str) -> Result<(), Stop> {
+        if !self.ctx.target().is_local {
+            let script = "printf %s \"$1\" > \"$2\" && mv \"$2\" \"$3\"";
+            return self.run(&["sh", "-c", script, "sh", text, part, path]).await;
+        }
+        std::fs::write(part, text).and_then(|()| std::fs::rename(part, path)).map_err(|error| {
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            Stop::Undetermined(format!(
+                "{path} cannot be written: {error}; a container needs the kubelet's folder: -v {folder}:{folder}"
+            ))
+        })
+    }
+
+    /// Removes a file or a folder, if it is there.
+    async fn remove(&self, path: &str) -> Result<(), Stop> {
+        if !self.ctx.target().is_local {
+            return self.run(&["rm", "-rf", path]).await;
+        }
+        let removed = if Path::new(path).is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Stop::Undetermined(format!("{path} cannot be removed: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn exists(&self, path: &str) -> bool {
+        if self.ctx.target().is_local {
+            Path::new(path).exists()
+        } else {
+            self.run(&["test", "-e", path]).await.is_ok()
+        }
+    }
+
     /// Writes the file, in one step: the kubelet ignores names that begin with a dot.
     async fn write(&self, pod: &Pod) -> Result<(), Stop> {
         let mut object = pod.object(&self.host, &self.ctx.target().image);
@@ -133,8 +170,7 @@ impl Manifest {
         self.ctx.step(format!("write {} on {}", self.path, self.host));
         let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let part = format!("{folder}/.{}.part", self.ctx.namespace());
-        let script = "printf %s \"$1\" > \"$2\" && mv \"$2\" \"$3\"";
-        self.run(&["sh", "-c", script, "sh", &object.to_string(), &part, &self.path]).await
+        self.put(&part, &self.path, &object.to_string()).await
     }
 
     fn mirror(&self) -> Ref {
@@ -209,7 +245,7 @@ async fn removed(m: Manifest) -> Result<(), Stop> {
     let pod = Manifest::pod("until-term; exit 0");
     m.write(&pod).await?;
     m.running().await?;
-    m.run(&["rm", &m.path]).await?;
+    m.remove(&m.path).await?;
     m.ctx.until_gone(&m.mirror(), SEEN).await?;
     m.write(&pod).await?;
     m.running().await.map(drop)
@@ -223,6 +259,9 @@ async fn commanded(m: Manifest) -> Result<(), Stop> {
     let image = m.ctx.target().image.clone();
     let other = match image.split_once('/') {
         Some(("registry.seaworthy.dev", rest)) => format!("mirror.seaworthy.dev/{rest}"),
+        Some((registry, rest)) if m.ctx.target().is_local => {
+            format!("{}/{rest}", registry.replace("127.0.0.1", "localhost"))
+        }
         _ => image,
     };
     if other == m.ctx.target().image {
@@ -236,21 +275,21 @@ async fn commanded(m: Manifest) -> Result<(), Stop> {
 }
 
 async fn graceful(m: Manifest) -> Result<(), Stop> {
-    // It ends by itself, after a while, and leaves a file on the host: killed it would leave none.
-    let folder = format!("/tmp/{}", m.ctx.namespace());
-    let undone = m.clone();
-    let made = folder.clone();
+    // It ends by itself, after a while, and leaves a file on the host: killed it would leave none. The file is beside its
+    // manifest, where a container of ours sees it too, in a folder that the kubelet passes over.
+    let folder = format!("{}.d", m.path.replace(m.ctx.namespace(), &format!(".{}", m.ctx.namespace())));
+    let (undone, made) = (m.clone(), folder.clone());
     m.ctx.undo(format!("remove {folder} from {}", m.host), async move {
-        undone.run(&["rm", "-rf", &made]).await.map_err(|stop| format!("{stop:?}"))
+        undone.remove(&made).await.map_err(|stop| format!("{stop:?}"))
     });
     let pod = Manifest::pod("until-term; sleep 4; write /host/ended yes")
         .spec(json!({ "terminationGracePeriodSeconds": 60 }))
         .volume("host", "/host", json!({ "hostPath": { "path": folder, "type": "DirectoryOrCreate" } }));
     m.write(&pod).await?;
     m.running().await?;
-    m.run(&["rm", &m.path]).await?;
+    m.remove(&m.path).await?;
     m.ctx.until_gone(&m.mirror(), SEEN).await?;
-    if m.run(&["test", "-f", &format!("{folder}/ended")]).await.is_err() {
+    if !m.exists(&format!("{folder}/ended")).await {
         m.ctx.breach("the static pod", "it was killed before its grace period was over");
     }
     Ok(())
