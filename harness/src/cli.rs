@@ -315,8 +315,8 @@ pub(crate) struct FixtureOptions {
     /// Act on this cluster of `seaworthy cluster up`
     #[arg(long, value_name = "NAME", conflicts_with = "kubeconfig")]
     pub(crate) cluster: Option<String>,
-    /// Start a throw-away control plane on this host's loopback, and act on the kubelet that runs here: it must be started with a
-    /// kubeconfig whose server is http://localhost:8080
+    /// Start a throw-away control plane on this host's loopback, and act on the kubelet that runs here: it must be
+    /// started with a kubeconfig whose server is http://localhost:8080
     #[arg(long, conflicts_with_all = ["cluster", "kubeconfig", "keep", "defect"])]
     pub(crate) beside_kubelet: bool,
     /// Leave raised clusters up; the next run with --keep reuses them

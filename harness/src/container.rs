@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn a_folder_is_on_the_mount_that_holds_it() {
-        let mounts = "21 1 0:20 / / rw - overlay o rw\n22 21 0:21 / /var/result rw - ext4 /dev/sda1 rw\n\
+        let mounts = "21 1 0:20 / / rw - overlay o rw\n\
+                      22 21 0:21 / /var/result rw - ext4 /dev/sda1 rw\n\
                       23 21 0:22 / /my\\040results rw - ext4 /dev/sda1 rw\n";
         let of = |path: &str| mount_of(Path::new(path), mounts).display().to_string();
         assert_eq!(of("/var/result"), "/var/result");

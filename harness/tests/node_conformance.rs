@@ -1,7 +1,7 @@
 //! The node-conformance suite on nodes that are broken on purpose: the trials that name a defect must fail where it is.
 //!
-//! Needs root and the programs that `seaworthy assets fetch` leaves in the cache; without them it says so and does nothing,
-//! unless `SEAWORTHY_REQUIRE` is set. `SEAWORTHY_DEFECTS=all` tries every defect, a list of names those.
+//! Needs root and the programs that `seaworthy assets fetch` leaves in the cache; without them it says so and does
+//! nothing, unless `SEAWORTHY_REQUIRE` is set. `SEAWORTHY_DEFECTS=all` tries every defect, a list of names those.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
@@ -155,7 +155,8 @@ fn build_image() {
 /// Starts the kubelet again as the document says: with an API server that the image is yet to start.
 const KUBELET: &str = r#"
 folder=$1; shift
-printf 'apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: "http://localhost:8080"}}]\n' > $folder/conf
+server='{server: "http://localhost:8080"}'
+printf "apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: $server}]\n" > $folder/conf
 printf 'contexts: [{name: a, context: {cluster: a}}]\ncurrent-context: a\n' >> $folder/conf
 for word; do
     case $word in --kubeconfig=* | --bootstrap-kubeconfig=*) ;; *) set -- "$@" "$word" ;; esac

@@ -1,8 +1,9 @@
-//! A throw-away control plane on this machine's loopback, for a kubelet that runs here already: what node-test brought along.
+//! A throw-away control plane on this machine's loopback, for a kubelet that runs here already: what node-test brought
+//! along.
 //!
-//! etcd, kube-apiserver and kube-controller-manager listen on 127.0.0.1 only, with a PKI of their own in a folder that goes with
-//! the run. The kubelet finds them at `http://localhost:8080`, a plain front of the API server's secure port, and pulls the
-//! image of workloads, which is this program, from a registry on the loopback.
+//! etcd, kube-apiserver and kube-controller-manager listen on 127.0.0.1 only, with a PKI of their own in a folder that
+//! goes with the run. The kubelet finds them at `http://localhost:8080`, a plain front of the API server's secure port,
+//! and pulls the image of workloads, which is this program, from a registry on the loopback.
 
 use std::fs::File;
 use std::io;
@@ -350,8 +351,8 @@ fn unready(node: &Value) -> Option<String> {
     }
 }
 
-/// Makes the Node object of a kubelet that registered with an earlier control plane: it does so once in its life, and then only
-/// updates what is there.
+/// Makes the Node object of a kubelet that registered with an earlier control plane: it does so once in its life, and
+/// then only updates what is there.
 async fn register(client: &Client, wanted: Option<&str>) -> Result<(), Fault> {
     let name = match wanted {
         Some(name) => name.to_owned(),
@@ -384,7 +385,10 @@ mod tests {
 
     #[test]
     fn a_node_that_is_not_ready_says_why() {
-        let node = |status: &str| json!({ "status": { "conditions": [{ "type": "Ready", "status": status, "message": "no CNI" }] } });
+        let node = |status: &str| {
+            let ready = json!({ "type": "Ready", "status": status, "message": "no CNI" });
+            json!({ "status": { "conditions": [ready] } })
+        };
         assert_eq!(unready(&node("True")), None);
         assert_eq!(unready(&node("False")).as_deref(), Some("no CNI"));
         assert!(unready(&json!({})).is_some());

@@ -2,7 +2,8 @@
 //!
 //! Three ways: a kubelet or an API server that is configured otherwise; an OCI runtime that changes what it is told, by
 //! a wrapper around runc on the hosts; and an admission policy that changes pods before the node sees them. What is
-//! in the cluster's own namespaces stays as it is; everything else is broken, so that upstream's tests meet the same node.
+//! in the cluster's own namespaces stays as it is; everything else is broken, so that upstream's tests meet the same
+//! node.
 
 use std::sync::Arc;
 use std::time::Duration;

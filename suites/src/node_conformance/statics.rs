@@ -275,8 +275,8 @@ async fn commanded(m: Manifest) -> Result<(), Stop> {
 }
 
 async fn graceful(m: Manifest) -> Result<(), Stop> {
-    // It ends by itself, after a while, and leaves a file on the host: killed it would leave none. The file is beside its
-    // manifest, where a container of ours sees it too, in a folder that the kubelet passes over.
+    // It ends by itself, after a while, and leaves a file on the host: killed it would leave none. The file is beside
+    // its manifest, where a container of ours sees it too, in a folder that the kubelet passes over.
     let folder = format!("{}.d", m.path.replace(m.ctx.namespace(), &format!(".{}", m.ctx.namespace())));
     let (undone, made) = (m.clone(), folder.clone());
     m.ctx.undo(format!("remove {folder} from {}", m.host), async move {
