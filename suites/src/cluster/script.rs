@@ -279,12 +279,21 @@ impl Ctx {
     /// # Errors
     /// [`Stop::Breached`] with what it printed, if it does not in time.
     pub async fn until_printed(&self, pod: &str, container: &str, start: &str) -> Result<String, Stop> {
-        self.step(format!("wait until {container} in {pod} prints '{start}'"));
+        self.until_logged(pod, &format!("container={container}"), start).await
+    }
+
+    /// Waits until a log has a line that begins so; `query` says which log. The runtime writes what a container printed a
+    /// moment after the container printed it, or ended.
+    ///
+    /// # Errors
+    /// [`Stop::Breached`] with what is in it, if it does not have it in time.
+    pub async fn until_logged(&self, pod: &str, query: &str, start: &str) -> Result<String, Stop> {
+        self.step(format!("wait until the log of {pod} ({query}) has '{start}'"));
         let end = tokio::time::Instant::now() + PATIENCE;
         let mut seen = String::new();
         while tokio::time::Instant::now() < end {
             // A log that is not there yet is none.
-            let path = format!("{}/log?container={container}", self.pod(pod).path());
+            let path = format!("{}/log?{query}", self.pod(pod).path());
             match self.text(Method::GET, &path).await? {
                 Ok(text) => seen = text,
                 Err(why) => seen = why.to_string(),

@@ -132,8 +132,7 @@ pub(super) fn trials() -> Vec<Trial> {
                 status["restartCount"] == 1 && status["state"]["running"].is_object()
             });
             ctx.until_pod("pod", &again, Duration::from_secs(120)).await?;
-            let text = log(&ctx, "previous=true").await?;
-            ctx.line("the log before the restart", &text, "1");
+            ctx.until_logged("pod", "previous=true", "1").await?;
             ctx.until_printed("pod", "main", "2").await.map(drop)
         })
         .alias("kubectl logs --previous")
