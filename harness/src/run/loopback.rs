@@ -103,6 +103,8 @@ pub(super) async fn start(engine: &EngineOptions, node: Option<&str>) -> Result<
     let target = Target::connect(&loopback.kubeconfig(), None).await;
     let mut target = target.map_err(|error| Fault::ours(error.to_string()))?;
     target.name = format!("kubelet-{name}");
+    // It is Ready; taints of a moment ago, or for ever, keep no pod of ours away.
+    target.facts.workers = target.facts.workers.max(1);
     (target.node, target.image) = (Some(name), image);
     (target.disruption, target.is_local) = (true, true);
     Ok((target, loopback))
