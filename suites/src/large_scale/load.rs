@@ -267,6 +267,9 @@ fn leases(ctx: &Ctx, report: &Report) -> Result<(), Stop> {
 }
 
 fn deletion(ctx: &Ctx, report: &Report) -> Result<(), Stop> {
+    if let Some(why) = &report.deletion_refused {
+        return Err(Stop::breach("pods", format!("the deletion of pods is refused: {why}")));
+    }
     match report.deletion_seconds {
         Some(seconds) => {
             ctx.evidence("deletion of all pods", format!("{seconds:.1} s"));

@@ -100,7 +100,12 @@ pub async fn drive(
     let after = metrics(client).await;
     let counts = fleet.counts();
     step("everything is deleted".to_owned());
-    let deletion_seconds = empty(client, plan, &names, &observer).await.map_err(api("deleting pods"))?;
+    let (deletion_seconds, deletion_refused) = match empty(client, plan, &names, &observer).await {
+        Ok(seconds) => (seconds, None),
+        // That is what the cluster is like, and part of the report.
+        Err(error) if error.code().is_some() && !error.is_transient() => (None, Some(error.to_string())),
+        Err(error) => return Err(api("deleting pods")(error)),
+    };
     let namespaces: Vec<_> = (0..plan.namespaces()).map(|number| names.namespace(number)).collect();
     fill::delete_namespaces(client, &namespaces).await.map_err(api("deleting namespaces"))?;
     fleet.shutdown(Keep::Nothing).await?;
@@ -118,6 +123,7 @@ pub async fn drive(
         scheduled_per_second,
         scheduled,
         deletion_seconds,
+        deletion_refused,
         startup,
         not_started,
         watch,

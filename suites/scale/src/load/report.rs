@@ -103,6 +103,9 @@ pub struct Report {
     pub scheduled: u64,
     /// Seconds until every pod was gone; none if some stayed.
     pub deletion_seconds: Option<f64>,
+    /// Why the API server refused to delete pods, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_refused: Option<String>,
     /// Times from a pod's due creation to its being ready, as the watch shows it.
     pub startup: Latency,
     /// Pods that were created for that and did not become ready.
