@@ -149,6 +149,10 @@ fn image_context() -> tempfile::TempDir {
     context
 }
 
+/// Lets containerd ask the image's own registry: hosts of the engine have a mirror for every other one.
+const MIRRORS: &str = "certs=/var/lib/seaworthy/containerd/certs.d; for name in 127.0.0.1:5080 localhost:5080; do \
+    mkdir -p $certs/$name && echo 'server = \"http://127.0.0.1:5080\"' > $certs/$name/hosts.toml; done";
+
 /// Starts the kubelet again as the document says: with an API server that the image is yet to start.
 const KUBELET: &str = r#"
 folder=$1; shift
@@ -176,9 +180,10 @@ fn the_image_tries_the_kubelet_that_it_runs_beside() {
     let exec = |words: &[&str]| cluster(&[&["exec", "--name", &name, "worker1", "--"], words].concat());
     let words = exec(&["sh", "-c", "tr '\\0' '\\n' < /proc/$(pidof kubelet)/cmdline"]);
     cluster(&["fault", "--name", &name, "kill", "worker1/kubelet"]);
-    exec(&[&["sh", "-c", KUBELET, "sh", "/tmp"], &words.lines().collect::<Vec<_>>()[..]].concat());
+    let start = || exec(&[&["sh", "-c", KUBELET, "sh", "/tmp"], &words.lines().collect::<Vec<_>>()[..]].concat());
+    start();
     let build = format!(
-        "mkdir -p $0 /tmp/result && cd {} && podman build -q {LIMITS} --target conformance --build-arg FROM=local \
+        "{MIRRORS}; mkdir -p $0 /tmp/result && cd {} && podman build -q {LIMITS} --target conformance --build-arg FROM=local \
          -t {IMAGE} .",
         context.path().display()
     );
@@ -201,7 +206,9 @@ fn the_image_tries_the_kubelet_that_it_runs_beside() {
     let is_mirror = |trial: &String| trial.starts_with("node-conformance.static-pods.");
     let mirror = sail("-e FOCUS=MirrorPod");
     assert!(mirror.len() == 8 && mirror.iter().all(is_mirror), "{mirror:?}");
-    // The kubelet registered with a control plane that is gone: this one gives it its Node object.
+    // A kubelet registers once in its life.
+    exec(&["sh", "-c", "kill $(pidof kubelet); while pidof kubelet > /dev/null; do sleep 1; done"]);
+    start();
     let rest = sail(r"-e FOCUS='\[NodeConformance\]' -e SKIP=MirrorPod");
     assert!(rest.len() > 200 && !rest.iter().any(is_mirror), "{} trials ran", rest.len());
     drop(raised);

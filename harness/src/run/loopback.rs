@@ -25,7 +25,7 @@ use seaworthy_provision::pki::{self, Spec};
 use seaworthy_provision::registry::Registry;
 use seaworthy_simulated::{Call, Client, Lane};
 use seaworthy_suites::cluster::Target;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio_rustls::TlsConnector;
@@ -39,14 +39,14 @@ const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Where the kubelet looks for the API server, by the documented contract.
 const FRONT: u16 = 8080;
 const SECURE: u16 = 6443;
+/// Where the image is served: a runtime with a mirror for every registry needs a file of its own for this one.
+const REGISTRY: u16 = 5080;
 /// What else is listened on: etcd's three ports and the controller-manager's.
 const OTHERS: [u16; 4] = [2379, 2380, 2381, 10257];
 /// What it consists of.
 pub(crate) const PROGRAMS: [&str; 3] = ["etcd", "kube-apiserver", "kube-controller-manager"];
 /// How long the control plane may take to be ready, and then the node.
 const PATIENCE: Duration = Duration::from_mins(3);
-/// A kubelet registers once; one that did so before is given its Node object after this time.
-const REGISTERS: Duration = Duration::from_secs(20);
 /// How long components have to end.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -136,8 +136,7 @@ fn listen(port: u16) -> Result<std::net::TcpListener, Fault> {
 fn serve_image(folder: &Path) -> Result<(Registry, String), Fault> {
     let failed = broken("the image of workloads");
     let seaworthy = std::env::current_exe().map_err(|error| failed(&error))?;
-    let socket = std::net::TcpListener::bind(SocketAddr::new(HOST, 0)).map_err(|error| failed(&error))?;
-    let address = socket.local_addr().map_err(|error| failed(&error))?;
+    let (socket, address) = (listen(REGISTRY)?, SocketAddr::new(HOST, REGISTRY));
     let image = workload(&seaworthy);
     let reference = Reference { registry: address.to_string(), ..image.reference };
     let name = format!("{}/{}:{}", reference.registry, reference.repository, reference.tag);
@@ -287,7 +286,6 @@ impl Loopback {
     async fn node(&self, client: &Client, wanted: Option<&str>) -> Result<String, Fault> {
         eprintln!("    note: the control plane is ready at http://localhost:{FRONT}; waiting for the kubelet");
         let begun = Instant::now();
-        let mut made = false;
         loop {
             let nodes = nodes(client).await?;
             let late = begun.elapsed() > PATIENCE;
@@ -302,16 +300,11 @@ impl Loopback {
                     }
                     match unready(node) {
                         None => return Ok(name),
-                        Some(_) if late && made => return Err(nobody()),
                         Some(why) if late => return Err(Fault::usage(format!("the node {name} is not Ready: {why}"))),
                         Some(_) => {}
                     }
                 }
                 [] if late => return Err(nobody()),
-                [] if begun.elapsed() > REGISTERS && !made => {
-                    made = true;
-                    register(client, wanted).await?;
-                }
                 [] => {}
                 _ => {
                     let names: Vec<_> = nodes.iter().filter_map(|node| node["metadata"]["name"].as_str()).collect();
@@ -353,36 +346,17 @@ fn unready(node: &Value) -> Option<String> {
     }
 }
 
-/// Makes the Node object of a kubelet that registered with an earlier control plane: it does so once in its life, and
-/// then only updates what is there.
-async fn register(client: &Client, wanted: Option<&str>) -> Result<(), Fault> {
-    let name = match wanted {
-        Some(name) => name.to_owned(),
-        None => {
-            let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
-            name.map_err(|error| Fault::ours(error.to_string()))?.trim().to_lowercase()
-        }
-    };
-    let labels = json!({ "kubernetes.io/hostname": name, "kubernetes.io/os": "linux" });
-    let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name, "labels": labels } });
-    let call = Call::post("/api/v1/nodes", &node);
-    let reply = client.ask(Lane::Work, &call).await.map_err(|error| Fault::ours(error.to_string()))?;
-    // The kubelet may have been first.
-    if reply.status.as_u16() == 409 {
-        return Ok(());
-    }
-    reply.success(&call).map(drop).map_err(|error| Fault::ours(error.to_string()))
-}
-
 fn nobody() -> Fault {
     Fault::usage(format!("no kubelet registered at http://localhost:{FRONT} within {PATIENCE:?}")).hint(
         "start the kubelet with --kubeconfig FILE, where FILE names the server http://localhost:8080; \
-         with a name other than this host's, add --node NAME",
+         one that has registered with the control plane of an earlier run must be started again",
     )
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
