@@ -85,7 +85,8 @@ fn run(title: &str, mut pair: impl FnMut(usize) -> (String, String)) {
                 let number = page * PAGE + place;
                 let (certificate, key) = pair(number);
                 format!(
-                    r#"{{"metadata":{{"namespace":"team-{}","name":"www-{number}","uid":"6b1c","annotations":{{"a":"b"}}}},
+                    r#"{{"metadata":{{"namespace":"team-{}","name":"www-{number}","uid":"6b1c",
+"annotations":{{"a":"b"}}}},
 "data":{{"tls.crt":"{certificate}","tls.key":"{key}"}},"type":"kubernetes.io/tls"}}"#,
                     number % TEAMS
                 )

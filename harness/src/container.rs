@@ -45,7 +45,7 @@ pub(crate) fn arguments(given: Vec<OsString>, env: impl Fn(&str) -> Option<Strin
 /// Are the programs there that a control plane beside the kubelet consists of?
 fn has_control_plane(path: &str) -> bool {
     let has = |name: &&str| std::env::split_paths(path).any(|folder| folder.join(name).is_file());
-    PROGRAMS.iter().all(|name| has(name))
+    PROGRAMS.iter().all(has)
 }
 
 /// Is a path mounted into our container? CONFIG_DIR and KUBELET_CONFIG may be here instead of on the node.

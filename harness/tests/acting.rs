@@ -1,8 +1,9 @@
 //! Suites that act on clusters, end to end: each is green on clusters of ours, and each of its defects is caught.
 //!
-//! The trials are made of the registry of suites: `green::SUITE`, and `defect::SUITE::NAME`, which raises broken clusters and expects
-//! every claim that names the defect to fail. Needs root and the programs of `seaworthy assets fetch`. Without `SEAWORTHY_NIGHTLY`
-//! only the suites of [`GREEN`] and the defects of [`DAILY`] are tried: each defect takes half a minute or more.
+//! The trials are made of the registry of suites: `green::SUITE`, and `defect::SUITE::NAME`, which raises broken
+//! clusters and expects every claim that names the defect to fail. Needs root and the programs of `seaworthy assets
+//! fetch`. Without `SEAWORTHY_NIGHTLY` only the suites of [`GREEN`] and the defects of [`DAILY`] are tried: each defect
+//! takes half a minute or more.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
@@ -96,8 +97,8 @@ fn run(words: &[&str], results: &Path) -> Result<(i32, Run, String), Failed> {
     Ok((output.status.code().unwrap_or(-1), run, said))
 }
 
-/// A cluster by kubeconfig is acted on as one that is not ours: what enters hosts or disturbs is skipped and says why, a run that is
-/// killed leaves what `cluster sweep` removes, and a run that ends leaves nothing.
+/// A cluster by kubeconfig is acted on as one that is not ours: what enters hosts or disturbs is skipped and says why,
+/// a run that is killed leaves what `cluster sweep` removes, and a run that ends leaves nothing.
 fn existing() -> Result<(), Failed> {
     let clusters = tempfile::tempdir_in("/var/lib").map_err(|error| error.to_string())?;
     let results = tempfile::tempdir().map_err(|error| error.to_string())?;

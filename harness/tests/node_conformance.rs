@@ -106,7 +106,10 @@ fn trials_pass_on_a_healthy_node() {
     }
     let folder = tempfile::tempdir().unwrap();
     // A part of each area that takes seconds; the whole suite takes minutes.
-    let focus = r"node-conformance\.(containers|env|messages|identity|security|resources|runtime-class|static-pods\.created|streams)";
+    let focus = concat!(
+        r"node-conformance\.(containers|env|messages|identity|security|resources|runtime-class",
+        r"|static-pods\.created|streams)"
+    );
     let report = run(&["--focus", focus], folder.path());
     let outcomes = outcomes(&report);
     assert!(outcomes.len() > 80, "{} trials ran", outcomes.len());
@@ -151,7 +154,8 @@ fn image_context() -> tempfile::TempDir {
 
 /// Lets containerd ask the image's own registry: hosts of the engine have a mirror for every other one.
 const MIRRORS: &str = "certs=/var/lib/seaworthy/containerd/certs.d; for name in 127.0.0.1:5080 localhost:5080; do \
-    mkdir -p $certs/$name && echo 'server = \"http://127.0.0.1:5080\"' > $certs/$name/hosts.toml; done";
+                       mkdir -p $certs/$name && echo 'server = \"http://127.0.0.1:5080\"' > $certs/$name/hosts.toml; \
+                       done";
 
 /// Starts the kubelet again as the document says: with an API server that the image is yet to start.
 const KUBELET: &str = r#"
@@ -183,17 +187,17 @@ fn the_image_tries_the_kubelet_that_it_runs_beside() {
     let start = || exec(&[&["sh", "-c", KUBELET, "sh", "/tmp"], &words.lines().collect::<Vec<_>>()[..]].concat());
     start();
     let build = format!(
-        "{MIRRORS}; mkdir -p $0 /tmp/result && cd {} && podman build -q {LIMITS} --target conformance --build-arg FROM=local \
-         -t {IMAGE} .",
+        "{MIRRORS}; mkdir -p $0 /tmp/result && cd {} && podman build -q {LIMITS} --target conformance --build-arg \
+         FROM=local -t {IMAGE} .",
         context.path().display()
     );
     let manifests = "/etc/kubernetes/manifests";
     exec(&["sh", "-c", &build, manifests]);
     let sail = |variables: &str| {
         let script = format!(
-            "rm -rf /tmp/result/*; podman run --rm --privileged --net=host {LIMITS} -v /:/rootfs:ro \
-             -v {manifests}:{manifests} -e CONFIG_DIR={manifests} -v /tmp/result:/var/result {variables} {IMAGE} 2>&1 \
-             || echo ended with $?"
+            "rm -rf /tmp/result/*; podman run --rm --privileged --net=host {LIMITS} -v /:/rootfs:ro -v \
+             {manifests}:{manifests} -e CONFIG_DIR={manifests} -v /tmp/result:/var/result {variables} {IMAGE} 2>&1 || \
+             echo ended with $?"
         );
         let said = exec(&["sh", "-c", &script]);
         let report = serde_json::from_str(&exec(&["cat", "/tmp/result/report.json"]));

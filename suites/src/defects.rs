@@ -1,4 +1,5 @@
-//! Parts of defects that several suites put into clusters: policies that change or refuse objects, schedulers without plug-ins.
+//! Parts of defects that several suites put into clusters: policies that change or refuse objects, schedulers without
+//! plug-ins.
 
 use std::sync::Arc;
 
@@ -20,12 +21,15 @@ pub(crate) struct About(pub(crate) &'static str, pub(crate) &'static str, pub(cr
 impl About {
     fn constraints(self) -> Value {
         let Self(group, version, resource) = self;
-        let rule = json!({ "apiGroups": [group], "apiVersions": [version], "operations": ["CREATE"], "resources": [resource] });
+        let rule = json!({
+            "apiGroups": [group], "apiVersions": [version], "operations": ["CREATE"], "resources": [resource],
+        });
         json!({ "resourceRules": [rule] })
     }
 }
 
-/// A policy that changes objects which are created by a JSON patch where a condition holds, as an overzealous webhook does.
+/// A policy that changes objects which are created by a JSON patch where a condition holds, as an overzealous webhook
+/// does.
 pub(crate) fn changing(name: &str, about: About, condition: &str, patch: &str) -> Vec<Value> {
     vec![
         json!({
@@ -61,7 +65,8 @@ pub(crate) fn refusing(name: &str, about: About, expression: &str) -> Vec<Value>
     ]
 }
 
-/// Creates objects, and waits until API servers have seen the policies among them: one more, which is made last, refuses then.
+/// Creates objects, and waits until API servers have seen the policies among them: one more, which is made last,
+/// refuses then.
 pub(crate) async fn put(target: Arc<Target>, objects: Vec<Value>) -> Result<(), String> {
     target.create_objects(objects).await?;
     let canary = "object.metadata.name != 'seaworthy-canary'";

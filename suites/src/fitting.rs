@@ -1,4 +1,5 @@
-//! Which nodes a pod fits on, by the documented rules of labels, taints and resources: an independent model of the scheduler's filters.
+//! Which nodes a pod fits on, by the documented rules of labels, taints and resources: an independent model of the
+//! scheduler's filters.
 //!
 //! Sources: "Assigning Pods to Nodes", "Taints and Tolerations", "Resource Management for Pods and Containers".
 
@@ -108,7 +109,9 @@ mod tests {
 
     fn node() -> Value {
         json!({
-            "metadata": { "labels": { "kubernetes.io/os": "windows", "node.kubernetes.io/windows-build": "10.0.17763" } },
+            "metadata": {
+                "labels": { "kubernetes.io/os": "windows", "node.kubernetes.io/windows-build": "10.0.17763" },
+            },
             "spec": { "taints": [{ "key": "os", "value": "windows", "effect": "NoSchedule" }] },
             "status": { "allocatable": { "cpu": "4", "memory": "16Gi" } },
         })

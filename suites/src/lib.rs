@@ -1,8 +1,8 @@
 //! The trials: what each suite claims, over facts and on clusters.
 //!
-//! A [`Trial`] is a declared value: what is known of it before it runs, and a body that judges a [`Node`] or [`Objects`], or
-//! [acts](cluster) on a cluster. The suites and their trials are listed by [`suites`], in the order in which they are run. What trials run in pods is
-//! [`workload_main`].
+//! A [`Trial`] is a declared value: what is known of it before it runs, and a body that judges a [`Node`] or
+//! [`Objects`], or [acts](cluster) on a cluster. The suites and their trials are listed by [`suites`], in the order in
+//! which they are run. What trials run in pods is [`workload_main`].
 
 pub mod cluster;
 mod convert;

@@ -47,7 +47,9 @@ pub enum NodeError {
     },
     /// A file is nothing that can be put on trial.
     #[error(
-        "{path} is no recording, and no file of a PKI: `seaworthy record` writes recordings; certificates and keys end in .crt, .cer, .pem, .der, .key or .pub, kubeconfigs in .conf, .kubeconfig, .yaml or .yml or are called config or kubeconfig, and files of Talos are YAML or talosconfig"
+        "{path} is no recording, and no file of a PKI: `seaworthy record` writes recordings; certificates and keys end \
+         in .crt, .cer, .pem, .der, .key or .pub, kubeconfigs in .conf, .kubeconfig, .yaml or .yml or are called \
+         config or kubeconfig, and files of Talos are YAML or talosconfig"
     )]
     Unknown {
         /// The file.
@@ -104,8 +106,8 @@ impl Kubeconfig {
 }
 
 impl Source {
-    /// Opens a node: a folder is a live node's root, of which `layout` says what lies elsewhere, or a folder with a PKI and
-    /// nothing else; a file is a recording, a kubeconfig or a file of PEM.
+    /// Opens a node: a folder is a live node's root, of which `layout` says what lies elsewhere, or a folder with a PKI
+    /// and nothing else; a file is a recording, a kubeconfig or a file of PEM.
     ///
     /// Probes of a live node start this very program again, which must call [`probe_main`] first.
     ///
@@ -202,7 +204,8 @@ impl Source {
         }
     }
 
-    /// What the PKI is, asked now. Nothing of it is kept, and so nothing need be redacted: [`pki::Facts`] hold no secret.
+    /// What the PKI is, asked now. Nothing of it is kept, and so nothing need be redacted: [`pki::Facts`] hold no
+    /// secret.
     #[must_use]
     pub fn pki(&self) -> pki::Facts {
         pki::Facts::of_roles(self.host())
@@ -241,8 +244,8 @@ impl Source {
     }
 }
 
-/// Boot loaders, and the files that show them: kernel options are set in another way for each. GRUB comes last, since its
-/// defaults stay behind where another has taken its place.
+/// Boot loaders, and the files that show them: kernel options are set in another way for each. GRUB comes last, since
+/// its defaults stay behind where another has taken its place.
 const BOOT_LOADERS: [(&str, &[&str]); 3] = [
     ("Raspberry Pi firmware", &["/boot/firmware/cmdline.txt", "/boot/cmdline.txt"]),
     ("systemd-boot", &["/boot/loader/loader.conf", "/efi/loader/loader.conf", "/boot/efi/loader/loader.conf"]),
@@ -288,8 +291,8 @@ impl Node {
         self.pki.get_or_init(|| pki::Facts::read(&self.transcript))
     }
 
-    /// The profile that the node is judged by, and what says so: where the user names no release of Kubernetes, the rules are
-    /// those of its own kubelet or kubeadm.
+    /// The profile that the node is judged by, and what says so: where the user names no release of Kubernetes, the
+    /// rules are those of its own kubelet or kubeadm.
     #[must_use]
     pub fn profile(&self, given: &Profile) -> (Profile, String) {
         let mut profile = given.clone();

@@ -27,8 +27,8 @@ enum Body {
 pub struct Trial {
     /// What is known of it before it runs.
     pub info: TrialInfo,
-    /// How long it may take: beyond this a note says so, beyond ten times this it is an error. For a trial that acts it is the
-    /// limit itself.
+    /// How long it may take: beyond this a note says so, beyond ten times this it is an error. For a trial that acts it
+    /// is the limit itself.
     pub budget: Duration,
     body: Body,
 }
@@ -88,7 +88,8 @@ impl Trial {
         Self { info, budget, body: Body::Judge(Box::new(body)) }
     }
 
-    /// Judges a node, with the `others` of its fleet to compare it with. A panic in its body is this trial's error and nobody else's.
+    /// Judges a node, with the `others` of its fleet to compare it with. A panic in its body is this trial's error and
+    /// nobody else's.
     #[must_use]
     pub fn run(&self, node: &Node, others: &[&Node], profile: &Profile) -> Verdict {
         let Body::Judge(judge) = &self.body else {

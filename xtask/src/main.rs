@@ -4,14 +4,14 @@
 
 mod columns;
 mod steps;
-mod tests;
+mod testing;
 
 use std::process::ExitCode;
 
 use steps::Steps;
 
 const USAGE: &str = "\
-cargo xtask check   format, columns, spelling, lints, documentation, licenses; unit tests and recorded nodes (minutes, no root)
+cargo xtask check   format, columns, spelling, lints, documentation, licenses; unit tests, recorded nodes (no root)
 cargo xtask host    the static binary, Kubernetes from its Go modules, and every test (root, Debian, Go)
 cargo xtask ci      installs what the tests need, then both: what CI runs
 cargo xtask renew   writes anew what is generated: docs/checks.md, docs/node-conformance.md, snapshots, the schema";
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 fn check(steps: &mut Steps) -> Result<(), String> {
     lint(steps)?;
     steps.begin_step("unit tests and recorded nodes");
-    tests::run(&["--lib", "--test", "nodes", "--test", "registry", "--test", "acts", "--test", "docs"], &[])?;
+    testing::run(&["--lib", "--test", "nodes", "--test", "registry", "--test", "acts", "--test", "docs"], &[])?;
     steps.end();
     Ok(())
 }
@@ -89,7 +89,7 @@ fn host(steps: &mut Steps) -> Result<(), String> {
         ("SEAWORTHY_KUBEADM", &kubeadm),
         ("SEAWORTHY_CONTAINERD", &containerd),
     ];
-    tests::run(&[], &environment)?;
+    testing::run(&[], &environment)?;
     steps.end();
     Ok(())
 }

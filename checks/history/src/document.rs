@@ -69,7 +69,7 @@ impl History {
     ///
     /// # Errors
     /// [`HistoryError::Operation`] names the first one with an answer that its request cannot have, an end before its
-    /// beginning, or a payload that another request writes, too: with such, no judgement would mean anything.
+    /// beginning, or a payload that another request writes, too: with such, no judgment would mean anything.
     pub fn validate(&self) -> Result<(), HistoryError> {
         let mut payloads = HashMap::new();
         for (index, operation) in self.operations.iter().enumerate() {

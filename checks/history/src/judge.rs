@@ -12,7 +12,7 @@ use crate::{lease, reads, versions, watch, writes};
 /// What a history shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Judgement {
+pub struct Judgment {
     /// Everything that is wrong.
     pub anomalies: Vec<Anomaly>,
     /// What was not judged, and why.
@@ -27,7 +27,7 @@ pub struct Judgement {
     pub events: usize,
 }
 
-impl Judgement {
+impl Judgment {
     /// Is nothing wrong, and was everything judged?
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -37,7 +37,7 @@ impl Judgement {
 
 /// Runs every checker. What was read at the end takes part as reads after everything else.
 #[must_use]
-pub fn judge(history: &History) -> Judgement {
+pub fn judge(history: &History) -> Judgment {
     let mut operations = history.operations.clone();
     operations.extend(last_reads(history));
     let register = linearizable(&operations, BUDGET);
@@ -57,7 +57,7 @@ pub fn judge(history: &History) -> Judgement {
         undetermined.push("nothing was read at the end, so lost writes do not show".to_owned());
     }
     let count = |is: fn(&Operation) -> bool| history.operations.iter().filter(|operation| is(operation)).count();
-    Judgement {
+    Judgment {
         anomalies,
         undetermined,
         operations: history.operations.len(),

@@ -33,7 +33,7 @@ mod observed;
 
 pub use anomaly::{Anomaly, Kind};
 pub use document::{HistoryError, VERSION};
-pub use judge::{Judgement, judge};
+pub use judge::{Judgment, judge};
 pub use record::{
     Act, Action, Consistency, Final, History, LeaseRecord, Operation, Outcome, Probe, ProbeResult, Seen, Watch,
     WatchEntry, WatchItem, WatchKind,

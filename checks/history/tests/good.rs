@@ -13,15 +13,15 @@ proptest! {
 
     #[test]
     fn small_histories_are_accepted(seed: u64) {
-        let judgement = judge(&good(seed, SMALL));
-        prop_assert!(judgement.is_clean(), "{:#?}", judgement);
+        let judgment = judge(&good(seed, SMALL));
+        prop_assert!(judgment.is_clean(), "{:#?}", judgment);
     }
 
     #[test]
     fn histories_with_many_requests_of_unknown_outcome_are_accepted(seed: u64) {
         let shape = Shape { clients: 8, keys: 2, operations: 200, unknown: 300, rejected: 50 };
-        let judgement = judge(&good(seed, shape));
-        prop_assert!(judgement.is_clean(), "{:#?}", judgement);
+        let judgment = judge(&good(seed, shape));
+        prop_assert!(judgment.is_clean(), "{:#?}", judgment);
     }
 
     #[test]
@@ -48,8 +48,8 @@ fn twenty_thousand_operations_need_few_configurations_each() {
         let result = linearizable(&history.operations, BUDGET);
         assert_eq!((&*result.anomalies, &*result.undetermined), (&[][..], &[][..]), "{shape:?}");
         assert!(result.visited < 100 * history.operations.len(), "{shape:?}: {} configurations", result.visited);
-        let judgement = judge(&history);
-        assert!(judgement.is_clean(), "{:#?}", judgement.anomalies.first());
+        let judgment = judge(&history);
+        assert!(judgment.is_clean(), "{:#?}", judgment.anomalies.first());
     }
 }
 

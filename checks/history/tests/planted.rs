@@ -22,8 +22,8 @@ fn finds(kind: Kind, plant: Plant) {
         prop_assert!(before.is_clean(), "{:#?}", before);
         prop_assume!(plant(&mut history, &mut Rng::with_seed(seed)).is_some());
         planted.set(planted.get() + 1);
-        let judgement = judge(&history);
-        let kinds: Vec<_> = judgement.anomalies.iter().map(|anomaly| anomaly.kind).collect();
+        let judgment = judge(&history);
+        let kinds: Vec<_> = judgment.anomalies.iter().map(|anomaly| anomaly.kind).collect();
         prop_assert!(kinds.contains(&kind), "found only {:?}", kinds);
         Ok(())
     });

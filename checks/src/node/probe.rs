@@ -1,8 +1,8 @@
 //! The kernel's truth by use: what a configuration file promises is tried, in namespaces of our own that are gone
 //! afterwards.
 //!
-//! A feature that we are not permitted to try is undetermined, with the missing capability named; only a kernel that says
-//! no has failed.
+//! A feature that we are not permitted to try is undetermined, with the missing capability named; only a kernel that
+//! says no has failed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -101,8 +101,8 @@ const ROWS: &[Row] = &[
     Row {
         name: "overlay", probe: Probe::Overlay, severity: High, title: "an overlay can be mounted and written through",
         why: "containerd and CRI-O make every container's root of overlays.",
-        how: "Mounts an overlay over directories of a tmpfs in a mount namespace of our own, and changes a file of \
-              the lower layer.",
+        how: "Mounts an overlay over directories of a tmpfs in a mount namespace of our own, and changes a file of the \
+              lower layer.",
         alias: "overlayfs", option: "CONFIG_OVERLAY_FS", basis: ("Kernel: overlayfs", OVERLAY),
     },
     Row {
@@ -138,8 +138,8 @@ const ROWS: &[Row] = &[
     Row {
         name: "iptables", probe: Probe::Iptables, severity: High, title: "an iptables rule can be added",
         why: "kube-proxy's iptables mode, the kubelet's own chains and the portmap plug-in use it.",
-        how: "Asks for the filter table as iptables-legacy does, and adds a chain with a match as iptables-nft \
-              does, in a network namespace of our own.",
+        how: "Asks for the filter table as iptables-legacy does, and adds a chain with a match as iptables-nft does, \
+              in a network namespace of our own.",
         alias: "CONFIG_IP_NF_IPTABLES", option: "CONFIG_IP_NF_IPTABLES, or CONFIG_NFT_COMPAT for iptables-nft",
         basis: ("Kubernetes: virtual IPs, iptables mode", PROXY),
     },

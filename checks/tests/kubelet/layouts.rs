@@ -158,7 +158,8 @@ fn drop_ins_wait_for_their_release_and_their_variable() {
 fn eks_has_json_and_drop_ins() {
     let json = r#"{"kind":"KubeletConfiguration","apiVersion":"kubelet.config.k8s.io/v1beta1",
 "authentication":{"anonymous":{"enabled":false}},
-"evictionHard":{"memory.available":"100Mi","nodefs.available":"10%","nodefs.inodesFree":"5%"},"cgroupDriver":"systemd"}"#;
+"evictionHard":{"memory.available":"100Mi","nodefs.available":"10%","nodefs.inodesFree":"5%"},
+"cgroupDriver":"systemd"}"#;
     let drop_in = "{\"kind\":\"KubeletConfiguration\",\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",\n\
                    \"maxPods\":29}"
         .to_owned();

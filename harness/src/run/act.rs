@@ -1,4 +1,5 @@
-//! Runs the trials that act: raises a cluster for each need, or takes the one that the user named, and runs the acts on it.
+//! Runs the trials that act: raises a cluster for each need, or takes the one that the user named, and runs the acts on
+//! it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -57,7 +58,8 @@ pub(super) enum Subjects {
 }
 
 impl Subjects {
-    /// Which clusters the selected acts run on. A named one is connected to, so that a wrong name ends the run before it begins.
+    /// Which clusters the selected acts run on. A named one is connected to, so that a wrong name ends the run before
+    /// it begins.
     pub(super) fn find(acts: &[Arc<Trial>], options: &RunOptions, defect: Option<Defect>) -> Result<Self, Fault> {
         let connect = |path: &std::path::Path, context: Option<&str>| {
             let runtime = runtime()?;

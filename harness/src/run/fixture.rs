@@ -1,7 +1,7 @@
 //! Clusters for acts: raised by a child `seaworthy cluster up`, and taken down by `seaworthy cluster down`.
 //!
-//! The process boundary is there because the engine enters namespaces before a thread starts, and so that a crash of one is not a
-//! crash of the other.
+//! The process boundary is there because the engine enters namespaces before a thread starts, and so that a crash of
+//! one is not a crash of the other.
 
 use std::path::PathBuf;
 use std::process::Stdio;

@@ -24,8 +24,8 @@ pub(super) struct Papers {
 impl Papers {
     /// Takes the trials about objects out of all that are selected, and reads the manifests.
     ///
-    /// With manifests, nothing acts on a cluster unless one is named. Without them, the objects of a cluster that is named are
-    /// judged, and nothing judges objects where none is.
+    /// With manifests, nothing acts on a cluster unless one is named. Without them, the objects of a cluster that is
+    /// named are judged, and nothing judges objects where none is.
     pub(super) fn find(all: &mut Vec<Arc<Trial>>, options: &RunOptions) -> Result<Self, Fault> {
         let (trials, others): (Vec<_>, Vec<_>) = all.iter().cloned().partition(|trial| trial.judges_objects());
         let paths = &options.manifests.paths;

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::lab::{Lab, Ran, ran};
 
-/// A load that two cores carry beside whatever else they do and that has something to schedule: 100 nodes and 3,000 pods.
+/// A load that two cores carry beside whatever else they do and that has something to schedule: 100 nodes and 3,000
+/// pods.
 const SMALL: [&str; 4] = ["--profile", "envelope", "--scale", "0.02"];
 
 /// The same with few pods, for defects that need no more.

@@ -13,7 +13,8 @@ pub(crate) struct Addresses {
     networks: Box<[IpNet]>,
     /// A bit for each number from [`FIRST`] on.
     taken: Vec<u64>,
-    /// Where the search goes on: an address that has just been freed is the last to be given again, as host-local does it.
+    /// Where the search goes on: an address that has just been freed is the last to be given again, as host-local does
+    /// it.
     next: u32,
 }
 

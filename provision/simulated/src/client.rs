@@ -1,8 +1,9 @@
 //! A thin client: a few HTTP/2 connections to one API server, requests as bytes, watches as frames.
 //!
-//! It exists because thousands of nodes in one process want what general clients do not give: the connection that a request
-//! takes is chosen (leases do not wait behind pods), answers are decoded only as far as somebody reads them, and the API's
-//! protobuf form is used, which costs the API server a fraction of JSON and is shared with its other watchers.
+//! It exists because thousands of nodes in one process want what general clients do not give: the connection that a
+//! request takes is chosen (leases do not wait behind pods), answers are decoded only as far as somebody reads them,
+//! and the API's protobuf form is used, which costs the API server a fraction of JSON and is shared with its other
+//! watchers.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -289,7 +290,8 @@ impl Client {
         self.exchange(lane, call, JSON).await
     }
 
-    /// Sends a request and reads the whole answer in the API's protobuf form, or as objects of which only the metadata is told.
+    /// Sends a request and reads the whole answer in the API's protobuf form, or as objects of which only the metadata
+    /// is told.
     ///
     /// # Errors
     /// [`ClientError`], if there is no answer.

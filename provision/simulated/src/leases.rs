@@ -1,5 +1,5 @@
-//! The leases of all nodes, renewed by schedule: each node has a moment of its own in every period, kept however late an answer
-//! comes, so that what is late shows as late.
+//! The leases of all nodes, renewed by schedule: each node has a moment of its own in every period, kept however late
+//! an answer comes, so that what is late shows as late.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -183,8 +183,8 @@ fn overdue(entry: &mut Entry, period: Duration, stats: &LeaseStats) {
     }
 }
 
-/// Renews one lease: by its version, anew by the version that is there, or as a new one. The next version comes back, or why
-/// not and after how long to try again.
+/// Renews one lease: by its version, anew by the version that is there, or as a new one. The next version comes back,
+/// or why not and after how long to try again.
 async fn renew(
     client: &Client,
     name: &str,

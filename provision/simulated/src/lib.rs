@@ -1,8 +1,9 @@
 //! Simulated nodes: thousands of kubelets in one process, as far as the API server can tell.
 //!
-//! A [`Fleet`] registers Node objects, renews their leases at the kubelet's rate and by schedule, and takes the pods that are bound
-//! to its nodes through their phases: containers are created, run and are ready with an address of the node's own network,
-//! end, and are deleted for good once their grace period is over. No container runs and no address answers.
+//! A [`Fleet`] registers Node objects, renews their leases at the kubelet's rate and by schedule, and takes the pods
+//! that are bound to its nodes through their phases: containers are created, run and are ready with an address of the
+//! node's own network, end, and are deleted for good once their grace period is over. No container runs and no address
+//! answers.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -14,7 +15,8 @@
 //!     .nodes(NodeGroup::windows(20, "10.0.20348").taint("os", "windows", "NoSchedule"))
 //!     .start()
 //!     .await?;
-//! fleet.until("520 nodes are ready", std::time::Duration::from_secs(60), |counts| counts.nodes.schedulable == 520).await?;
+//! let minute = std::time::Duration::from_secs(60);
+//! fleet.until("520 nodes are ready", minute, |counts| counts.nodes.schedulable == 520).await?;
 //! fleet.stop_leases("sim-00007").await?;
 //! println!("{}", fleet.counts());
 //! fleet.shutdown(Keep::Nothing).await?;
@@ -22,9 +24,9 @@
 //! # }
 //! ```
 //!
-//! What makes it cheap: few HTTP/2 connections, protobuf, one watch for all pods, of each pod a record of some 200 bytes, and no
-//! polling. What makes it correct: only the watch says what exists, every write is conditional on the pod's uid, and what is to
-//! be written is computed from the state, not from events (the module `pods`).
+//! What makes it cheap: few HTTP/2 connections, protobuf, one watch for all pods, of each pod a record of some 200
+//! bytes, and no polling. What makes it correct: only the watch says what exists, every write is conditional on the
+//! pod's uid, and what is to be written is computed from the state, not from events (the module `pods`).
 
 mod address;
 mod client;

@@ -158,7 +158,11 @@ pub(crate) fn register(node: &wire::Node, dry_run: bool) -> Call {
 /// Says that a node is as it was: healthy.
 pub(crate) fn heartbeat(name: &str) -> Call {
     let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default().to_string();
-    let condition = |(kind, status, reason, message): (&str, &str, &str, &str)| json!({ "type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": now });
+    let condition = |(kind, status, reason, message): (&str, &str, &str, &str)| {
+        json!({
+            "type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": now,
+        })
+    };
     let conditions: Vec<_> = CONDITIONS.into_iter().map(condition).collect();
     let patch = json!({ "status": { "conditions": conditions } });
     Call::patch(format!("/api/v1/nodes/{name}/status"), Bytes::from(patch.to_string()))
@@ -169,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_windows_node_is_labelled_as_its_kubelet_labels_it() {
+    fn a_windows_node_is_labeled_as_its_kubelet_labels_it() {
         let group = NodeGroup::windows(3, "10.0.20348").zones(["a", "b"]).taint("os", "windows", "NoSchedule");
         let address = "198.18.0.1".parse().unwrap();
         let name = group.name(1);

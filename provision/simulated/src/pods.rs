@@ -1,9 +1,10 @@
-//! The pods of all nodes: what a kubelet would do next with each. A pure state machine: events, times and answers go in, writes
-//! come out.
+//! The pods of all nodes: what a kubelet would do next with each. A pure state machine: events, times and answers go
+//! in, writes come out.
 //!
-//! It is driven by level, not by edge: of each pod the model knows what has been written, what the watch said last, and when
-//! something is due; [`Pods::next`] computes from these what is to be written now. So a lost answer, a late event or a relist
-//! costs a second look and nothing else. Only the watch (or a list) says whether a pod exists: an answer never adds or removes one.
+//! It is driven by level, not by edge: of each pod the model knows what has been written, what the watch said last, and
+//! when something is due; [`Pods::next`] computes from these what is to be written now. So a lost answer, a late event
+//! or a relist costs a second look and nothing else. Only the watch (or a list) says whether a pod exists: an answer
+//! never adds or removes one.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
@@ -430,8 +431,8 @@ fn intern(set: &mut HashSet<Arc<str>>, text: &str) -> Arc<str> {
     new
 }
 
-/// What the API server has is held against what it was told: others write statuses, too (the node lifecycle controller marks
-/// pods of a lost node as not ready, the garbage collector of pods ends them).
+/// What the API server has is held against what it was told: others write statuses, too (the node lifecycle controller
+/// marks pods of a lost node as not ready, the garbage collector of pods ends them).
 fn reconcile(pod: &mut Pod, nodes: &mut [NodeState], seen: Seen, now: Millis) {
     if seen.version < pod.version {
         return;

@@ -193,7 +193,8 @@ pub enum Latency {
     Fixed(Duration),
     /// Anything between the two.
     Uniform(Duration, Duration),
-    /// Log-normal, as times of programs are: half take less than the first, all but one of a hundred less than the second.
+    /// Log-normal, as times of programs are: half take less than the first, all but one of a hundred less than the
+    /// second.
     LogNormal {
         /// Half take less.
         median: Duration,
@@ -233,8 +234,8 @@ pub struct Behavior {
     pub failing_starts: f64,
     /// Which part of the containers that end does so with code 1: 0 to 1.
     pub failing_ends: f64,
-    /// Is the end of a deleted pod's containers reported before the pod is deleted for good, as kubelets do? Pods that are not
-    /// restarted always have it in any case, since Jobs count it.
+    /// Is the end of a deleted pod's containers reported before the pod is deleted for good, as kubelets do? Pods that
+    /// are not restarted always have it in any case, since Jobs count it.
     pub final_status: bool,
     /// Does each start leave an event?
     pub events: bool,
@@ -244,8 +245,8 @@ pub struct Behavior {
     pub heartbeat: Duration,
     /// How many requests may be on the way at once; leases have as many of their own.
     pub requests: usize,
-    /// Networks of pods, one a family, of which each node has a part by its number. By default each node waits for what the
-    /// controller-manager assigns (`spec.podCIDRs`).
+    /// Networks of pods, one a family, of which each node has a part by its number. By default each node waits for what
+    /// the controller-manager assigns (`spec.podCIDRs`).
     pub pod_networks: Vec<IpNet>,
     /// The network of nodes' own addresses, which nothing answers at.
     pub node_network: IpNet,

@@ -99,7 +99,8 @@ fn status(uid: u128, pod: &Pod, write: Write, node: &str, host: IpAddr, addresse
     status
 }
 
-/// Does a pod that ends here end well? What is deleted while it runs is killed, unless it is a server, which stops in order.
+/// Does a pod that ends here end well? What is deleted while it runs is killed, unless it is a server, which stops in
+/// order.
 fn ends_well(pod: &Pod) -> bool {
     ends_with(pod) == 0
 }

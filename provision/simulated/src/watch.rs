@@ -49,7 +49,7 @@ pub struct Source {
 impl Source {
     /// The objects of a label selector, such as `app=web`.
     #[must_use]
-    pub fn labelled(path: &'static str, selector: &str) -> Self {
+    pub fn labeled(path: &'static str, selector: &str) -> Self {
         let selector = form_urlencoded::Serializer::new(String::new()).append_pair("labelSelector", selector).finish();
         Self { path, selector }
     }

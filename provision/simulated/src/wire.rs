@@ -1,7 +1,8 @@
 //! The few fields of Kubernetes' objects that simulated nodes read and write, in the API's protobuf form.
 //!
-//! Field numbers are those of `generated.proto` in k8s.io/api and k8s.io/apimachinery; what is not listed here is skipped while
-//! decoding, so a pod of 10 KB costs what its names cost. Every message travels in an envelope: `k8s\0` and a `runtime.Unknown`.
+//! Field numbers are those of `generated.proto` in k8s.io/api and k8s.io/apimachinery; what is not listed here is
+//! skipped while decoding, so a pod of 10 KB costs what its names cost. Every message travels in an envelope: `k8s\0`
+//! and a `runtime.Unknown`.
 
 use std::collections::BTreeMap;
 

@@ -47,8 +47,8 @@ mod tests {
 
     #[test]
     fn fields_are_merged_and_new_objects_added() {
-        let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: coredns, namespace: kube-system}\nspec: {replicas: 2}\n\
-                    ---\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
+        let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: coredns, namespace: kube-system}\n\
+                    spec: {replicas: 2}\n---\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
         let metadata = json!({ "name": "coredns", "namespace": "kube-system" });
         let spec = json!({ "replicas": 1, "strategy": {} });
         let mut objects =

@@ -1,5 +1,5 @@
-//! The text that components serve at /metrics, as far as it is needed here: samples by name and labels, and quantiles of their
-//! histograms as Prometheus computes them.
+//! The text that components serve at /metrics, as far as it is needed here: samples by name and labels, and quantiles
+//! of their histograms as Prometheus computes them.
 
 use std::collections::BTreeMap;
 
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "# HELP a b\nup 1\nd_bucket{verb=\"GET\",le=\"0.1\"} 50\nd_bucket{verb=\"GET\",le=\"1\"} 100\n\
-        d_bucket{verb=\"GET\",le=\"+Inf\"} 100\nother{x=\"a\\\"b,}\"} 3 1700000000\nbroken{x=\n";
+                        d_bucket{verb=\"GET\",le=\"+Inf\"} 100\nother{x=\"a\\\"b,}\"} 3 1700000000\nbroken{x=\n";
 
     #[test]
     fn samples_have_names_labels_and_values() {

@@ -1,4 +1,5 @@
-//! The fields of objects that counting and timing need, in protobuf; field numbers are those of k8s.io/api's `generated.proto`.
+//! The fields of objects that counting and timing need, in protobuf; field numbers are those of k8s.io/api's
+//! `generated.proto`.
 
 use std::collections::BTreeMap;
 

@@ -157,8 +157,8 @@ impl Act {
         None
     }
 
-    /// Runs it: looks at what it requires, makes its namespace, runs the body within its limit, gathers what a failure leaves to
-    /// read, and cleans up, whatever the body does.
+    /// Runs it: looks at what it requires, makes its namespace, runs the body within its limit, gathers what a failure
+    /// leaves to read, and cleans up, whatever the body does.
     pub async fn run(&self, target: &Arc<Target>, order: Order<'_>) -> Acted {
         let tail = order.run.rsplit('-').next().unwrap_or(order.run);
         let namespace = format!("seaworthy-{tail}-{}", order.number);

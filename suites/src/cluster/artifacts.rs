@@ -87,7 +87,8 @@ async fn component_logs(ctx: &Ctx) -> Vec<Artifact> {
     logs
 }
 
-/// The lines of a log from a time on. Lines of klog begin with a letter and `MMDD HH:MM:SS`; what follows one belongs to it.
+/// The lines of a log from a time on. Lines of klog begin with a letter and `MMDD HH:MM:SS`; what follows one belongs
+/// to it.
 fn since(text: &str, from: &str) -> String {
     let time = |line: &str| line.get(1..14).filter(|time| time.as_bytes()[4] == b' ').map(str::to_owned);
     let lines = text.lines().skip_while(|line| time(line).is_none_or(|time| time.as_str() < from));
@@ -100,8 +101,8 @@ mod tests {
 
     #[test]
     fn a_log_begins_where_the_act_did() {
-        let log =
-            "I1130 10:00:00.000001 1 a.go:1] old\nI1130 10:00:05.000001 1 a.go:1] new\n\tstack\nE1130 10:00:06.0 x\n";
+        let log = "I1130 10:00:00.000001 1 a.go:1] old\nI1130 10:00:05.000001 1 a.go:1] new\n\tstack\n\
+                   E1130 10:00:06.0 x\n";
         assert_eq!(since(log, "1130 10:00:05").lines().count(), 3);
         assert_eq!(since(log, "1130 11:00:00"), "");
         assert_eq!(since("{}", "1130 11:00:00"), "");

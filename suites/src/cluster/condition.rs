@@ -4,7 +4,8 @@ use serde_json::Value;
 
 type Test = Box<dyn Fn(&Value) -> Result<(), String> + Send + Sync>;
 
-/// What an object is waited for to be. Conditions compose; each says of an object that does not meet it what it saw instead.
+/// What an object is waited for to be. Conditions compose; each says of an object that does not meet it what it saw
+/// instead.
 pub struct Condition {
     /// In words, behind the object's name: "is Ready".
     pub(super) what: String,

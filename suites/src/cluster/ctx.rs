@@ -28,7 +28,8 @@ pub(super) type StepSink = Arc<dyn Fn(&Step) + Send + Sync>;
 /// An undoing: in words, and the work.
 type Undo = (String, BoxFuture<'static, Result<(), String>>);
 
-/// One act under way: the cluster, a namespace of its own, what it found, and what is to be cleaned up. Clones are the same act.
+/// One act under way: the cluster, a namespace of its own, what it found, and what is to be cleaned up. Clones are the
+/// same act.
 #[derive(Clone)]
 pub struct Ctx(Arc<Inner>);
 
@@ -137,7 +138,8 @@ impl Ctx {
         std::mem::take(&mut lock(&self.0.attached))
     }
 
-    /// An object outside of the act's namespace that is deleted when the act ends. What `create` makes is noted already.
+    /// An object outside of the act's namespace that is deleted when the act ends. What `create` makes is noted
+    /// already.
     pub fn clean_up(&self, place: Ref) {
         lock(&self.0.objects).push(place);
     }
@@ -147,8 +149,8 @@ impl Ctx {
         lock(&self.0.undo).push((what.into(), Box::pin(work)));
     }
 
-    /// What the acts of a theme share on a cluster, such as pods that all of them dial: made by the first act that asks for it, in the
-    /// run's shared namespace, which goes when the run leaves the cluster.
+    /// What the acts of a theme share on a cluster, such as pods that all of them dial: made by the first act that asks
+    /// for it, in the run's shared namespace, which goes when the run leaves the cluster.
     ///
     /// # Errors
     /// [`Stop::Undetermined`] for every act, if it could not be made.

@@ -1,8 +1,9 @@
 //! Trials that act on a cluster: what they are made of.
 //!
-//! An [`Act`] is a trial whose body is an async function over a [`Ctx`]: one cluster, one API client, a namespace of its own, the
-//! steps that it took, and a stack of what to clean up. The harness raises the cluster that an act [needs](ClusterNeed), or is given
-//! one by kubeconfig, and calls [`Act::run`]; whatever the body does, `run` cleans up, and says what is left.
+//! An [`Act`] is a trial whose body is an async function over a [`Ctx`]: one cluster, one API client, a namespace of
+//! its own, the steps that it took, and a stack of what to clean up. The harness raises the cluster that an act
+//! [needs](ClusterNeed), or is given one by kubeconfig, and calls [`Act::run`]; whatever the body does, `run` cleans
+//! up, and says what is left.
 
 mod act;
 mod artifacts;

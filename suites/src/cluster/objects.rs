@@ -195,8 +195,8 @@ impl Ctx {
     /// Creates an object that has to be accepted.
     ///
     /// # Errors
-    /// [`Stop::Undetermined`] if the API refuses it: something is in the way (a permission, a quota, a webhook), which the
-    /// message names, or does not answer.
+    /// [`Stop::Undetermined`] if the API refuses it: something is in the way (a permission, a quota, a webhook), which
+    /// the message names, or does not answer.
     pub async fn create(&self, object: Value) -> Result<Value, Stop> {
         let what = format!("{} {}", object["kind"], object["metadata"]["name"]).replace('"', "");
         self.try_create(object).await?.map_err(|why| Stop::Undetermined(in_the_way(&format!("create {what}"), &why)))
@@ -260,7 +260,8 @@ impl Ctx {
     /// Waits until an object meets a condition, by watching it.
     ///
     /// # Errors
-    /// [`Stop::Breached`] with what was last seen, if it does not within `patience`; [`Stop::Undetermined`] if the API refuses.
+    /// [`Stop::Breached`] with what was last seen, if it does not within `patience`; [`Stop::Undetermined`] if the API
+    /// refuses.
     pub async fn until(&self, place: &Ref, condition: &Condition, patience: Duration) -> Result<Value, Stop> {
         self.step(format!("wait until {place} {}", condition.what));
         let begun = Instant::now();
@@ -284,7 +285,8 @@ impl Ctx {
         }
     }
 
-    /// Waits until a list, by a label selector, meets a condition. It is listed anew after each change of one of its objects.
+    /// Waits until a list, by a label selector, meets a condition. It is listed anew after each change of one of its
+    /// objects.
     ///
     /// # Errors
     /// [`Stop::Breached`] with what was last seen; [`Stop::Undetermined`] if the API refuses.

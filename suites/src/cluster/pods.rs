@@ -96,7 +96,9 @@ impl PodSpec {
         if let Some(node) = &self.node {
             // By affinity, so that the scheduler still looks whether it fits.
             spec["affinity"] = json!({ "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": {
-                "nodeSelectorTerms": [{ "matchFields": [{ "key": "metadata.name", "operator": "In", "values": [node] }] }],
+                "nodeSelectorTerms": [
+                    { "matchFields": [{ "key": "metadata.name", "operator": "In", "values": [node] }] },
+                ],
             } } });
         }
         for (key, value) in self.more.as_object().into_iter().flatten() {

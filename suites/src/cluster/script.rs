@@ -112,7 +112,8 @@ impl Pod {
         self
     }
 
-    /// As it is sent: on a node, with the image where a container names none. It tolerates what a node under test may have.
+    /// As it is sent: on a node, with the image where a container names none. It tolerates what a node under test may
+    /// have.
     #[must_use]
     pub fn object(&self, node: &str, image: &str) -> Value {
         let mut object = self.object.clone();
@@ -282,8 +283,8 @@ impl Ctx {
         self.until_logged(pod, &format!("container={container}"), start).await
     }
 
-    /// Waits until a log has a line that begins so; `query` says which log. The runtime writes what a container printed a
-    /// moment after the container printed it, or ended.
+    /// Waits until a log has a line that begins so; `query` says which log. The runtime writes what a container printed
+    /// a moment after the container printed it, or ended.
     ///
     /// # Errors
     /// [`Stop::Breached`] with what is in it, if it does not have it in time.

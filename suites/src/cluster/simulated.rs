@@ -154,7 +154,8 @@ fn placed(pod: &Value) -> Option<Placed> {
 }
 
 impl Ctx {
-    /// Makes nodes without a kubelet, waits until the controllers call them Ready, and keeps them so until the act ends.
+    /// Makes nodes without a kubelet, waits until the controllers call them Ready, and keeps them so until the act
+    /// ends.
     ///
     /// # Errors
     /// [`Stop::Undetermined`] if they cannot be made, or no controller calls them Ready.
@@ -204,7 +205,8 @@ impl Ctx {
         Ok(fleet)
     }
 
-    /// Waits for the service account that pods of the act's namespace have: without it no pod is admitted, not even by dry run.
+    /// Waits for the service account that pods of the act's namespace have: without it no pod is admitted, not even by
+    /// dry run.
     ///
     /// # Errors
     /// [`Stop::Undetermined`] if it is not made.
@@ -214,8 +216,8 @@ impl Ctx {
         waited.map(drop).map_err(|stop| stop.undetermined("pods need the service account default"))
     }
 
-    /// A pod for the act's own simulated nodes: it runs nothing, tolerates what keeps others away, and goes at once when it is
-    /// deleted. Fields of `more` are merged into its spec; tolerations and node selectors are added.
+    /// A pod for the act's own simulated nodes: it runs nothing, tolerates what keeps others away, and goes at once
+    /// when it is deleted. Fields of `more` are merged into its spec; tolerations and node selectors are added.
     #[must_use]
     pub fn bare_pod(&self, name: &str, labels: &[(&str, &str)], more: &Value) -> Value {
         let labels: BTreeMap<_, _> = labels.iter().copied().collect();
@@ -270,8 +272,8 @@ impl Ctx {
         placed(&pod).ok_or_else(|| Stop::Undetermined("the scheduler does not decide".to_owned()))
     }
 
-    /// Waits until a pod is bound, and returns the node's full name. A pod that does not fit at first may fit when the scheduler has
-    /// seen every node.
+    /// Waits until a pod is bound, and returns the node's full name. A pod that does not fit at first may fit when the
+    /// scheduler has seen every node.
     ///
     /// # Errors
     /// [`Stop::Breached`] with the scheduler's last message.
@@ -321,7 +323,8 @@ impl Ctx {
             .map(|kind| json!({ "type": kind, "status": "True", "lastTransitionTime": now }))
             .collect();
         let status = json!({ "status": {
-            "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }], "startTime": now, "conditions": conditions,
+            "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }], "startTime": now,
+            "conditions": conditions,
         } });
         let path = format!("{}/status", Ref::new("v1", "Pod", self.namespace(), pod).path());
         let refused =
@@ -401,7 +404,9 @@ mod tests {
             { "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1" }] } });
         assert_eq!(placed(&pending), Some(Placed::Nowhere("0/1".to_owned())));
         // A gate is no decision of the scheduler's.
-        let gated = json!({ "status": { "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "SchedulingGated" }] } });
+        let gated = json!({
+            "status": { "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "SchedulingGated" }] },
+        });
         assert_eq!(placed(&gated), None);
     }
 

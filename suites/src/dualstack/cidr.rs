@@ -1,7 +1,8 @@
-//! Networks for pods and Services: how many nodes and addresses they hold, and what kubeadm and the controller manager refuse.
+//! Networks for pods and Services: how many nodes and addresses they hold, and what kubeadm and the controller manager
+//! refuse.
 //!
-//! Sources: kubeadm's validation (cmd/kubeadm/app/apis/kubeadm/validation), the controller manager's node masks of /24 and /64, and
-//! kube-apiserver's limit of 20 bits for a range of Services.
+//! Sources: kubeadm's validation (cmd/kubeadm/app/apis/kubeadm/validation), the controller manager's node masks of /24
+//! and /64, and kube-apiserver's limit of 20 bits for a range of Services.
 
 use ipnet::IpNet;
 
@@ -80,7 +81,8 @@ pub fn pods(networks: &[IpNet], masks: NodeMasks, wanted: Option<u128>) -> Vec<P
         match difference {
             None => problems.push(format!("{network} is smaller than the /{mask} of one node")),
             Some(difference) if difference > MOST_DIFFERENCE => problems.push(format!(
-                "/{prefix} and the /{mask} of a node differ by {difference} bits; at most {MOST_DIFFERENCE} are allowed"
+                "/{prefix} and the /{mask} of a node differ by {difference} bits; at most {MOST_DIFFERENCE} are \
+                 allowed"
             )),
             Some(_) => {}
         }
@@ -97,7 +99,8 @@ pub fn pods(networks: &[IpNet], masks: NodeMasks, wanted: Option<u128>) -> Vec<P
                 FEWEST[1]
             ));
         }
-        // Two addresses of a node's part are no pod's: the network's and the bridge's; of IPv4 a third, the broadcast's.
+        // Two addresses of a node's part are no pod's: the network's and the bridge's; of IPv4 a third, the
+        // broadcast's.
         let usable = addresses.saturating_sub(if network.addr().is_ipv4() { 3 } else { 2 });
         if usable < PODS_PER_NODE {
             problems

@@ -1,5 +1,5 @@
-//! The control plane: where the API server is advertised, what its certificate names, ranges of Services, kubeadm's subnets, and the
-//! kernel settings of nodes.
+//! The control plane: where the API server is advertised, what its certificate names, ranges of Services, kubeadm's
+//! subnets, and the kernel settings of nodes.
 
 use std::time::Duration;
 
@@ -45,7 +45,10 @@ pub(super) fn trials() -> Vec<Trial> {
         .alias("certSANs")
         .requires(Requirement::Hosts)
         .why("Clients in pods connect by the Service's address; a certificate without it is refused by all of them.")
-        .how("Reads apiserver.crt of each control plane, and compares its IP addresses with the Service and its endpoints.")
+        .how(
+            "Reads apiserver.crt of each control plane, and compares its IP addresses with the Service and its \
+             endpoints.",
+        )
         .fix("Delete apiserver.crt and apiserver.key, and run `kubeadm init phase certs apiserver --config FILE`.")
         .basis(KUBEADM.0, KUBEADM.1)
         .trial(),
@@ -75,7 +78,10 @@ pub(super) fn trials() -> Vec<Trial> {
         .alias("IPAddress")
         .requires(Requirement::KubernetesFrom(33))
         .why("An IPAddress that is left behind keeps its address from every later Service.")
-        .how("Creates a Service of all families, reads its IPAddress objects and their parentRef, deletes it, and waits.")
+        .how(
+            "Creates a Service of all families, reads its IPAddress objects and their parentRef, deletes it, and \
+             waits.",
+        )
         .fix("Look into the log of kube-apiserver: its repair loop reports addresses that leak.")
         .basis(RANGES.0, RANGES.1)
         .trial(),
@@ -106,7 +112,10 @@ pub(super) fn trials() -> Vec<Trial> {
         .alias("podSubnet")
         .alias("pod subnet mask and node-mask difference is greater than 16")
         .why("kubeadm upgrade and kubeadm join read this configuration, and refuse or use what is in it.")
-        .how("Reads podSubnet, serviceSubnet and the node masks of the ConfigMap kubeadm-config, and applies kubeadm's rules.")
+        .how(
+            "Reads podSubnet, serviceSubnet and the node masks of the ConfigMap kubeadm-config, and applies kubeadm's \
+             rules.",
+        )
         .fix("Edit the ConfigMap kubeadm-config in kube-system so that it says what the components run with.")
         .basis(KUBEADM.0, KUBEADM.1)
         .trial(),
@@ -135,7 +144,10 @@ pub(super) fn trials() -> Vec<Trial> {
         .label("nodes")
         .alias("accept_ra")
         .requires(Requirement::Hosts)
-        .why("With forwarding on, accept_ra=1 means that advertisements are ignored: the default route expires within minutes.")
+        .why(
+            "With forwarding on, accept_ra=1 means that advertisements are ignored: the default route expires within \
+             minutes.",
+        )
         .how("For each interface with a route of the protocol ra, reads accept_ra, which must be 2.")
         .fix("sysctl -w net.ipv6.conf.INTERFACE.accept_ra=2, or a static default route.")
         .basis("Linux: ip-sysctl, accept_ra", "https://docs.kernel.org/networking/ip-sysctl.html")

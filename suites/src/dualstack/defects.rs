@@ -30,16 +30,17 @@ pub(super) static DEFECTS: [Defect; 15] = [
     Defect::raised("wrong-mask", "Nodes get networks for pods of other sizes than the default", |need| {
         need.kubeadm = Some(match need.families {
             Families::V4 => {
-                "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\ncontrollerManager:\n  extraArgs:\n  \
-                 - {name: node-cidr-mask-size, value: \"26\"}\n"
+                "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n\
+                 controllerManager:\n  extraArgs:\n  - {name: node-cidr-mask-size, value: \"26\"}\n"
             }
             Families::V6 => {
-                "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\ncontrollerManager:\n  extraArgs:\n  \
-                 - {name: node-cidr-mask-size, value: \"68\"}\n"
+                "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n\
+                 controllerManager:\n  extraArgs:\n  - {name: node-cidr-mask-size, value: \"68\"}\n"
             }
             Families::V4V6 | Families::V6V4 => {
-                "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\ncontrollerManager:\n  extraArgs:\n  \
-                 - {name: node-cidr-mask-size-ipv4, value: \"26\"}\n  - {name: node-cidr-mask-size-ipv6, value: \"68\"}\n"
+                "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n\
+                 controllerManager:\n  extraArgs:\n  - {name: node-cidr-mask-size-ipv4, value: \"26\"}\n  - {name: \
+                 node-cidr-mask-size-ipv6, value: \"68\"}\n"
             }
         });
     }),
@@ -97,7 +98,8 @@ pub(super) static DEFECTS: [Defect; 15] = [
     Defect::put("dns-without-addresses", "CoreDNS answers no A and AAAA of the cluster's domain", |target| {
         Box::pin(corefile(
             target,
-            "template IN A cluster.local {\n rcode NXDOMAIN\n }\n template IN AAAA cluster.local {\n rcode NXDOMAIN\n }",
+            "template IN A cluster.local {\n rcode NXDOMAIN\n }\n template IN AAAA cluster.local {\n rcode NXDOMAIN\n \
+             }",
         ))
     }),
     Defect::put("dns-without-reverse", "CoreDNS answers no reverse names", |target| {
@@ -122,8 +124,8 @@ pub(super) static DEFECTS: [Defect; 15] = [
     ),
     Defect::put("bad-subnets", "kubeadm's configuration has one network for pods and for Services", |target| {
         Box::pin(async move {
-            let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nnetworking:\n  \
-                        podSubnet: 10.0.0.0/7\n  serviceSubnet: 10.0.0.0/8\n";
+            let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n\
+                        networking:\n  podSubnet: 10.0.0.0/7\n  serviceSubnet: 10.0.0.0/8\n";
             let patch = json!({ "data": { "ClusterConfiguration": text } });
             target.patch_object("/api/v1/namespaces/kube-system/configmaps/kubeadm-config", &patch).await
         })

@@ -1,7 +1,8 @@
-//! The dual-stack suite: do Services, nodes, pods, DNS and the control plane have the IP families that the cluster is meant to have?
+//! The dual-stack suite: do Services, nodes, pods, DNS and the control plane have the IP families that the cluster is
+//! meant to have?
 //!
-//! Its claims run on clusters of all four kinds: IPv4, IPv6, and both in either order. Services are held against a model of the
-//! API's documented rules; the rest is held against what the families imply, and against packets.
+//! Its claims run on clusters of all four kinds: IPv4, IPv6, and both in either order. Services are held against a
+//! model of the API's documented rules; the rest is held against what the families imply, and against packets.
 
 pub mod cidr;
 mod control_plane;

@@ -1,6 +1,7 @@
 //! The documented rules by which the API server gives Services their families, as a pure function.
 //!
-//! Source: "IPv4/IPv6 dual-stack", KEP-563, and the allocator of kube-apiserver (pkg/registry/core/service/storage/alloc.go).
+//! Source: "IPv4/IPv6 dual-stack", KEP-563, and the allocator of kube-apiserver
+//! (pkg/registry/core/service/storage/alloc.go).
 
 use crate::cluster::Families;
 

@@ -39,7 +39,8 @@ pub(super) fn internal_addresses(node: &Value) -> Vec<String> {
     internal.filter_map(|one| one["address"].as_str()).map(str::to_owned).collect()
 }
 
-/// The networks of nodes that the controller manager gave any; a network plugin with networks of its own leaves them empty.
+/// The networks of nodes that the controller manager gave any; a network plugin with networks of its own leaves them
+/// empty.
 async fn with_networks(ctx: &Ctx) -> Result<Vec<(String, Vec<IpNet>)>, Stop> {
     let mut all = Vec::new();
     for node in nodes(ctx).await? {
@@ -66,8 +67,8 @@ fn family(network: &IpNet) -> &'static str {
 
 pub(super) fn trials() -> Vec<Trial> {
     let common = |claim: Claim| claim.label("nodes").basis(DOCUMENT.0, DOCUMENT.1);
-    let cidrs = "Set --cluster-cidr of kube-controller-manager to one network a family, the primary family first, and recreate \
-                 the nodes: podCIDRs are immutable.";
+    let cidrs = "Set --cluster-cidr of kube-controller-manager to one network a family, the primary family first, and \
+                 recreate the nodes: podCIDRs are immutable.";
     vec![
         common(Claim::new(
             "dualstack.node.pod-cidrs",
@@ -84,7 +85,8 @@ pub(super) fn trials() -> Vec<Trial> {
         .trial(),
         common(Claim::new(
             "dualstack.node.pod-cidr-masks",
-            "Networks of one family have the same size on all nodes, that of the documented default or the configuration",
+            "Networks of one family have the same size on all nodes, that of the documented default or the \
+             configuration",
             ALL,
             "wrong-mask",
             masks,
@@ -116,7 +118,10 @@ pub(super) fn trials() -> Vec<Trial> {
         .alias("podSubnet overlaps serviceSubnet")
         .why("Packets for a node or a Service that are routed as a pod's never arrive.")
         .how("Looks whether an InternalIP of a node or an address of a Service is in a podCIDR.")
-        .fix("Choose --cluster-cidr and --service-cluster-ip-range apart from each other and from the network of the hosts.")
+        .fix(
+            "Choose --cluster-cidr and --service-cluster-ip-range apart from each other and from the network of the \
+             hosts.",
+        )
         .trial(),
         common(Claim::new(
             "dualstack.node.internal-ips",
@@ -127,8 +132,13 @@ pub(super) fn trials() -> Vec<Trial> {
         ))
         .alias("should have ipv4 and ipv6 internal node ip")
         .why("A node without an address of a family is not reached by NodePorts and host-network pods of that family.")
-        .how("Reads the InternalIPs of all nodes. At least one node must have all families; a cluster that is mostly IPv6 is legal.")
-        .fix("Start the kubelet with --node-ip and one address of each family, such as --node-ip=192.0.2.1,2001:db8::1.")
+        .how(
+            "Reads the InternalIPs of all nodes. At least one node must have all families; a cluster that is mostly \
+             IPv6 is legal.",
+        )
+        .fix(
+            "Start the kubelet with --node-ip and one address of each family, such as --node-ip=192.0.2.1,2001:db8::1.",
+        )
         .trial(),
         common(Claim::new(
             "dualstack.node.address-order",

@@ -7,8 +7,8 @@ use crate::trial::Trial;
 
 pub(super) fn trials() -> Vec<Trial> {
     let common = |claim: Claim| claim.label("pods").basis(DOCUMENT.0, DOCUMENT.1).requires(Requirement::Workers(1));
-    let network =
-        "Configure the network plugin for both families: an IPAM range of each, in the order of the node's podCIDRs.";
+    let network = "Configure the network plugin for both families: an IPAM range of each, in the order of the node's \
+                   podCIDRs.";
     vec![
         common(Claim::new(
             "dualstack.pod.addresses",
@@ -31,7 +31,10 @@ pub(super) fn trials() -> Vec<Trial> {
         ))
         .alias("podCIDRs")
         .why("Routes between nodes follow spec.podCIDRs; an address elsewhere is not reached from other nodes.")
-        .how("Compares status.podIPs of pods on two nodes with spec.podCIDRs of all nodes: exactly one node has the address.")
+        .how(
+            "Compares status.podIPs of pods on two nodes with spec.podCIDRs of all nodes: exactly one node has the \
+             address.",
+        )
         .fix(network)
         .trial(),
         common(Claim::new(
@@ -56,7 +59,10 @@ pub(super) fn trials() -> Vec<Trial> {
         ))
         .alias("status.podIPs")
         .why("Programs that announce themselves announce what the downward API says.")
-        .how("Reads the environment of a pod with status.podIPs and status.podIP, and compares it with the pod's status.")
+        .how(
+            "Reads the environment of a pod with status.podIPs and status.podIP, and compares it with the pod's \
+             status.",
+        )
         .fix(network)
         .trial(),
         common(Claim::new(
@@ -81,7 +87,10 @@ pub(super) fn trials() -> Vec<Trial> {
         ))
         .alias("hostNetwork")
         .why("Ingress controllers and agents run in the host's network, and are reached by the node's addresses.")
-        .how("Starts a pod with hostNetwork and compares status.podIPs with the node's InternalIPs and the primary family.")
+        .how(
+            "Starts a pod with hostNetwork and compares status.podIPs with the node's InternalIPs and the primary \
+             family.",
+        )
         .fix("Give --node-ip of the kubelet one address of each family, the primary family first.")
         .trial(),
         common(Claim::new(
@@ -92,7 +101,10 @@ pub(super) fn trials() -> Vec<Trial> {
             listens,
         ))
         .alias("IPV6_V6ONLY")
-        .why("A pod whose interface lacks IPv6 (disable_ipv6, a failed duplicate address detection) binds, and never answers.")
+        .why(
+            "A pod whose interface lacks IPv6 (disable_ipv6, a failed duplicate address detection) binds, and never \
+             answers.",
+        )
         .how("Has a pod dial itself by each of its addresses.")
         .fix("Look at net.ipv6.conf.all.disable_ipv6 in the pod's network namespace, and at the network plugin's log.")
         .trial(),

@@ -93,8 +93,8 @@ fn matrix(kind: Kind) -> impl Iterator<Item = Trial> {
         .alias(format!("ipFamilyPolicy {}", policy.map_or("unset", Policy::name)))
         .why("A client of the other family has no address to connect to, or an address that leads nowhere.")
         .how(
-            "Asks the API server by dry run for the Service with each list of ipFamilies, and compares policy, families, \
-             cluster IPs and their order, or the refusal and its reason, with the documented rules.",
+            "Asks the API server by dry run for the Service with each list of ipFamilies, and compares policy, \
+             families, cluster IPs and their order, or the refusal and its reason, with the documented rules.",
         )
         .fix("Compare --service-cluster-ip-range of all API servers: one range a family, the primary family first.")
         .basis(DOCUMENT.0, DOCUMENT.1)
@@ -370,8 +370,8 @@ async fn external_name(ctx: Ctx) -> Result<(), Stop> {
     Ok(())
 }
 
-/// An address that the API server gave a Service of a family, and that is free again. A dry run would not do: what it gives is
-/// no address of the range.
+/// An address that the API server gave a Service of a family, and that is free again. A dry run would not do: what it
+/// gives is no address of the range.
 async fn address_of(ctx: &Ctx, family: &'static str) -> Result<String, Stop> {
     let name = format!("address-{}", family.to_lowercase());
     match ctx.try_create(KINDS[0].object(&name, Some(Policy::SingleStack), &[family])).await? {

@@ -152,8 +152,8 @@ pub(super) fn trials() -> Vec<Trial> {
     let mut trials: Vec<_> = WAYS.into_iter().map(one_way).collect();
     let common = |claim: Claim| claim.label("traffic").basis(DOCUMENT.0, DOCUMENT.1).requires(Requirement::Workers(2));
     let proxy = "Look at kube-proxy's log and rules of the family (nft list table ip6 kube-proxy, ip6tables-save).";
-    let path = "Set the MTU of pods at most to that of the hosts' network less the tunnel's headers, and let ICMPv6 through: \
-                IPv6 routers do not fragment.";
+    let path = "Set the MTU of pods at most to that of the hosts' network less the tunnel's headers, and let ICMPv6 \
+                through: IPv6 routers do not fragment.";
     trials.extend([
         common(Claim::new(
             "dualstack.traffic.source-address",
@@ -165,7 +165,10 @@ pub(super) fn trials() -> Vec<Trial> {
         .alias("masquerade")
         .why("Network policies and logs rest on source addresses; pod traffic must not be translated.")
         .how("Has a pod ask a pod of another node for the client's address, over each family.")
-        .fix("Exclude the networks of pods of both families from masquerading (--cluster-cidr of kube-proxy, the plugin's ipMasq).")
+        .fix(
+            "Exclude the networks of pods of both families from masquerading (--cluster-cidr of kube-proxy, the \
+             plugin's ipMasq).",
+        )
         .trial(),
         common(Claim::new(
             "dualstack.traffic.large-udp",

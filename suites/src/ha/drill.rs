@@ -1,4 +1,4 @@
-//! One drill: load and watchers, a fault, its end, and the judgement of what was recorded.
+//! One drill: load and watchers, a fault, its end, and the judgment of what was recorded.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -359,11 +359,11 @@ impl Run<'_> {
         history.acts = acts(&scene, &logs, clock).await?;
         history.validate().map_err(|error| undetermined("a defect of seaworthy", error))?;
         let judged = history.clone();
-        let judgement = tokio::task::spawn_blocking(move || judge(&judged)).await;
-        let judgement = judgement.map_err(|error| undetermined("a defect of seaworthy", error))?;
+        let judgment = tokio::task::spawn_blocking(move || judge(&judged)).await;
+        let judgment = judgment.map_err(|error| undetermined("a defect of seaworthy", error))?;
         let stall = pulse.longest(times.fault, times.recovered);
         let constants = &scene.constants;
-        let ended = Ended { ctx, drill, words, times, history, judgement, constants, undisturbed, stall };
+        let ended = Ended { ctx, drill, words, times, history, judgment, constants, undisturbed, stall };
         ended.report()
     }
 }

@@ -1,7 +1,7 @@
 //! The HA suite: what does a control plane show, and what does it lose, when a part of it dies?
 //!
 //! Each trial is a drill: load and watchers on every API server and the load balancer, one fault, its end, and the
-//! judgement of the recorded history ([`seaworthy_history`]) and of the gaps against bounds that are computed from
+//! judgment of the recorded history ([`seaworthy_history`]) and of the gaps against bounds that are computed from
 //! the cluster's own constants.
 
 mod audit;
@@ -131,8 +131,7 @@ fn summary() -> Trial {
 
 fn summarize(ctx: &Ctx) -> Result<(), Stop> {
     let constants =
-        "Bounds are computed from the cluster's own constants; what the machine shows undisturbed is added \
-                     twice."
+        "Bounds are computed from the cluster's own constants; what the machine shows undisturbed is added twice."
             .to_owned();
     let facts = &ctx.target().facts;
     let (past, kubernetes) = (Past::of(&facts.uid), facts.version.clone());

@@ -156,8 +156,8 @@ mod tests {
         let kubernetes = "v1.37.2".to_owned();
         let table =
             Table { version: VERSION, kubernetes, constants: "Leases hold 15 s.".to_owned(), rows: vec![row()] };
-        let line = "| api-server-crash | 0.12 s | 0.10 s | 0.3 s | scheduler 15.2 s, 15.4 s (at most 23.8 s) | 0 | 1200 \
-                    | holds |";
+        let line = "| api-server-crash | 0.12 s | 0.10 s | 0.3 s | scheduler 15.2 s, 15.4 s (at most 23.8 s) | 0 | \
+                    1200 | holds |";
         assert!(table.markdown().contains(line), "{}", table.markdown());
         let back: Table = serde_json::from_str(&table.json()).unwrap();
         assert_eq!(back.rows, table.rows);

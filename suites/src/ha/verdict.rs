@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use seaworthy_history::availability::{Availability, measure};
-use seaworthy_history::{Anomaly, History, Judgement, Kind, Outcome, lease, watch};
+use seaworthy_history::{Anomaly, History, Judgment, Kind, Outcome, lease, watch};
 
 use super::clock::{nanoseconds, seconds};
 use super::drill::Times;
@@ -26,7 +26,7 @@ pub(super) struct Ended<'a> {
     pub(super) words: Vec<String>,
     pub(super) times: Times,
     pub(super) history: History,
-    pub(super) judgement: Judgement,
+    pub(super) judgment: Judgment,
     pub(super) constants: &'a Constants,
     /// The longest gap without a fault.
     pub(super) undisturbed: u64,
@@ -63,8 +63,8 @@ impl Ended<'_> {
     pub(super) fn report(self) -> Result<(), Stop> {
         let during = measure(&self.history.probes, self.times.fault, self.times.recovered);
         let bound = (self.drill.bound)(self.constants);
-        let mut sound = breaches(self.ctx, self.judgement.anomalies.iter(), self.drill.kinds) == 0;
-        let mut untold = self.judgement.undetermined.first().cloned();
+        let mut sound = breaches(self.ctx, self.judgment.anomalies.iter(), self.drill.kinds) == 0;
+        let mut untold = self.judgment.undetermined.first().cloned();
         // A drill about certain anomalies is about nothing else.
         let mut takeovers = Vec::new();
         if self.drill.kinds.is_empty() {
@@ -81,7 +81,7 @@ impl Ended<'_> {
         }
         let row = self.row(&during, bound, takeovers, sound && untold.is_none());
         self.evidence(&row, &during);
-        if !self.judgement.is_clean() {
+        if !self.judgment.is_clean() {
             let mut text = Vec::new();
             if self.history.write(&mut text).is_ok() {
                 self.ctx.keep_file("history.json", String::from_utf8_lossy(&text).into_owned());
@@ -89,9 +89,9 @@ impl Ended<'_> {
         }
         let fault = self.drill.name.to_owned();
         Past::change(&self.ctx.target().facts.uid, |past| {
-            past.operations += self.judgement.operations;
-            past.events += self.judgement.events;
-            past.anomalies.extend(self.judgement.anomalies.into_iter().map(|one| (fault.clone(), one)));
+            past.operations += self.judgment.operations;
+            past.events += self.judgment.events;
+            past.anomalies.extend(self.judgment.anomalies.into_iter().map(|one| (fault.clone(), one)));
             if self.drill.kinds.is_empty() {
                 past.put(row);
             }
@@ -177,7 +177,7 @@ impl Ended<'_> {
     }
 
     fn row(&self, during: &[Availability], bound: Bound, takeovers: Vec<Takeover>, holds: bool) -> Row {
-        let Self { history, judgement, times, .. } = self;
+        let Self { history, judgment, times, .. } = self;
         let lags = watch::lags(history);
         let late = lags.iter().filter(|lag| lag.acknowledged < times.healed).filter_map(|lag| {
             let arrived = lag.acknowledged + lag.lag?;
@@ -187,7 +187,7 @@ impl Ended<'_> {
         for (why, count) in during.iter().filter(|one| one.endpoint == BALANCER).flat_map(|one| &one.failures) {
             *failures.entry(why.clone()).or_default() += count;
         }
-        let lost = judgement.anomalies.iter().filter(|anomaly| anomaly.kind == Kind::LostWrite).count();
+        let lost = judgment.anomalies.iter().filter(|anomaly| anomaly.kind == Kind::LostWrite).count();
         let outage = if self.drill.outage { self.stayed() } else { 0 };
         Row {
             fault: self.drill.name.to_owned(),
@@ -203,12 +203,12 @@ impl Ended<'_> {
             takeovers,
             recovery: seconds(times.recovered - times.healed),
             watch_lag: seconds(late.max().unwrap_or_default()),
-            operations: judgement.operations,
-            acknowledged: judgement.acknowledged,
-            unknown: judgement.unknown,
-            events: judgement.events,
+            operations: judgment.operations,
+            acknowledged: judgment.acknowledged,
+            unknown: judgment.unknown,
+            events: judgment.events,
             lost,
-            anomalies: judgement.anomalies.len() - lost,
+            anomalies: judgment.anomalies.len() - lost,
             holds,
         }
     }

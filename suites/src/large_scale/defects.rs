@@ -65,7 +65,8 @@ const LEASES: &str = r#"[
  "spec":{"matchConstraints":{"resourceRules":[
    {"apiGroups":["coordination.k8s.io"],"apiVersions":["v1"],"operations":["UPDATE"],"resources":["leases"]}]},
  "validations":[{"expression":"!object.metadata.name.endsWith('00')","message":"no leases"}]}},
-{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicyBinding","metadata":{"name":"no-leases"},
+{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicyBinding",
+"metadata":{"name":"no-leases"},
  "spec":{"policyName":"no-leases","validationActions":["Deny"]}}]"#;
 
 const DELETIONS: &str = r#"[
@@ -73,7 +74,8 @@ const DELETIONS: &str = r#"[
  "spec":{"matchConstraints":{"resourceRules":[
    {"apiGroups":[""],"apiVersions":["v1"],"operations":["DELETE"],"resources":["pods"]}]},
  "validations":[{"expression":"!oldObject.metadata.name.endsWith('7')","message":"no deletions"}]}},
-{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicyBinding","metadata":{"name":"no-deletions"},
+{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicyBinding",
+"metadata":{"name":"no-deletions"},
  "spec":{"policyName":"no-deletions","validationActions":["Deny"]}}]"#;
 
 /// Creates objects in a namespace of their own, many at once.

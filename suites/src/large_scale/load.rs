@@ -28,8 +28,8 @@ const STARTUP: f64 = 5.0;
 const PLACED: f64 = 20.0;
 
 pub(super) fn trials() -> Vec<Trial> {
-    let how = "Registers simulated nodes, creates pods with and without the scheduler, measures requests that are sent by \
-        schedule, and deletes everything. One run serves all claims of this group.";
+    let how = "Registers simulated nodes, creates pods with and without the scheduler, measures requests that are sent \
+               by schedule, and deletes everything. One run serves all claims of this group.";
     macro_rules! claim {
         ($id:literal, $title:literal, $caught:literal, $judge:expr) => {
             Claim::new(concat!("large-scale.load.", $id), $title, [cluster()], $caught, |ctx: Ctx| async move {
@@ -74,8 +74,14 @@ pub(super) fn trials() -> Vec<Trial> {
         .fix("Look for clients that list without resourceVersion=0, and at memory and CPU of the API servers.")
         .basis(SLOS.0, SLOS.1),
         claim!("leases", "Every node's lease is renewed in time", "leases-refused", leases)
-            .why("A lease that is not renewed for 50 s makes its node unreachable, and its pods are evicted 5 minutes later.")
-            .fix("Look for what refuses or delays writes of leases in kube-node-lease: admission, priority levels, etcd.")
+            .why(
+                "A lease that is not renewed for 50 s makes its node unreachable, and its pods are evicted 5 minutes \
+                 later.",
+            )
+            .fix(
+                "Look for what refuses or delays writes of leases in kube-node-lease: admission, priority levels, \
+                 etcd.",
+            )
             .basis(LEASES.0, LEASES.1)
             .severity(Severity::Critical),
         claim!("deletion", "All pods are gone after their deletion", "deletions-refused", deletion)

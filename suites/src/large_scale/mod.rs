@@ -1,8 +1,8 @@
-//! The large-scale suite: how much of every documented limit does a cluster use, and does its control plane hold when it is driven
-//! there?
+//! The large-scale suite: how much of every documented limit does a cluster use, and does its control plane hold when
+//! it is driven there?
 //!
-//! The claims of [`limits`] read an existing cluster and change nothing. Those of [`load`] share one run on a cluster: simulated
-//! nodes, pods, measured requests, deletion; each claim judges what was measured.
+//! The claims of [`limits`] read an existing cluster and change nothing. Those of [`load`] share one run on a cluster:
+//! simulated nodes, pods, measured requests, deletion; each claim judges what was measured.
 
 mod defects;
 mod limits;
@@ -17,8 +17,8 @@ use seaworthy_simulated::Client;
 use crate::cluster::{ClusterNeed, Stop, Target};
 use crate::trial::Suite;
 
-/// What the control plane of a large cluster has that others do not: networks of pods for 8,192 nodes, and controllers that may
-/// send as much as it takes.
+/// What the control plane of a large cluster has that others do not: networks of pods for 8,192 nodes, and controllers
+/// that may send as much as it takes.
 const LARGE: &str = "\
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
@@ -50,8 +50,8 @@ fn client(target: &Target) -> Result<Client, Stop> {
     client.map_err(|error| Stop::Undetermined(error.to_string()))
 }
 
-/// A client for simulated nodes: on clusters of ours as a member of system:masters, so that the requests of thousands of kubelets,
-/// which have a priority of their own, do not compete with those that are measured.
+/// A client for simulated nodes: on clusters of ours as a member of system:masters, so that the requests of thousands
+/// of kubelets, which have a priority of their own, do not compete with those that are measured.
 fn kubelets(target: &Target) -> Result<Client, Stop> {
     let privileged: Option<PathBuf> = target.kubeconfig.parent().map(|folder| folder.join("super-admin.conf"));
     match privileged.filter(|path| target.ours.is_some() && path.exists()) {

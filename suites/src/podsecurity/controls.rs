@@ -3,7 +3,7 @@
 use seaworthy_objects::podsecurity::{Control, Level, detail};
 use seaworthy_reports::{Cause, Outcome, Verdict};
 
-use super::{evidence, hidden, offence, pages, verdict};
+use super::{evidence, hidden, offense, pages, verdict};
 use crate::objects::Objects;
 use crate::trial::Trial;
 
@@ -26,7 +26,7 @@ fn judge(control: Control, objects: &Objects) -> Verdict {
         }
         let violations = standard.evaluator.evaluate(standard.policy, &judged.pod);
         for violation in violations.iter().filter(|violation| violation.control == control) {
-            findings.extend(violation.offences.iter().map(|field| offence(object, field)));
+            findings.extend(violation.offenses.iter().map(|field| offense(object, field)));
             said.push(evidence(
                 object.to_string(),
                 format!("violates PodSecurity \"{}\": {}", standard.policy, detail(std::slice::from_ref(violation))),

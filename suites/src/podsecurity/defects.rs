@@ -30,10 +30,10 @@ pub(super) static DEFECTS: [Defect; 4] = [
     },
 ];
 
-const SWITCHED_OFF: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\napiServer:\n  extraArgs:\n  \
-                            - {name: disable-admission-plugins, value: PodSecurity}\n";
-const SWITCHED_OFF_BEFORE: &str = "apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\napiServer:\n  extraArgs:\n    \
-                            disable-admission-plugins: PodSecurity\n";
+const SWITCHED_OFF: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n\
+                            apiServer:\n  extraArgs:\n  - {name: disable-admission-plugins, value: PodSecurity}\n";
+const SWITCHED_OFF_BEFORE: &str = "apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\n\
+                                   apiServer:\n  extraArgs:\n    disable-admission-plugins: PodSecurity\n";
 
 const STRIPPED: &str = r#"[
 {"apiVersion":"admissionregistration.k8s.io/v1","kind":"MutatingAdmissionPolicy","metadata":{"name":"strip"},
@@ -71,23 +71,14 @@ async fn strip(target: Arc<Target>) -> Result<(), String> {
 async fn exempt(target: Arc<Target>, exemption: &str) -> Result<(), String> {
     let version = if target.facts.minor < 25 { "v1beta1" } else { "v1" };
     let script = format!(
-        "set -e\n\
-         cat > /etc/kubernetes/admission.yaml <<'END'\n\
-         apiVersion: apiserver.config.k8s.io/v1\n\
-         kind: AdmissionConfiguration\n\
-         plugins:\n\
-         - name: PodSecurity\n\
-         \x20 configuration:\n\
-         \x20   apiVersion: pod-security.admission.config.k8s.io/{version}\n\
-         \x20   kind: PodSecurityConfiguration\n\
-         \x20   exemptions: {{{exemption}}}\n\
-         END\n\
-         mkdir -p /var/exempt\n\
+        "set -e\ncat > /etc/kubernetes/admission.yaml <<'END'\napiVersion: apiserver.config.k8s.io/v1\n\
+         kind: AdmissionConfiguration\nplugins:\n- name: PodSecurity\n\x20 configuration:\n\
+         \x20   apiVersion: pod-security.admission.config.k8s.io/{version}\n\x20   kind: PodSecurityConfiguration\n\
+         \x20   exemptions: {{{exemption}}}\nEND\nmkdir -p /var/exempt\n\
          cp /usr/local/bin/kube-apiserver /var/exempt/kube-apiserver\n\
-         printf '#!/bin/sh\\nexec /var/exempt/kube-apiserver --admission-control-config-file=/etc/kubernetes/admission.yaml \
-         \"$@\"\\n' > /var/exempt/wrapper\n\
-         chmod 755 /var/exempt/wrapper\n\
-         mount --bind /var/exempt/wrapper /usr/local/bin/kube-apiserver\n"
+         printf '#!/bin/sh\\nexec /var/exempt/kube-apiserver \
+         --admission-control-config-file=/etc/kubernetes/admission.yaml \"$@\"\\n' > /var/exempt/wrapper\n\
+         chmod 755 /var/exempt/wrapper\nmount --bind /var/exempt/wrapper /usr/local/bin/kube-apiserver\n"
     );
     target.on_hosts("cp", &["sh", "-c", &script]).await?;
     let ours = target.ours.as_ref().ok_or("the hosts of this cluster cannot be entered")?;

@@ -13,8 +13,8 @@ const READABLE: Page = Page {
     severity: Severity::High,
     labels: &["manifest"],
     aliases: &[],
-    why: "What cannot be read cannot be judged, and kubectl refuses it. Of a field that is there twice, strict validation \
-          refuses both, and without it the last one counts, whatever the reader believes.",
+    why: "What cannot be read cannot be judged, and kubectl refuses it. Of a field that is there twice, strict \
+          validation refuses both, and without it the last one counts, whatever the reader believes.",
     how: "Reads each document as kubectl does. Templates are named and leave the claims about objects undetermined.",
     fix: "Fix the document, or render the template first.",
     commands: &["helm template CHART | seaworthy run --suite podsecurity --manifests -"],

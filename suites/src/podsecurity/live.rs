@@ -1,4 +1,5 @@
-//! Claims about a cluster's admission, tried by server-side dry run: it must say what the evaluator says, word for word.
+//! Claims about a cluster's admission, tried by server-side dry run: it must say what the evaluator says, word for
+//! word.
 
 use http::{Method, Request};
 use kube::client::Body;
@@ -12,8 +13,8 @@ use super::{ADMISSION, pages, random, special};
 use crate::cluster::{Attempt, Claim, ClusterNeed, Ctx, Ref, Rejection, Requirement, Stop};
 use crate::trial::Trial;
 
-/// The first Kubernetes with Pod Security admission on by default, and the newest, on which defects are tried: one control
-/// plane runs no pod, and admission needs none.
+/// The first Kubernetes with Pod Security admission on by default, and the newest, on which defects are tried: one
+/// control plane runs no pod, and admission needs none.
 const NEEDS: [ClusterNeed; 2] =
     [ClusterNeed { kubernetes: Some("v1.23.17"), ..ClusterNeed::new("admission-1-23") }, ClusterNeed::new("admission")];
 /// So many requests are under way at once.
@@ -201,9 +202,9 @@ fn matrix(control: Control, title: &'static str) -> Trial {
         .alias(control.id())
         .why("Where admission is off, exempts too much or is of another release, what the standards forbid is allowed.")
         .how(
-            "Creates a namespace for each version from which the control verifies something else, and asks the API server \
-             by dry run for pods that differ from an allowed one in one field; its refusals must name the fields, word \
-             for word.",
+            "Creates a namespace for each version from which the control verifies something else, and asks the API \
+             server by dry run for pods that differ from an allowed one in one field; its refusals must name the \
+             fields, word for word.",
         )
         .trial()
 }
@@ -279,19 +280,21 @@ pub(super) fn compare(
 
 /// For each kind one claim about warnings.
 fn kinds() -> Vec<Trial> {
-    let of = |kind: Kind| {
-        let slug = kind.name().to_lowercase();
-        claim(&format!("warn.{slug}"), format!("Admission warns of each {} that its level would refuse", kind.name()), OFF, move |ctx| {
-            warn(ctx, kind)
-        })
+    let of =
+        |kind: Kind| {
+            let slug = kind.name().to_lowercase();
+            claim(
+            &format!("warn.{slug}"),
+            format!("Admission warns of each {} that its level would refuse", kind.name()),
+            OFF,
+            move |ctx| warn(ctx, kind),
+        )
         .alias(format!("PodSecurity warn {}", kind.name()))
         .why("The workload is accepted whatever its template says: the warning is all that its author sees.")
-        .how(
-            "Creates objects by dry run in namespaces that warn of each level and enforce none; the warning must name the \
-             fields, word for word, and the object must be accepted.",
-        )
+        .how("Creates objects by dry run in namespaces that warn of each level and enforce none; the warning must name \
+              the fields, word for word, and the object must be accepted.")
         .trial()
-    };
+        };
     Kind::ALL.into_iter().map(of).collect()
 }
 

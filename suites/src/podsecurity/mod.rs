@@ -1,8 +1,8 @@
 //! The Pod Security suite: would admission allow these workloads, and do namespaces ask it for what they should?
 //!
 //! Its claims over objects need no cluster: `run --suite podsecurity --manifests DIR`. Each control of the Pod Security
-//! Standards is a claim, and each field at fault a finding with its file and line. The same claims judge the objects of a
-//! cluster that is named. Claims that act ask a cluster's admission by dry run, and hold it against the evaluator.
+//! Standards is a claim, and each field at fault a finding with its file and line. The same claims judge the objects of
+//! a cluster that is named. Claims that act ask a cluster's admission by dry run, and hold it against the evaluator.
 
 mod controls;
 mod defects;
@@ -14,7 +14,7 @@ mod random;
 mod special;
 
 use seaworthy_objects::manifest::Object;
-use seaworthy_objects::podsecurity::Offence;
+use seaworthy_objects::podsecurity::Offense;
 use seaworthy_objects::{Cursor, Place};
 use seaworthy_reports::{Basis, Cause, Evidence, Finding, Location, Outcome, Remedy, Severity, TrialInfo, Verdict};
 
@@ -96,12 +96,12 @@ fn finding(object: &Object, at: &Place, message: String) -> Finding {
 }
 
 /// A field at fault, in words.
-fn offence(object: &Object, offence: &Offence) -> Finding {
-    let field = field(&offence.at.path);
-    let verb = if offence.found.is_some() || offence.owner.starts_with("volume") { "sets" } else { "does not set" };
-    let message = format!("{object}: {} {verb} {field}", offence.owner);
-    let finding = finding(object, &offence.at, message);
-    Finding { found: offence.found.clone(), wanted: Some(offence.wanted.clone()), ..finding }
+fn offense(object: &Object, offense: &Offense) -> Finding {
+    let field = field(&offense.at.path);
+    let verb = if offense.found.is_some() || offense.owner.starts_with("volume") { "sets" } else { "does not set" };
+    let message = format!("{object}: {} {verb} {field}", offense.owner);
+    let finding = finding(object, &offense.at, message);
+    Finding { found: offense.found.clone(), wanted: Some(offense.wanted.clone()), ..finding }
 }
 
 /// A path without what leads to the pod or to its container: `securityContext.privileged`.

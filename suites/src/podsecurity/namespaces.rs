@@ -6,7 +6,7 @@ use seaworthy_objects::podsecurity::{
 };
 use seaworthy_reports::{Finding, Outcome, Remedy, Severity, Verdict};
 
-use super::{ADMISSION, Page, evidence, finding, hidden, offence, root, verdict};
+use super::{ADMISSION, Page, evidence, finding, hidden, offense, root, verdict};
 use crate::objects::{Judged, Objects};
 use crate::trial::Trial;
 
@@ -21,7 +21,7 @@ const fn page(
     Page { id, title, severity, labels: &["namespace"], aliases: &[], why, how, fix, commands: &[], basis: ADMISSION }
 }
 
-const LABELLED: Page = page(
+const LABELED: Page = page(
     "podsecurity.namespace.labels",
     "Every namespace has an enforce label of Pod Security",
     Severity::Medium,
@@ -33,8 +33,8 @@ const VALUES: Page = page(
     "podsecurity.namespace.label-values",
     "Every label of Pod Security has a level or a version as its value",
     Severity::High,
-    "The API server refuses to create such a namespace. One that has such a label already is held to `restricted` where it \
-     is for enforce, and is neither audited nor warned of otherwise.",
+    "The API server refuses to create such a namespace. One that has such a label already is held to `restricted` \
+     where it is for enforce, and is neither audited nor warned of otherwise.",
     "Resolves each label as admission does.",
     "Use privileged, baseline or restricted, and latest or v1.N for versions.",
 );
@@ -50,8 +50,8 @@ const MODES: Page = page(
     "podsecurity.namespace.modes",
     "Audit and warn are at least as strict as enforce",
     Severity::Low,
-    "Only audit and warn look at Deployments and the like: without them a workload is accepted, and its pods are refused \
-     where nobody looks.",
+    "Only audit and warn look at Deployments and the like: without them a workload is accepted, and its pods are \
+     refused where nobody looks.",
     "Compares the levels and versions of the three modes, with admission's own defaults.",
     "Set audit and warn to the level that is enforced, or to a stricter one.",
 );
@@ -75,7 +75,8 @@ const FUTURE: Page = page(
     "podsecurity.namespace.future",
     "No label names a version that the cluster does not have yet",
     Severity::Medium,
-    "Admission takes such a version for its newest, so that each upgrade changes what is refused, which a pin is to prevent.",
+    "Admission takes such a version for its newest, so that each upgrade changes what is refused, which a pin is to \
+     prevent.",
     "Compares the versions of labels with --kubernetes-version.",
     "Pin the version of the cluster, or say latest.",
 );
@@ -83,7 +84,8 @@ const WORKLOADS: Page = page(
     "podsecurity.namespace.workloads",
     "Every workload satisfies what its namespace enforces",
     Severity::High,
-    "Admission refuses the pods of the workload; the workload itself it accepts, so that a rollout looks as if it had worked.",
+    "Admission refuses the pods of the workload; the workload itself it accepts, so that a rollout looks as if it had \
+     worked.",
     "Evaluates each workload by the enforced policy of its namespace, of those that are among the objects.",
     "Change the workload, or the namespace's label.",
 );
@@ -107,8 +109,8 @@ const EXEMPT: Page = page(
     "podsecurity.exemptions",
     "Exemptions of the API server's configuration are narrow",
     Severity::High,
-    "A controller's service account makes the pods of every user: exempting it exempts everybody. An exempt namespace or \
-     RuntimeClass is open to all who may create pods in or with it.",
+    "A controller's service account makes the pods of every user: exempting it exempts everybody. An exempt namespace \
+     or RuntimeClass is open to all who may create pods in or with it.",
     "Reads AdmissionConfiguration and PodSecurityConfiguration objects.",
     "Remove the exemption, and label the namespace `privileged` where that is meant.",
 );
@@ -117,7 +119,7 @@ type Judge = fn(&Objects) -> Verdict;
 
 pub(super) fn trials() -> Vec<Trial> {
     let all: [(&Page, Judge); 11] = [
-        (&LABELLED, |objects| flawed(objects, |flaw| matches!(flaw, Flaw::Missing { .. }))),
+        (&LABELED, |objects| flawed(objects, |flaw| matches!(flaw, Flaw::Missing { .. }))),
         (&VALUES, |objects| flawed(objects, |flaw| matches!(flaw, Flaw::Invalid(_)))),
         (&NAMES, |objects| flawed(objects, |flaw| matches!(flaw, Flaw::Unknown { .. }))),
         (&MODES, |objects| flawed(objects, |flaw| matches!(flaw, Flaw::Weaker { .. }))),
@@ -238,7 +240,7 @@ fn workloads(objects: &Objects) -> Verdict {
             let words = format!("violates PodSecurity \"{policy}\": {}", detail(&violations));
             said.push(evidence(object.to_string(), words));
         }
-        findings.extend(violations.iter().flat_map(|one| &one.offences).map(|field| offence(object, field)));
+        findings.extend(violations.iter().flat_map(|one| &one.offenses).map(|field| offense(object, field)));
     }
     verdict(objects, findings, said)
 }
@@ -257,7 +259,7 @@ fn next_level(objects: &Objects) -> Verdict {
         let mut violations = objects.standard.evaluator.evaluate(next, &judged.pod);
         violations.retain(|one| !already.iter().any(|other| other.control == one.control));
         if let Some(first) = violations.first() {
-            let at = first.offences.first().map_or_else(|| root(object), |offence| offence.at.clone());
+            let at = first.offenses.first().map_or_else(|| root(object), |offense| offense.at.clone());
             let message = format!("{object} would violate PodSecurity \"{next}\": {}", detail(&violations));
             findings.push(finding(object, &at, message));
         }

@@ -36,7 +36,8 @@ pub(super) const CONTROLS: [(Control, Page); 19] = [
             "AppArmor profiles are the runtime's default or a local one",
             &["appArmorProfile", "restrict-apparmor-profiles"],
             "An unconfined container loses a layer that keeps it from the host's files and mounts.",
-            "Evaluates, as admission of --kubernetes-version does: appArmorProfile.type of the pod and its containers, and the annotations container.apparmor.security.beta.kubernetes.io/*.",
+            "Evaluates, as admission of --kubernetes-version does: appArmorProfile.type of the pod and its containers, \
+             and the annotations container.apparmor.security.beta.kubernetes.io/*.",
             "Remove the profile, or set appArmorProfile.type to RuntimeDefault or Localhost.",
         ),
     ),
@@ -47,7 +48,8 @@ pub(super) const CONTROLS: [(Control, Page); 19] = [
             "Containers add no capability beyond the runtime's default ones",
             &["capabilities_baseline", "disallow-capabilities", "CIS 5.2.9"],
             "SYS_ADMIN, NET_RAW and others let a container take over its node or the traffic of its neighbors.",
-            "Evaluates, as admission of --kubernetes-version does: securityContext.capabilities.add of every container.",
+            "Evaluates, as admission of --kubernetes-version does: securityContext.capabilities.add of every \
+             container.",
             "Remove the capability from securityContext.capabilities.add.",
         ),
     ),
@@ -59,7 +61,8 @@ pub(super) const CONTROLS: [(Control, Page); 19] = [
             &["hostNamespaces", "disallow-host-namespaces", "CIS 5.2.3", "CIS 5.2.4", "CIS 5.2.5"],
             "In the host's namespaces a container sees the node's processes and listens on its addresses.",
             "Evaluates, as admission of --kubernetes-version does: spec.hostNetwork, spec.hostPID and spec.hostIPC.",
-            "Remove hostNetwork, hostPID and hostIPC. What needs them, such as a CNI plug-in, belongs in a privileged namespace.",
+            "Remove hostNetwork, hostPID and hostIPC. What needs them, such as a CNI plug-in, belongs in a privileged \
+             namespace.",
         ),
     ),
     (
@@ -80,7 +83,8 @@ pub(super) const CONTROLS: [(Control, Page); 19] = [
             "Containers use no ports of the host",
             &["hostPorts", "disallow-host-ports", "CIS 5.2.12"],
             "A port of the host bypasses network policies and keeps a second replica off the node.",
-            "Evaluates, as admission of --kubernetes-version does: ports[*].hostPort of every container; in the host's network each containerPort is one.",
+            "Evaluates, as admission of --kubernetes-version does: ports[*].hostPort of every container; in the host's \
+             network each containerPort is one.",
             "Remove hostPort, and publish the port by a Service.",
         ),
     ),
@@ -91,7 +95,8 @@ pub(super) const CONTROLS: [(Control, Page); 19] = [
             "Probes and lifecycle handlers ask the pod, not another host",
             &["hostProbesAndHostLifecycle"],
             "The kubelet would send requests into the network for whoever may create pods.",
-            "Evaluates, as admission of --kubernetes-version does: httpGet.host and tcpSocket.host of probes and lifecycle handlers, from v1.34 on.",
+            "Evaluates, as admission of --kubernetes-version does: httpGet.host and tcpSocket.host of probes and \
+             lifecycle handlers, from v1.34 on.",
             "Remove host: the kubelet then asks the pod's own address.",
         ),
     ),
@@ -113,7 +118,8 @@ pub(super) const CONTROLS: [(Control, Page); 19] = [
             "/proc is masked as usual",
             &["procMount", "disallow-proc-mount"],
             "An unmasked /proc exposes kernel settings of the node.",
-            "Evaluates, as admission of --kubernetes-version does: securityContext.procMount of every container; from v1.35 on not of pods with hostUsers: false.",
+            "Evaluates, as admission of --kubernetes-version does: securityContext.procMount of every container; from \
+             v1.35 on not of pods with hostUsers: false.",
             "Remove procMount, or set hostUsers: false.",
         ),
     ),
@@ -124,8 +130,10 @@ pub(super) const CONTROLS: [(Control, Page); 19] = [
             "SELinux options keep to the types for containers",
             &["seLinuxOptions", "disallow-selinux"],
             "Another type, user or role can take a container out of its confinement.",
-            "Evaluates, as admission of --kubernetes-version does: seLinuxOptions.type, user and role of the pod and its containers.",
-            "Use container_t, container_init_t, container_kvm_t or, from v1.31 on, container_engine_t, and remove user and role.",
+            "Evaluates, as admission of --kubernetes-version does: seLinuxOptions.type, user and role of the pod and \
+             its containers.",
+            "Use container_t, container_init_t, container_kvm_t or, from v1.31 on, container_engine_t, and remove user \
+             and role.",
         ),
     ),
     (
@@ -135,7 +143,8 @@ pub(super) const CONTROLS: [(Control, Page); 19] = [
             "No seccomp profile is Unconfined",
             &["seccompProfile_baseline", "restrict-seccomp"],
             "Without a filter every system call of the kernel is open to the container.",
-            "Evaluates, as admission of --kubernetes-version does: seccompProfile.type of the pod and its containers; up to v1.18 the alpha annotations.",
+            "Evaluates, as admission of --kubernetes-version does: seccompProfile.type of the pod and its containers; \
+             up to v1.18 the alpha annotations.",
             "Remove the profile, or set seccompProfile.type to RuntimeDefault or Localhost.",
         ),
     ),
@@ -146,7 +155,8 @@ pub(super) const CONTROLS: [(Control, Page); 19] = [
             "Pods set safe sysctls only",
             &["sysctls", "restrict-sysctls"],
             "Other sysctls act on the whole node, or switch off its defenses.",
-            "Evaluates, as admission of --kubernetes-version does: securityContext.sysctls[*].name of the pod; the list grows by version: 1.27, 1.29, 1.32, 1.37.",
+            "Evaluates, as admission of --kubernetes-version does: securityContext.sysctls[*].name of the pod; the \
+             list grows by version: 1.27, 1.29, 1.32, 1.37.",
             "Remove the sysctl, or pin a version that calls it safe.",
         ),
     ),
@@ -157,7 +167,8 @@ pub(super) const CONTROLS: [(Control, Page); 19] = [
             "No Windows container is a HostProcess container",
             &["windowsHostProcess", "disallow-host-process", "CIS 5.2.10"],
             "A HostProcess container runs as a process of the Windows node.",
-            "Evaluates, as admission of --kubernetes-version does: windowsOptions.hostProcess of the pod and its containers.",
+            "Evaluates, as admission of --kubernetes-version does: windowsOptions.hostProcess of the pod and its \
+             containers.",
             "Remove hostProcess.",
         ),
     ),
@@ -168,7 +179,8 @@ pub(super) const CONTROLS: [(Control, Page); 19] = [
             "Containers forbid privilege escalation",
             &["allowPrivilegeEscalation", "disallow-privilege-escalation", "CIS 5.2.6"],
             "A set-user-ID program in the image could gain root.",
-            "Evaluates, as admission of --kubernetes-version does: securityContext.allowPrivilegeEscalation of every container, from v1.8 on; from v1.25 on not of pods for Windows.",
+            "Evaluates, as admission of --kubernetes-version does: securityContext.allowPrivilegeEscalation of every \
+             container, from v1.8 on; from v1.25 on not of pods for Windows.",
             "Set securityContext.allowPrivilegeEscalation: false on each container.",
         ),
     ),
@@ -179,7 +191,8 @@ pub(super) const CONTROLS: [(Control, Page); 19] = [
             "Containers drop all capabilities and add NET_BIND_SERVICE at most",
             &["capabilities_restricted", "disallow-capabilities-strict", "CIS 5.2.8"],
             "Each default capability is one more way from a container to its node.",
-            "Evaluates, as admission of --kubernetes-version does: securityContext.capabilities of every container, from v1.22 on; from v1.25 on not of pods for Windows.",
+            "Evaluates, as admission of --kubernetes-version does: securityContext.capabilities of every container, \
+             from v1.22 on; from v1.25 on not of pods for Windows.",
             "Set securityContext.capabilities.drop: [\"ALL\"] on each container.",
         ),
     ),
@@ -190,7 +203,8 @@ pub(super) const CONTROLS: [(Control, Page); 19] = [
             "/proc is masked as usual, in user namespaces too",
             &["procMount_restricted"],
             "An unmasked /proc exposes kernel settings of the node.",
-            "Evaluates, as admission of --kubernetes-version does: securityContext.procMount of every container, from v1.35 on; before, it is the baseline's claim.",
+            "Evaluates, as admission of --kubernetes-version does: securityContext.procMount of every container, from \
+             v1.35 on; before, it is the baseline's claim.",
             "Remove procMount.",
         ),
     ),
@@ -212,7 +226,8 @@ pub(super) const CONTROLS: [(Control, Page); 19] = [
             "Containers are required to run as a user other than root",
             &["runAsNonRoot", "require-run-as-nonroot", "CIS 5.2.7"],
             "Root in a container is root on the node as soon as anything lets it out.",
-            "Evaluates, as admission of --kubernetes-version does: securityContext.runAsNonRoot of the pod and its containers; from v1.35 on not of pods with hostUsers: false.",
+            "Evaluates, as admission of --kubernetes-version does: securityContext.runAsNonRoot of the pod and its \
+             containers; from v1.35 on not of pods with hostUsers: false.",
             "Set securityContext.runAsNonRoot: true for the pod, and build the image with a user.",
         ),
     ),
@@ -223,7 +238,8 @@ pub(super) const CONTROLS: [(Control, Page); 19] = [
             "No user ID is 0",
             &["runAsUser", "require-run-as-non-root-user"],
             "The user 0 is root, whatever the image says.",
-            "Evaluates, as admission of --kubernetes-version does: securityContext.runAsUser of the pod and its containers, from v1.23 on; from v1.35 on not of pods with hostUsers: false.",
+            "Evaluates, as admission of --kubernetes-version does: securityContext.runAsUser of the pod and its \
+             containers, from v1.23 on; from v1.35 on not of pods with hostUsers: false.",
             "Set another runAsUser, or none.",
         ),
     ),
@@ -234,7 +250,8 @@ pub(super) const CONTROLS: [(Control, Page); 19] = [
             "A seccomp profile is set, and none is Unconfined",
             &["seccompProfile_restricted", "restrict-seccomp-strict"],
             "Without a profile the kubelet's default holds, which is Unconfined unless seccompDefault is set.",
-            "Evaluates, as admission of --kubernetes-version does: seccompProfile.type of the pod and its containers, from v1.19 on; from v1.25 on not of pods for Windows.",
+            "Evaluates, as admission of --kubernetes-version does: seccompProfile.type of the pod and its containers, \
+             from v1.19 on; from v1.25 on not of pods for Windows.",
             "Set securityContext.seccompProfile.type: RuntimeDefault for the pod.",
         ),
     ),

@@ -22,8 +22,9 @@ pub(super) fn trial() -> Trial {
     claim("random", title, OFF, random)
         .why("Controls look at the same fields, and at each other: examples of one control alone do not show that.")
         .how(
-            "Creates pods by dry run that combine the changes of up to four cases, in namespaces that enforce different levels \
-             and versions; each verdict must be the evaluator's, word for word. The seed is in the evidence.",
+            "Creates pods by dry run that combine the changes of up to four cases, in namespaces that enforce \
+             different levels and versions; each verdict must be the evaluator's, word for word. The seed is in the \
+             evidence.",
         )
         .limit(Duration::from_mins(10))
         .trial()

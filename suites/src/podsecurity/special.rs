@@ -32,18 +32,31 @@ pub(super) fn trials() -> Vec<Trial> {
             .why("A misspelled level would otherwise be taken for another one.")
             .how("Asks by dry run for namespaces with bad levels and versions; the refusal must name the label.")
             .trial(),
-        claim("labels.existing-pods", "Raising a namespace's level warns of the pods that violate it", OFF, existing_pods)
-            .why("It is how a level is raised without a surprise.")
-            .how("Creates a pod that violates the restricted level, then changes the label by dry run.")
-            .trial(),
+        claim(
+            "labels.existing-pods",
+            "Raising a namespace's level warns of the pods that violate it",
+            OFF,
+            existing_pods,
+        )
+        .why("It is how a level is raised without a surprise.")
+        .how("Creates a pod that violates the restricted level, then changes the label by dry run.")
+        .trial(),
         claim("enforce.workloads", "A level that is enforced warns of workloads and accepts them", OFF, workloads)
             .why("Only pods are refused; who creates a Deployment must learn of it by a warning.")
-            .how("Creates a Deployment by dry run in a namespace that enforces the restricted level and has no warn label.")
+            .how(
+                "Creates a Deployment by dry run in a namespace that enforces the restricted level and has no warn \
+                 label.",
+            )
             .trial(),
-        claim("enforce.update", "A new image of a pod that violates the level is refused, and a new label is not", OFF, update)
-            .why("A pod that was there before the level must not be exchanged for another under its name.")
-            .how("Creates a pod, raises the level of its namespace, then changes the pod by dry run.")
-            .trial(),
+        claim(
+            "enforce.update",
+            "A new image of a pod that violates the level is refused, and a new label is not",
+            OFF,
+            update,
+        )
+        .why("A pod that was there before the level must not be exchanged for another under its name.")
+        .how("Creates a pod, raises the level of its namespace, then changes the pod by dry run.")
+        .trial(),
         claim("enforce.ephemeral", "A privileged ephemeral container is refused", OFF, ephemeral)
             .why("kubectl debug would otherwise be a way around the level.")
             .how("Creates an allowed pod, then adds an ephemeral container to it by dry run.")
@@ -52,8 +65,8 @@ pub(super) fn trials() -> Vec<Trial> {
             .requires(Requirement::KubernetesFrom(24))
             .why("Without it nobody can see in metrics and audit logs what a stricter level would refuse.")
             .how(
-                "Creates a pod by dry run in a namespace that only audits, and reads pod_security_evaluations_total before \
-                 and after.",
+                "Creates a pod by dry run in a namespace that only audits, and reads pod_security_evaluations_total \
+                 before and after.",
             )
             .trial(),
         claim("exempt.users", "No controller's service account is exempt", "controllers-are-exempt", exempt_users)
@@ -63,17 +76,27 @@ pub(super) fn trials() -> Vec<Trial> {
             .fix("Remove the user from exemptions.usernames of PodSecurityConfiguration.")
             .requires(Requirement::Permission { verb: "impersonate", group: "", resource: "users" })
             .trial(),
-        claim("exempt.runtime-classes", "No RuntimeClass that exists is exempt", "runtime-class-is-exempt", exempt_classes)
-            .why("Who may create a pod may name any RuntimeClass.")
-            .how("Creates a pod by dry run with each RuntimeClass of the cluster, and with one that is called kata.")
-            .fix("Remove the RuntimeClass from exemptions.runtimeClasses of PodSecurityConfiguration.")
-            .requires(Requirement::Permission { verb: "create", group: "node.k8s.io", resource: "runtimeclasses" })
-            .trial(),
-        claim("labels.kept", "The labels of a namespace are kept as they are set", "labels-are-stripped", labels_are_kept)
-            .why("A webhook or a policy that changes labels changes what is enforced, unseen.")
-            .how("Creates namespaces with each label, and reads them again.")
-            .fix("Look for mutating webhooks and policies that match namespaces.")
-            .trial(),
+        claim(
+            "exempt.runtime-classes",
+            "No RuntimeClass that exists is exempt",
+            "runtime-class-is-exempt",
+            exempt_classes,
+        )
+        .why("Who may create a pod may name any RuntimeClass.")
+        .how("Creates a pod by dry run with each RuntimeClass of the cluster, and with one that is called kata.")
+        .fix("Remove the RuntimeClass from exemptions.runtimeClasses of PodSecurityConfiguration.")
+        .requires(Requirement::Permission { verb: "create", group: "node.k8s.io", resource: "runtimeclasses" })
+        .trial(),
+        claim(
+            "labels.kept",
+            "The labels of a namespace are kept as they are set",
+            "labels-are-stripped",
+            labels_are_kept,
+        )
+        .why("A webhook or a policy that changes labels changes what is enforced, unseen.")
+        .how("Creates namespaces with each label, and reads them again.")
+        .fix("Look for mutating webhooks and policies that match namespaces.")
+        .trial(),
     ]
 }
 

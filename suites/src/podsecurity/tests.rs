@@ -22,7 +22,8 @@ fn lines(verdict: &Verdict) -> Vec<u32> {
     verdict.findings.iter().map(|finding| finding.at.as_ref().unwrap().line.unwrap()).collect()
 }
 
-const GOOD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: good}\nspec:\n  securityContext:\n    runAsNonRoot: true\n\
+const GOOD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: good}\n\
+                    spec:\n  securityContext:\n    runAsNonRoot: true\n\
                     \x20   seccompProfile: {type: RuntimeDefault}\n  containers:\n  - name: c\n    image: i\n\
                     \x20   securityContext:\n      allowPrivilegeEscalation: false\n\
                     \x20     capabilities: {drop: [ALL]}\n";
@@ -52,13 +53,14 @@ fn each_control_fails_for_the_cases_that_it_refuses_and_holds_for_the_others() {
 
 #[test]
 fn findings_name_object_container_field_file_and_line() {
-    let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec:\n  template:\n    spec:\n\
+    let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n\
+                spec:\n  template:\n    spec:\n\
                 \x20     hostNetwork: true\n      containers:\n      - name: c\n        securityContext:\n\
                 \x20         privileged: true\n        ports:\n        - containerPort: 80\n          hostPort: 80\n";
     let objects = objects("restricted:latest", text);
     let verdict = run("podsecurity.baseline.privileged", &objects);
-    let line = "Deployment shop/web: container \"c\" sets securityContext.privileged (found true, expected false, or none) \
-                [dir/a.yaml:11]";
+    let line = "Deployment shop/web: container \"c\" sets securityContext.privileged (found true, expected false, or \
+                none) [dir/a.yaml:11]";
     assert_eq!(verdict.findings[0].line(), line);
     let field = "Deployment shop/web: spec.template.spec.containers[0].securityContext.privileged";
     assert_eq!(verdict.findings[0].subject, field);
@@ -113,8 +115,8 @@ fn each_claim_about_namespaces_fails_for_one_that_is_wrong_and_holds_for_one_tha
     let with = |labels: &str, pod: &str| format!("{}---\n{pod}", namespace(labels));
     let configuration = |names: &str| {
         format!(
-            "apiVersion: pod-security.admission.config.k8s.io/v1\nkind: PodSecurityConfiguration\nexemptions:\n  \
-             namespaces: [{names}]\n"
+            "apiVersion: pod-security.admission.config.k8s.io/v1\nkind: PodSecurityConfiguration\n\
+             exemptions:\n  namespaces: [{names}]\n"
         )
     };
     for (id, wrong, right, line) in [
@@ -145,8 +147,8 @@ fn each_claim_about_namespaces_fails_for_one_that_is_wrong_and_holds_for_one_tha
 #[test]
 fn the_defaults_of_the_configuration_count() {
     let text = format!(
-        "{}---\napiVersion: pod-security.admission.config.k8s.io/v1\nkind: PodSecurityConfiguration\ndefaults: {{enforce: \
-         restricted, audit: restricted, warn: restricted}}\n",
+        "{}---\napiVersion: pod-security.admission.config.k8s.io/v1\nkind: PodSecurityConfiguration\n\
+         defaults: {{enforce: restricted, audit: restricted, warn: restricted}}\n",
         namespace("a: b")
     );
     let objects = objects("restricted:latest", &text);

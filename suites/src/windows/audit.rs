@@ -1,7 +1,7 @@
 //! What of objects Windows does not support: a pure judgment of pods, workloads and Services.
 //!
-//! Sources: "Windows containers in Kubernetes" (compatibility and limitations), "Networking on Windows", "Windows Storage", and the
-//! API server's validation of Windows pods.
+//! Sources: "Windows containers in Kubernetes" (compatibility and limitations), "Networking on Windows", "Windows
+//! Storage", and the API server's validation of Windows pods.
 
 use serde_json::Value;
 
@@ -246,11 +246,14 @@ mod tests {
             "containers": [{
                 "resources": { "limits": { "hugepages-2Mi": "4Mi", "memory": "1Gi" } },
                 "volumeDevices": [{ "name": "d" }],
-                "volumeMounts": [{ "subPath": "a" }, { "mountPropagation": "HostToContainer" }, { "mountPropagation": "None" }],
+                "volumeMounts": [
+                    { "subPath": "a" }, { "mountPropagation": "HostToContainer" }, { "mountPropagation": "None" },
+                ],
             }],
             "volumes": [
                 { "emptyDir": { "medium": "Memory" } }, { "emptyDir": {} }, { "nfs": { "server": "s" } },
-                { "hostPath": { "type": "Socket" } }, { "secret": { "defaultMode": 256 } }, { "configMap": { "defaultMode": 420 } },
+                { "hostPath": { "type": "Socket" } }, { "secret": { "defaultMode": 256 } },
+                { "configMap": { "defaultMode": 420 } },
             ],
         });
         let wanted = [
@@ -275,7 +278,11 @@ mod tests {
 
     #[test]
     fn services_have_limits() {
-        let affinity = |seconds: u32| json!({ "sessionAffinity": "ClientIP", "sessionAffinityConfig": { "clientIP": { "timeoutSeconds": seconds } } });
+        let affinity = |seconds: u32| {
+            json!({
+                "sessionAffinity": "ClientIP", "sessionAffinityConfig": { "clientIP": { "timeoutSeconds": seconds } },
+            })
+        };
         assert!(of_service(&affinity(10_800), 64).is_empty());
         assert_eq!(of_service(&affinity(60), 65).len(), 2);
     }

@@ -64,22 +64,22 @@ pub(super) static DEFECTS: [Defect; 11] = [
     Defect::raised("privileged-forbidden", "API servers have --allow-privileged=false", |need| {
         newest(need);
         need.kubeadm = Some(
-            "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\napiServer:\n  extraArgs:\n  \
-             - {name: allow-privileged, value: \"false\"}\n",
+            "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n\
+             apiServer:\n  extraArgs:\n  - {name: allow-privileged, value: \"false\"}\n",
         );
     }),
     Defect::raised("runtime-class-off", "API servers lack the admission plug-in RuntimeClass", |need| {
         newest(need);
         need.kubeadm = Some(
-            "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\napiServer:\n  extraArgs:\n  \
-             - {name: disable-admission-plugins, value: RuntimeClass}\n",
+            "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n\
+             apiServer:\n  extraArgs:\n  - {name: disable-admission-plugins, value: RuntimeClass}\n",
         );
     }),
     Defect::raised("no-endpoint-slices", "The controller manager runs no EndpointSlice controller", |need| {
         newest(need);
         need.kubeadm = Some(
-            "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\ncontrollerManager:\n  extraArgs:\n  \
-             - {name: controllers, value: \"*,-endpointslice-controller\"}\n",
+            "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n\
+             controllerManager:\n  extraArgs:\n  - {name: controllers, value: \"*,-endpointslice-controller\"}\n",
         );
     }),
     Defect {
@@ -112,8 +112,8 @@ pub(super) static DEFECTS: [Defect; 11] = [
         need: newest,
         put: |target| {
             Box::pin(async move {
-                let patch = "[JSONPatch{op: \"replace\", path: \"/spec/template/spec/nodeSelector\", \
-                             value: {\"seaworthy.dev/act\": object.metadata.namespace}}]";
+                let patch = "[JSONPatch{op: \"replace\", path: \"/spec/template/spec/nodeSelector\", value: \
+                             {\"seaworthy.dev/act\": object.metadata.namespace}}]";
                 let condition = "has(object.spec.template.spec.nodeSelector)";
                 put(target, changing("selectors", About("apps", "v1", "daemonsets"), condition, patch)).await
             })
@@ -121,10 +121,11 @@ pub(super) static DEFECTS: [Defect; 11] = [
     },
     Defect::put("services-restricted", "A policy refuses Services with policies, affinity or names", |target| {
         Box::pin(async move {
-            let expression = "object.spec.type != 'ExternalName' && \
-                              (!has(object.spec.sessionAffinity) || object.spec.sessionAffinity != 'ClientIP') && \
-                              (!has(object.spec.externalTrafficPolicy) || object.spec.externalTrafficPolicy != 'Local') && \
-                              (!has(object.spec.internalTrafficPolicy) || object.spec.internalTrafficPolicy != 'Local')";
+            let expression = "object.spec.type != 'ExternalName' && (!has(object.spec.sessionAffinity) || \
+                              object.spec.sessionAffinity != 'ClientIP') && (!has(object.spec.externalTrafficPolicy) \
+                              || object.spec.externalTrafficPolicy != 'Local') && \
+                              (!has(object.spec.internalTrafficPolicy) || object.spec.internalTrafficPolicy != \
+                              'Local')";
             put(target, refusing("services-restricted", About("", "v1", "services"), expression)).await
         })
     }),
@@ -134,7 +135,8 @@ pub(super) static DEFECTS: [Defect; 11] = [
         |target| {
             Box::pin(async move {
                 let labels = json!({
-                    "kubernetes.io/os": "windows", "kubernetes.io/arch": "amd64", "node.kubernetes.io/windows-build": "10.0.14393",
+                    "kubernetes.io/os": "windows", "kubernetes.io/arch": "amd64",
+                    "node.kubernetes.io/windows-build": "10.0.14393",
                 });
                 let app = json!({ "app": "legacy" });
                 let objects = vec![
@@ -151,7 +153,8 @@ pub(super) static DEFECTS: [Defect; 11] = [
                     json!({
                         "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "legacy", "labels": app },
                         "spec": {
-                            "nodeName": "legacy", "serviceAccountName": "legacy", "securityContext": { "runAsUser": 1000 },
+                            "nodeName": "legacy", "serviceAccountName": "legacy",
+                            "securityContext": { "runAsUser": 1000 },
                             "tolerations": [{ "operator": "Exists" }],
                             "containers": [{ "name": "main", "image": "mcr.microsoft.com/windows/nanoserver:sac2016" }],
                         },
@@ -177,7 +180,9 @@ pub(super) static DEFECTS: [Defect; 11] = [
                         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
                         "metadata": { "name": "legacy", "labels": { "kubernetes.io/service-name": "legacy" } },
                         "ports": [{ "port": 80 }],
-                        "endpoints": [{ "addresses": ["203.0.113.1"], "nodeName": "legacy", "conditions": { "ready": true } }],
+                        "endpoints": [
+                            { "addresses": ["203.0.113.1"], "nodeName": "legacy", "conditions": { "ready": true } },
+                        ],
                     }),
                 ];
                 put(target, objects).await

@@ -31,7 +31,10 @@ pub(super) fn trials() -> Vec<Trial> {
         ))
         .alias("win-webserver.yaml")
         .why("It is the first thing that people try on a Windows node.")
-        .how("Makes a small Windows node and a large Linux node without a kubelet, applies the manifests, and waits for both pods.")
+        .how(
+            "Makes a small Windows node and a large Linux node without a kubelet, applies the manifests, and waits for \
+             both pods.",
+        )
         .trial(),
         all(Claim::new(
             "windows.example.iis-2019",

@@ -7,7 +7,8 @@ use super::{NEWEST, accepted, common, pod, refused, set};
 use crate::cluster::{Attempt, Claim, Ctx, Ref, Requirement, Stop};
 use crate::trial::Trial;
 
-/// A field that a Windows pod must not have: its path, a value that is valid for Linux, and the minor since which it is refused.
+/// A field that a Windows pod must not have: its path, a value that is valid for Linux, and the minor since which it is
+/// refused.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Field {
     pub(super) path: &'static str,
@@ -19,8 +20,8 @@ const fn field(path: &'static str, value: &'static str, from: u32) -> Field {
     Field { path, value, from }
 }
 
-/// Below `spec`. Source: validateWindows and validatePodResources of pkg/apis/core/validation; the minors are those in which the
-/// field exists and its feature is on by default.
+/// Below `spec`. Source: validateWindows and validatePodResources of pkg/apis/core/validation; the minors are those in
+/// which the field exists and its feature is on by default.
 pub(super) const OF_PODS: [Field; 16] = [
     field("hostPID", "true", 24),
     field("hostIPC", "true", 24),
@@ -119,10 +120,12 @@ fn declared(claim: Claim, field: Field, os: &str, other: &str) -> Trial {
     common(claim)
         .label("validation")
         .requires(Requirement::KubernetesFrom(field.from))
-        .why(format!("A kubelet of {os} cannot apply the field: a pod that is accepted with it runs without it, or not at all."))
+        .why(format!(
+            "A kubelet of {os} cannot apply the field: a pod that is accepted with it runs without it, or not at all."
+        ))
         .how(format!(
-            "Asks the API server by dry run for a pod of the OS {os} with the field, and reads the refusal; the same pod of the OS \
-             {other} has to be accepted.",
+            "Asks the API server by dry run for a pod of the OS {os} with the field, and reads the refusal; the same \
+             pod of the OS {other} has to be accepted.",
         ))
         .fix("Look for a mutating webhook or policy that changes spec.os, and compare the API server's version.")
         .trial()

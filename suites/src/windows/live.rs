@@ -14,48 +14,87 @@ pub(super) fn trials() -> Vec<Trial> {
     let defect = "windows-node-misconfigured";
     let list = |what: &str| format!("Lists {what} of the cluster. Nothing is created.");
     vec![
-        all(Claim::new("windows.live.taint", "Every Windows node has the taint os=windows:NoSchedule", [NEWEST], defect, taint))
-            .alias("--register-with-taints=os=windows:NoSchedule")
-            .why("Without it Linux pods without a node selector go to Windows nodes, and never start there.")
-            .how(list("the nodes"))
-            .fix("Set registerWithTaints in the kubelet's configuration, and kubectl taint node NODE os=windows:NoSchedule now.")
-            .trial(),
-        all(Claim::new("windows.live.build", "Every Windows node has the label of a Windows build that Kubernetes supports", [NEWEST], defect, build))
-            .alias("node.kubernetes.io/windows-build")
-            .why("Containers of another build than the node's do not start; the label is how pods select it.")
-            .how(list("the nodes"))
-            .fix("Upgrade the node to Windows Server 2022 or 2025; its kubelet sets the label.")
-            .trial(),
-        all(Claim::new("windows.live.reserved", "Every Windows node reserves at least 2 GiB for the system", [NEWEST], defect, reserved))
-            .alias("--system-reserved")
-            .why("Windows has no out-of-memory killer: a node without a reservation pages until nothing responds.")
-            .how(list("the nodes"))
-            .fix("Set systemReserved.memory to 2Gi or more in the kubelet's configuration, and restart the kubelet.")
-            .trial(),
+        all(Claim::new(
+            "windows.live.taint",
+            "Every Windows node has the taint os=windows:NoSchedule",
+            [NEWEST],
+            defect,
+            taint,
+        ))
+        .alias("--register-with-taints=os=windows:NoSchedule")
+        .why("Without it Linux pods without a node selector go to Windows nodes, and never start there.")
+        .how(list("the nodes"))
+        .fix(
+            "Set registerWithTaints in the kubelet's configuration, and kubectl taint node NODE os=windows:NoSchedule \
+             now.",
+        )
+        .trial(),
+        all(Claim::new(
+            "windows.live.build",
+            "Every Windows node has the label of a Windows build that Kubernetes supports",
+            [NEWEST],
+            defect,
+            build,
+        ))
+        .alias("node.kubernetes.io/windows-build")
+        .why("Containers of another build than the node's do not start; the label is how pods select it.")
+        .how(list("the nodes"))
+        .fix("Upgrade the node to Windows Server 2022 or 2025; its kubelet sets the label.")
+        .trial(),
+        all(Claim::new(
+            "windows.live.reserved",
+            "Every Windows node reserves at least 2 GiB for the system",
+            [NEWEST],
+            defect,
+            reserved,
+        ))
+        .alias("--system-reserved")
+        .why("Windows has no out-of-memory killer: a node without a reservation pages until nothing responds.")
+        .how(list("the nodes"))
+        .fix("Set systemReserved.memory to 2Gi or more in the kubelet's configuration, and restart the kubelet.")
+        .trial(),
         all(Claim::new("windows.live.os", "Every pod on a Windows node says so in spec.os.name", [NEWEST], defect, os))
             .severity(seaworthy_reports::Severity::Low)
             .why("The API server checks a pod's fields, and the kubelet its own OS, only where the field is set.")
             .how(list("pods and nodes"))
             .fix("Set spec.os.name to windows in the template.")
             .trial(),
-        all(Claim::new("windows.live.fields", "Windows pods use no field or volume that Windows does not support", [NEWEST], defect, fields))
-            .alias("Field compatibility for container specifications")
-            .why("A field that is ignored, such as runAsUser, gives less protection than the manifest says.")
-            .how(list("pods, workloads and nodes"))
-            .fix("Remove the field; runAsUserName replaces runAsUser, and SMB volumes replace NFS.")
-            .trial(),
-        all(Claim::new("windows.live.services", "Services of Windows pods use no feature that Windows does not support", [NEWEST], defect, services))
-            .alias("More than 64 backend pods for a single Service")
-            .why("A Service of more than 64 pods, or a timeout of affinity, works for Linux clients and not on Windows.")
-            .how(list("Services, EndpointSlices and nodes"))
-            .fix("Split the Service; remove sessionAffinityConfig.")
-            .trial(),
-        all(Claim::new("windows.live.tolerations", "Workloads that tolerate the Windows taint select an OS", [NEWEST], defect, tolerations))
-            .alias("tolerations: os=windows")
-            .why("A toleration alone lets a pod on nodes of either OS, and it starts on one of them only.")
-            .how(list("workloads"))
-            .fix("Add the node selector kubernetes.io/os to the template.")
-            .trial(),
+        all(Claim::new(
+            "windows.live.fields",
+            "Windows pods use no field or volume that Windows does not support",
+            [NEWEST],
+            defect,
+            fields,
+        ))
+        .alias("Field compatibility for container specifications")
+        .why("A field that is ignored, such as runAsUser, gives less protection than the manifest says.")
+        .how(list("pods, workloads and nodes"))
+        .fix("Remove the field; runAsUserName replaces runAsUser, and SMB volumes replace NFS.")
+        .trial(),
+        all(Claim::new(
+            "windows.live.services",
+            "Services of Windows pods use no feature that Windows does not support",
+            [NEWEST],
+            defect,
+            services,
+        ))
+        .alias("More than 64 backend pods for a single Service")
+        .why("A Service of more than 64 pods, or a timeout of affinity, works for Linux clients and not on Windows.")
+        .how(list("Services, EndpointSlices and nodes"))
+        .fix("Split the Service; remove sessionAffinityConfig.")
+        .trial(),
+        all(Claim::new(
+            "windows.live.tolerations",
+            "Workloads that tolerate the Windows taint select an OS",
+            [NEWEST],
+            defect,
+            tolerations,
+        ))
+        .alias("tolerations: os=windows")
+        .why("A toleration alone lets a pod on nodes of either OS, and it starts on one of them only.")
+        .how(list("workloads"))
+        .fix("Add the node selector kubernetes.io/os to the template.")
+        .trial(),
     ]
 }
 

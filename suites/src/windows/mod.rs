@@ -1,7 +1,7 @@
 //! The Windows suite: does a cluster accept, refuse and place Windows pods as documented?
 //!
-//! No Windows host is needed: the real API server judges pods by dry run, and the real scheduler places them on simulated nodes.
-//! [`audit`] judges objects that exist, without a cluster.
+//! No Windows host is needed: the real API server judges pods by dry run, and the real scheduler places them on
+//! simulated nodes. [`audit`] judges objects that exist, without a cluster.
 
 mod audit;
 mod defects;

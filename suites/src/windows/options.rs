@@ -239,7 +239,11 @@ fn flag(value: Option<bool>) -> Value {
 }
 
 fn host_process_pod(ctx: &Ctx, row: HostProcess) -> Value {
-    let container = |name: String, value: Option<bool>| json!({ "name": name, "image": ctx.target().image, "securityContext": flag(value) });
+    let container = |name: String, value: Option<bool>| {
+        json!({
+            "name": name, "image": ctx.target().image, "securityContext": flag(value),
+        })
+    };
     let mut pod = pod(ctx, "host-process", None);
     pod["spec"]["hostNetwork"] = row.network.into();
     pod["spec"]["securityContext"] = flag(row.pod);
@@ -339,10 +343,15 @@ fn others() -> Vec<Trial> {
         }
     };
     vec![
-        other("unknown", "A pod of an OS other than linux and windows is refused", 24, wrong("darwin", "Unsupported value"))
-            .why("A misspelled OS would pass as no OS, and nothing else of the pod would be checked.")
-            .how("Asks the API server by dry run for a pod of the OS darwin.")
-            .trial(),
+        other(
+            "unknown",
+            "A pod of an OS other than linux and windows is refused",
+            24,
+            wrong("darwin", "Unsupported value"),
+        )
+        .why("A misspelled OS would pass as no OS, and nothing else of the pod would be checked.")
+        .how("Asks the API server by dry run for a pod of the OS darwin.")
+        .trial(),
         other("case", "spec.os.name is case-sensitive: Windows is refused", 24, wrong("Windows", "Unsupported value"))
             .why("The setup guide of v1.23 writes Windows in one place; only windows is accepted.")
             .how("Asks the API server by dry run for a pod of the OS Windows.")
@@ -367,13 +376,19 @@ fn others() -> Vec<Trial> {
             .how("Asks the API server by dry run for pods with runAsUser and with windowsOptions, both without an OS.")
             .trial(),
         other("run-as-non-root", "A Windows pod may set runAsNonRoot", 24, run_as_non_root)
-            .why("It keeps containers from running as ContainerAdministrator, and is the one shared field that Windows honors.")
+            .why(
+                "It keeps containers from running as ContainerAdministrator, and is the one shared field that Windows \
+                 honors.",
+            )
             .how("Asks the API server by dry run for a Windows pod with runAsNonRoot on the pod and on its container.")
             .trial(),
         other("resize", "A Windows pod cannot be resized in place", 33, resize)
             .alias("windows pods cannot be resized")
             .why("Windows containers cannot change their limits while they run.")
-            .how("Creates a Windows pod that fits on no node, and tries by dry run to change its CPU request by /resize.")
+            .how(
+                "Creates a Windows pod that fits on no node, and tries by dry run to change its CPU request by \
+                 /resize.",
+            )
             .trial(),
     ]
 }

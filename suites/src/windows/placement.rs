@@ -20,8 +20,8 @@ enum Wanted {
     Nowhere(&'static str),
 }
 
-/// A pod and the nodes that it finds: two Linux nodes, and one Windows node of each build; those that it must not take are much
-/// larger, and so what a scheduler takes that does not look at labels and taints.
+/// A pod and the nodes that it finds: two Linux nodes, and one Windows node of each build; those that it must not take
+/// are much larger, and so what a scheduler takes that does not look at labels and taints.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     id: &'static str,
@@ -74,7 +74,8 @@ const ROWS: [Row; 11] = [
         id: "other-value",
         title: "A toleration of another value than windows does not let a pod on Windows nodes",
         why: "A toleration that is misspelled has no effect, and no error names it.",
-        more: r#"{"nodeSelector":{"kubernetes.io/os":"windows"},"tolerations":[{"key":"os","operator":"Equal","value":"Windows"}]}"#,
+        more: r#"{"nodeSelector":{"kubernetes.io/os":"windows"},
+            "tolerations":[{"key":"os","operator":"Equal","value":"Windows"}]}"#,
         wanted: Wanted::Nowhere("taint"),
         taint: true,
     },
@@ -82,7 +83,8 @@ const ROWS: [Row; 11] = [
         id: "exists",
         title: "A toleration of the key os with the operator Exists lets a pod on Windows nodes",
         why: "Charts of both OSs use the operator Exists.",
-        more: r#"{"nodeSelector":{"kubernetes.io/os":"windows"},"tolerations":[{"key":"os","operator":"Exists"}]}"#,
+        more: r#"{"nodeSelector":{"kubernetes.io/os":"windows"},
+            "tolerations":[{"key":"os","operator":"Exists"}]}"#,
         wanted: Wanted::On(&["w2019", "w2022", "w2025"]),
         taint: false,
     },
@@ -90,7 +92,8 @@ const ROWS: [Row; 11] = [
         id: "build-unknown",
         title: "A pod for a Windows build that no node has stays Pending",
         why: "The build of a container has to match that of its node.",
-        more: r#"{"nodeSelector":{"kubernetes.io/os":"windows","node.kubernetes.io/windows-build":"10.0.14393"},"tolerations":TOLERATION}"#,
+        more: r#"{"nodeSelector":{"kubernetes.io/os":"windows","node.kubernetes.io/windows-build":"10.0.14393"},
+            "tolerations":TOLERATION}"#,
         wanted: Wanted::Nowhere("didn't match Pod's node affinity/selector"),
         taint: false,
     },
@@ -98,8 +101,10 @@ const ROWS: [Row; 11] = [
         id: "affinity",
         title: "Required node affinity with several builds is honored",
         why: "Multi-platform images fit on several builds.",
-        more: r#"{"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":
-            [{"key":"node.kubernetes.io/windows-build","operator":"In","values":["10.0.17763","10.0.20348"]}]}]}}},"tolerations":TOLERATION}"#,
+        more: r#"{"affinity":{"nodeAffinity":{
+            "requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":
+            [{"key":"node.kubernetes.io/windows-build","operator":"In","values":["10.0.17763","10.0.20348"]}]}]}}},
+            "tolerations":TOLERATION}"#,
         wanted: Wanted::On(&["w2019", "w2022"]),
         taint: false,
     },
@@ -107,7 +112,8 @@ const ROWS: [Row; 11] = [
         id: "no-build",
         title: "A pod that requires a node without a Windows build goes to Linux",
         why: "DoesNotExist on the build label is how charts exclude Windows.",
-        more: r#"{"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":
+        more: r#"{"affinity":{"nodeAffinity":{
+            "requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":
             [{"key":"node.kubernetes.io/windows-build","operator":"DoesNotExist"}]}]}}},"tolerations":TOLERATION}"#,
         wanted: Wanted::On(LINUX),
         taint: false,
@@ -116,7 +122,8 @@ const ROWS: [Row; 11] = [
         id: "arm64",
         title: "A pod for Windows on arm64 stays Pending where all nodes are amd64",
         why: "Windows containers of another architecture do not start.",
-        more: r#"{"nodeSelector":{"kubernetes.io/os":"windows","kubernetes.io/arch":"arm64"},"tolerations":TOLERATION}"#,
+        more: r#"{"nodeSelector":{"kubernetes.io/os":"windows","kubernetes.io/arch":"arm64"},
+            "tolerations":TOLERATION}"#,
         wanted: Wanted::Nowhere("didn't match Pod's node affinity/selector"),
         taint: false,
     },
@@ -124,7 +131,8 @@ const ROWS: [Row; 11] = [
         id: "contradiction",
         title: "A pod that selects Linux and a Windows build stays Pending",
         why: "The labels of a node never contradict each other; a pod's selector can.",
-        more: r#"{"nodeSelector":{"kubernetes.io/os":"linux","node.kubernetes.io/windows-build":"10.0.17763"},"tolerations":TOLERATION}"#,
+        more: r#"{"nodeSelector":{"kubernetes.io/os":"linux","node.kubernetes.io/windows-build":"10.0.17763"},
+            "tolerations":TOLERATION}"#,
         wanted: Wanted::Nowhere("didn't match Pod's node affinity/selector"),
         taint: false,
     },
@@ -160,7 +168,10 @@ pub(super) fn trials() -> Vec<Trial> {
             os_name,
         ))
         .requires(Requirement::KubernetesFrom(24))
-        .why("A Windows pod with the field and without a node selector goes to Linux nodes, where the kubelet rejects it.")
+        .why(
+            "A Windows pod with the field and without a node selector goes to Linux nodes, where the kubelet rejects \
+             it.",
+        )
         .trial(),
     );
     trials.push(
@@ -171,8 +182,14 @@ pub(super) fn trials() -> Vec<Trial> {
             "blind-resources",
             allocatable,
         ))
-        .alias("[sig-windows] [Feature:Windows] Memory Limits [Serial] [Slow] attempt to deploy past allocatable memory limits should fail deployments of pods once there isn't enough memory")
-        .why("Windows has no out-of-memory killer: a node whose reservation is given to pods pages until nothing responds.")
+        .alias(
+            "[sig-windows] [Feature:Windows] Memory Limits [Serial] [Slow] attempt to deploy past allocatable memory \
+             limits should fail deployments of pods once there isn't enough memory",
+        )
+        .why(
+            "Windows has no out-of-memory killer: a node whose reservation is given to pods pages until nothing \
+             responds.",
+        )
         .trial(),
     );
     trials.push(
@@ -195,8 +212,14 @@ fn placed(claim: Claim) -> Claim {
         .label("placement")
         .wants_consent()
         .basis(GUIDE.0, GUIDE.1)
-        .how("Makes Linux and Windows nodes without a kubelet, creates the pod, and reads where the scheduler binds it, or its message.")
-        .fix("Compare labels and taints of the nodes with the guide, and the scheduler's profile with the default plug-ins.")
+        .how(
+            "Makes Linux and Windows nodes without a kubelet, creates the pod, and reads where the scheduler binds it, \
+             or its message.",
+        )
+        .fix(
+            "Compare labels and taints of the nodes with the guide, and the scheduler's profile with the default \
+             plug-ins.",
+        )
 }
 
 /// Two Linux nodes and a Windows node of each build; those in `small` are small.

@@ -34,7 +34,10 @@ pub(super) fn trials() -> Vec<Trial> {
             .wants_consent()
             .limit(Duration::from_mins(6))
             .alias("kube-scheduler filters")
-            .fix("Compare the scheduler's profile with the default plug-ins: NodeAffinity, TaintToleration and NodeResourcesFit.")
+            .fix(
+                "Compare the scheduler's profile with the default plug-ins: NodeAffinity, TaintToleration and \
+                 NodeResourcesFit.",
+            )
     };
     vec![
         all(Claim::new(
@@ -46,8 +49,9 @@ pub(super) fn trials() -> Vec<Trial> {
         ))
         .why("One wrong placement of a pod leaves it in a state that no controller corrects.")
         .how(
-            "Makes nodes of both OSs and three builds, and pods with random node selectors, affinities, tolerations and requests; \
-             compares where each is bound, or that it is not, with the model. The seed is in the evidence.",
+            "Makes nodes of both OSs and three builds, and pods with random node selectors, affinities, tolerations \
+             and requests; compares where each is bound, or that it is not, with the model. The seed is in the \
+             evidence.",
         )
         .trial(),
         all(Claim::new(
@@ -57,8 +61,13 @@ pub(super) fn trials() -> Vec<Trial> {
             "taint-removed",
             |ctx| run(ctx, true),
         ))
-        .why("A Linux pod on a Windows node never starts; the taint is what protects manifests without a node selector.")
-        .how("Makes Windows nodes much larger than the Linux nodes, and random Linux pods, and reads where each is bound.")
+        .why(
+            "A Linux pod on a Windows node never starts; the taint is what protects manifests without a node selector.",
+        )
+        .how(
+            "Makes Windows nodes much larger than the Linux nodes, and random Linux pods, and reads where each is \
+             bound.",
+        )
         .trial(),
     ]
 }

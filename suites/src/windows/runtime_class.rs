@@ -31,7 +31,8 @@ fn name(ctx: &Ctx) -> String {
 }
 
 pub(super) fn trials() -> Vec<Trial> {
-    let admission = "kube-apiserver --enable-admission-plugins has RuntimeClass by default: remove it from --disable-admission-plugins.";
+    let admission = "kube-apiserver --enable-admission-plugins has RuntimeClass by default: remove it from \
+                     --disable-admission-plugins.";
     let all = |id: &str, title: &str, why: &str, how: &str, body: Body| {
         common(Claim::new(format!("windows.runtime-class.{id}"), title, BOTH, "runtime-class-off", move |ctx| {
             body(ctx)
@@ -97,7 +98,8 @@ pub(super) fn trials() -> Vec<Trial> {
             "placement",
             "A pod of a RuntimeClass goes to a node of that Windows build",
             "This is what the guide recommends RuntimeClasses for.",
-            "Makes nodes of several builds without a kubelet, and a pod of a RuntimeClass; reads where the scheduler binds it.",
+            "Makes nodes of several builds without a kubelet, and a pod of a RuntimeClass; reads where the scheduler \
+             binds it.",
             |ctx| Box::pin(placement(ctx)),
         ),
     ]

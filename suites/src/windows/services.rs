@@ -56,7 +56,10 @@ pub(super) fn trials() -> Vec<Trial> {
         ))
         .alias("timeoutSeconds: Invalid value")
         .why("A timeout that the API server accepts and kube-proxy does not breaks affinity on one OS only.")
-        .how("Asks the API server by dry run for timeouts of 1 s and one day, which are accepted, and of 0 s and more than a day.")
+        .how(
+            "Asks the API server by dry run for timeouts of 1 s and one day, which are accepted, and of 0 s and more \
+             than a day.",
+        )
         .fix(policy)
         .trial(),
         all(Claim::new(
@@ -67,8 +70,14 @@ pub(super) fn trials() -> Vec<Trial> {
             external_local,
         ))
         .alias("externalTrafficPolicy: Local")
-        .why("The documentation recommends it on overlay networks of Windows Server 2022, whose NodePorts fail otherwise.")
-        .how("Asks the API server by dry run for Services of both types with the policy, and reads it and the health check's port.")
+        .why(
+            "The documentation recommends it on overlay networks of Windows Server 2022, whose NodePorts fail \
+             otherwise.",
+        )
+        .how(
+            "Asks the API server by dry run for Services of both types with the policy, and reads it and the health \
+             check's port.",
+        )
         .fix(policy)
         .trial(),
         all(Claim::new(
@@ -93,7 +102,10 @@ pub(super) fn trials() -> Vec<Trial> {
         .wants_consent()
         .alias("[sig-windows] Services should be able to create a functioning NodePort service for Windows")
         .why("kube-proxy of both OSs reads endpoints and their nodes from EndpointSlices.")
-        .how("Makes Windows nodes without a kubelet and a pod on each, says that the pods are Ready, and reads the EndpointSlice.")
+        .how(
+            "Makes Windows nodes without a kubelet and a pod on each, says that the pods are Ready, and reads the \
+             EndpointSlice.",
+        )
         .fix("Look into the log of kube-controller-manager: its EndpointSlice controller makes them.")
         .trial(),
     ]

@@ -108,21 +108,35 @@ pub(super) fn trials() -> Vec<Trial> {
             .label("validation")
             .requires(Requirement::KubernetesFrom(24))
             .alias(format!("{}.securityContext.runAsUser: Forbidden", kind.spec))
-            .why("A workload that is accepted with a template that is not makes no pods, and says so only in its events.")
-            .how("Asks the API server by dry run for the workload with runAsUser for Windows, and for the same for Linux.")
+            .why(
+                "A workload that is accepted with a template that is not makes no pods, and says so only in its \
+                 events.",
+            )
+            .how(
+                "Asks the API server by dry run for the workload with runAsUser for Windows, and for the same for \
+                 Linux.",
+            )
             .fix("Look for a mutating webhook or policy that changes templates.")
             .trial()
     });
     let daemons = DAEMONS.into_iter().map(|row| {
         let defect = if row.os.is_none() { "taint-removed" } else { "selectors-removed" };
-        let claim = Claim::new(format!("windows.daemonset.{}", row.id), row.title, [NEWEST], defect, move |ctx| daemon_set(ctx, row));
+        let claim = Claim::new(format!("windows.daemonset.{}", row.id), row.title, [NEWEST], defect, move |ctx| {
+            daemon_set(ctx, row)
+        });
         common(claim)
             .label("placement")
             .alias("desiredNumberScheduled")
             .wants_consent()
             .why("A DaemonSet of one OS on nodes of the other leaves pods that never start, on every node.")
-            .how("Makes two Linux nodes and three Windows nodes without a kubelet, and waits for the pods of a DaemonSet on them.")
-            .fix("Give DaemonSets the node selector kubernetes.io/os, and Windows nodes the taint os=windows:NoSchedule.")
+            .how(
+                "Makes two Linux nodes and three Windows nodes without a kubelet, and waits for the pods of a \
+                 DaemonSet on them.",
+            )
+            .fix(
+                "Give DaemonSets the node selector kubernetes.io/os, and Windows nodes the taint \
+                 os=windows:NoSchedule.",
+            )
             .trial()
     });
     templates.chain(daemons).collect()

@@ -150,7 +150,7 @@ pub(super) async fn answer(server: &Server, peer: SocketAddr, request: Request<I
                 Err(_) => wrong("url is no URL"),
             },
             (None, Some(to)) => object(&dial::ask(to, given("text").unwrap_or("hostname"), patience).await),
-            _ => wrong("one of url and udp says what is dialled: http://HOST:PORT/PATH, or HOST:PORT"),
+            _ => wrong("one of url and udp says what is dialed: http://HOST:PORT/PATH, or HOST:PORT"),
         },
         (&Method::POST, "/shutdown") => match given("code").unwrap_or("0").parse() {
             Ok(code) => {

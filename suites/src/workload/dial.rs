@@ -1,5 +1,5 @@
-//! What a pod reaches: names through its resolv.conf, HTTP and UDP servers through the network. An answer is JSON, with what was
-//! found or with `error`: how it failed (`refused`, `timed-out`, ...), and why in words.
+//! What a pod reaches: names through its resolv.conf, HTTP and UDP servers through the network. An answer is JSON, with
+//! what was found or with `error`: how it failed (`refused`, `timed-out`, ...), and why in words.
 
 use std::io;
 use std::net::SocketAddr;
@@ -67,11 +67,15 @@ fn resolver(patience: Duration) -> Result<TokioResolver, Failure> {
 /// Looks up the records of a name.
 pub(super) async fn look_up(name: &str, kind: RecordType, patience: Duration) -> Value {
     within(patience, async {
-        let found = resolver(patience)?.lookup(name, kind).await.map_err(|error| {
-            failure(if error.is_no_records_found() { "no-records" } else { "resolver" }, error)
-        })?;
+        let found = resolver(patience)?
+            .lookup(name, kind)
+            .await
+            .map_err(|error| failure(if error.is_no_records_found() { "no-records" } else { "resolver" }, error))?;
         let records = found.answers().iter().map(|record| {
-            json!({ "name": record.name.to_string(), "type": record.record_type().to_string(), "ttl": record.ttl, "data": record.data.to_string() })
+            json!({
+                "name": record.name.to_string(), "type": record.record_type().to_string(), "ttl": record.ttl,
+                "data": record.data.to_string(),
+            })
         });
         Ok(json!({ "records": records.collect::<Vec<_>>() }))
     })

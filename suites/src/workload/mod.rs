@@ -1,8 +1,8 @@
 //! What runs in pods: this very program, so there is never an image to pull.
 //!
-//! `seaworthy workload pause` holds a pod's namespaces; `seaworthy workload serve` answers over HTTP and UDP who it is, whom it
-//! sees, and what it reaches, which is what trials of Services, DNS and network policies ask. Neither needs a file.
-//! `seaworthy workload do SCRIPT` does small steps, which is what trials of a node ask.
+//! `seaworthy workload pause` holds a pod's namespaces; `seaworthy workload serve` answers over HTTP and UDP who it is,
+//! whom it sees, and what it reaches, which is what trials of Services, DNS and network policies ask. Neither needs a
+//! file. `seaworthy workload do SCRIPT` does small steps, which is what trials of a node ask.
 
 mod answer;
 mod dial;

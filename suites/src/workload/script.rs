@@ -1,8 +1,8 @@
 //! What a container does: a script of small steps, since the image has no shell.
 //!
-//! `seaworthy workload do 'write /data/x hello; stat /data/x; exit 3'`. Steps are separated by semicolons, words by blanks. A step
-//! that fails ends the script with exit code 1 and the reason on the standard error; behind `try` it prints `failed NAME`, and the
-//! script goes on.
+//! `seaworthy workload do 'write /data/x hello; stat /data/x; exit 3'`. Steps are separated by semicolons, words by
+//! blanks. A step that fails ends the script with exit code 1 and the reason on the standard error; behind `try` it
+//! prints `failed NAME`, and the script goes on.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -29,7 +29,8 @@ enum Next {
 
 /// Runs a script.
 pub(super) fn run(script: &str) -> io::Result<ExitCode> {
-    // Blocked from the beginning: as the first process of a PID namespace it would ignore SIGTERM until it is waited for.
+    // Blocked from the beginning: as the first process of a PID namespace it would ignore SIGTERM until it is waited
+    // for.
     if script.contains("until-term") {
         SigSet::from_iter([Signal::SIGTERM]).thread_block()?;
     }

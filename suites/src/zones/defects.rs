@@ -9,7 +9,8 @@ use crate::defects::{About, changing, newest, put, scheduler_without};
 macro_rules! controllers {
     ($name:literal, $value:literal) => {
         concat!(
-            "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\ncontrollerManager:\n  extraArgs:\n  - {name: ",
+            "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n\
+             controllerManager:\n  extraArgs:\n  - {name: ",
             $name,
             ", value: \"",
             $value,
@@ -61,8 +62,8 @@ pub(super) static DEFECTS: [Defect; 14] = [
     }),
     Defect::raised("topology-labels-off", "API servers lack the admission plug-in PodTopologyLabels", |need| {
         need.kubeadm = Some(
-            "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\napiServer:\n  extraArgs:\n  \
-             - {name: disable-admission-plugins, value: PodTopologyLabels}\n",
+            "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n\
+             apiServer:\n  extraArgs:\n  - {name: disable-admission-plugins, value: PodTopologyLabels}\n",
         );
     }),
     Defect::raised("no-eviction", "The controller manager evicts no pods: --node-eviction-rate=0", |need| {
@@ -87,7 +88,11 @@ pub(super) static DEFECTS: [Defect; 14] = [
     ),
     Defect::put("labels-wrong", "Nodes lack labels, or have those of others", |target| {
         Box::pin(async move {
-            let zone = |node: &str, labels: serde_json::Value| json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": node, "labels": labels } });
+            let zone = |node: &str, labels: serde_json::Value| {
+                json!({
+                    "apiVersion": "v1", "kind": "Node", "metadata": { "name": node, "labels": labels },
+                })
+            };
             // A node without a zone, and two that contradict each other.
             let objects = vec![
                 zone("unlabeled", json!({ "kubernetes.io/hostname": "unlabeled" })),
@@ -104,7 +109,9 @@ pub(super) static DEFECTS: [Defect; 14] = [
     }),
     Defect::put("volume-without-nodes", "A volume is of a zone without nodes", |target| {
         Box::pin(async move {
-            let term = json!({ "matchExpressions": [{ "key": "topology.kubernetes.io/zone", "operator": "In", "values": ["z"] }] });
+            let term = json!({
+                "matchExpressions": [{ "key": "topology.kubernetes.io/zone", "operator": "In", "values": ["z"] }],
+            });
             let volume = json!({
                 "apiVersion": "v1", "kind": "PersistentVolume", "metadata": { "name": "stranded" },
                 "spec": {

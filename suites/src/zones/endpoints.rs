@@ -21,16 +21,16 @@ enum Hints {
 }
 
 pub(super) fn trials() -> Vec<Trial> {
-    let all = |claim: Claim| {
-        common(claim)
+    let all =
+        |claim: Claim| {
+            common(claim)
             .label("endpoints")
             .wants_consent()
-            .how(
-                "Makes a node in each of three zones without a kubelet, a pod on each that is said to be Ready, and a Service; reads the \
-                 EndpointSlices.",
-            )
-            .fix("Look into the log of kube-controller-manager: its EndpointSlice controller makes them from nodes' labels.")
-    };
+            .how("Makes a node in each of three zones without a kubelet, a pod on each that is said to be Ready, and a \
+                  Service; reads the EndpointSlices.")
+            .fix("Look into the log of kube-controller-manager: its EndpointSlice controller makes them from nodes' \
+                  labels.")
+        };
     let distributed = |value: &'static str, from: u32, hints: Hints, title: &str| {
         let id = match value {
             "PreferClose" => "zones.endpoints.prefer-close",

@@ -48,36 +48,69 @@ pub(super) fn trials() -> Vec<Trial> {
     let all = |claim: Claim| common(claim).label("loss");
     let list = "Lists the objects of the cluster, and computes what is left without each zone. Nothing is created.";
     vec![
-        all(Claim::new("zones.loss.etcd", "etcd keeps its quorum when any one zone fails", [SPANNING], "two-zones", etcd))
-            .alias("etcd quorum")
-            .why("Without a quorum nothing of the cluster can be changed, and nodes that fail are not replaced.")
-            .how("Reads in which zone each member of etcd runs, from static pods or the engine, and counts what is left without it.")
-            .fix("Move members so that no zone has half of them or more: three zones, an odd number of members.")
-            .trial(),
-        all(Claim::new("zones.loss.control-plane", "An API server is left when any one zone fails", [SPANNING], "one-zone", control_plane))
-            .alias("Control plane behavior")
-            .why("Pods keep running without one, and nothing repairs what fails.")
-            .how("Reads in which zone each control plane runs, from static pods or the engine.")
-            .fix("Add control planes in another zone, and put a load balancer in front.")
-            .trial(),
-        all(Claim::new("zones.loss.dns", "A DNS server is left when any one zone fails", [SPANNING], "dns-in-one-zone", dns))
-            .alias("CoreDNS replicas")
-            .why("Without DNS most pods of the other zones fail, too.")
-            .how(list)
-            .fix("Give the Deployment coredns a topology spread constraint over zones, and two replicas or more.")
-            .trial(),
-        all(Claim::new("zones.loss.capacity", "What pods request fits on the nodes that are left when any one zone fails", [SPANNING], "one-zone", capacity))
-            .alias("Node Allocatable")
-            .why("Replicas that do not fit stay Pending until the zone is back.")
-            .how(list)
-            .fix("Add nodes, or lower requests: keep as much room free as the largest zone uses.")
-            .trial(),
-        all(Claim::new("zones.loss.workloads", "Workloads of several replicas run in several zones", [SPANNING], "workload-in-one-zone", workloads))
-            .alias("topologySpreadConstraints")
-            .why("Several replicas in one zone are lost together.")
-            .how(list)
-            .fix("Add a topology spread constraint over topology.kubernetes.io/zone to the template.")
-            .trial(),
+        all(Claim::new(
+            "zones.loss.etcd",
+            "etcd keeps its quorum when any one zone fails",
+            [SPANNING],
+            "two-zones",
+            etcd,
+        ))
+        .alias("etcd quorum")
+        .why("Without a quorum nothing of the cluster can be changed, and nodes that fail are not replaced.")
+        .how(
+            "Reads in which zone each member of etcd runs, from static pods or the engine, and counts what is left \
+             without it.",
+        )
+        .fix("Move members so that no zone has half of them or more: three zones, an odd number of members.")
+        .trial(),
+        all(Claim::new(
+            "zones.loss.control-plane",
+            "An API server is left when any one zone fails",
+            [SPANNING],
+            "one-zone",
+            control_plane,
+        ))
+        .alias("Control plane behavior")
+        .why("Pods keep running without one, and nothing repairs what fails.")
+        .how("Reads in which zone each control plane runs, from static pods or the engine.")
+        .fix("Add control planes in another zone, and put a load balancer in front.")
+        .trial(),
+        all(Claim::new(
+            "zones.loss.dns",
+            "A DNS server is left when any one zone fails",
+            [SPANNING],
+            "dns-in-one-zone",
+            dns,
+        ))
+        .alias("CoreDNS replicas")
+        .why("Without DNS most pods of the other zones fail, too.")
+        .how(list)
+        .fix("Give the Deployment coredns a topology spread constraint over zones, and two replicas or more.")
+        .trial(),
+        all(Claim::new(
+            "zones.loss.capacity",
+            "What pods request fits on the nodes that are left when any one zone fails",
+            [SPANNING],
+            "one-zone",
+            capacity,
+        ))
+        .alias("Node Allocatable")
+        .why("Replicas that do not fit stay Pending until the zone is back.")
+        .how(list)
+        .fix("Add nodes, or lower requests: keep as much room free as the largest zone uses.")
+        .trial(),
+        all(Claim::new(
+            "zones.loss.workloads",
+            "Workloads of several replicas run in several zones",
+            [SPANNING],
+            "workload-in-one-zone",
+            workloads,
+        ))
+        .alias("topologySpreadConstraints")
+        .why("Several replicas in one zone are lost together.")
+        .how(list)
+        .fix("Add a topology spread constraint over topology.kubernetes.io/zone to the template.")
+        .trial(),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! The zones suite: are pods, volumes and endpoints spread over zones as they ask for, and which zone may die?
 //!
-//! Spreading is judged by the real scheduler on simulated nodes, against an independent [`model`]; what a zone's loss costs is
-//! judged over the objects of a cluster.
+//! Spreading is judged by the real scheduler on simulated nodes, against an independent [`model`]; what a zone's loss
+//! costs is judged over the objects of a cluster.
 
 mod defects;
 mod endpoints;
@@ -107,8 +107,9 @@ fn zone_of(object: &Value) -> Option<&str> {
     object["metadata"]["labels"].get(ZONE).and_then(Value::as_str)
 }
 
-/// Creates pods one after the other, and holds each against the model when the scheduler has decided: it is bound to one of the nodes
-/// that the model allows, or there is none. Returns what became of each, by the nodes' names within the act.
+/// Creates pods one after the other, and holds each against the model when the scheduler has decided: it is bound to
+/// one of the nodes that the model allows, or there is none. Returns what became of each, by the nodes' names within
+/// the act.
 async fn sequence(ctx: &Ctx, fleet: &Fleet, pods: Vec<Value>) -> Result<Vec<Placed>, Stop> {
     let mut fates = Vec::new();
     let place = Ref { namespace: Some(ctx.namespace().to_owned()), ..Ref::all("v1", "Pod") };

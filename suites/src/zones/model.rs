@@ -1,8 +1,8 @@
 //! Which nodes a pod's topology spread constraints allow, by their documentation: an independent model.
 //!
-//! Source: "Pod Topology Spread Constraints". Only `DoNotSchedule` forbids nodes. Domains are those of nodes that have every topology
-//! key of the pod's constraints and pass the inclusion policies; the skew of a domain is its count, with the pod, less the global
-//! minimum, which is 0 where there are fewer domains than `minDomains`.
+//! Source: "Pod Topology Spread Constraints". Only `DoNotSchedule` forbids nodes. Domains are those of nodes that have
+//! every topology key of the pod's constraints and pass the inclusion policies; the skew of a domain is its count, with
+//! the pod, less the global minimum, which is 0 where there are fewer domains than `minDomains`.
 
 use std::collections::BTreeMap;
 

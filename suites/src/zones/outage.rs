@@ -18,17 +18,16 @@ const LIMIT: Duration = Duration::from_mins(8);
 
 pub(super) fn trials() -> Vec<Trial> {
     let all = |claim: Claim| {
-        common(claim)
-            .label("outage")
-            .wants_consent()
-            .limit(LIMIT)
-            .basis(NODES.0, NODES.1)
-            .fix("Compare the flags of kube-controller-manager: --node-eviction-rate, --unhealthy-zone-threshold, --large-cluster-size-threshold.")
+        common(claim).label("outage").wants_consent().limit(LIMIT).basis(NODES.0, NODES.1).fix(
+            "Compare the flags of kube-controller-manager: --node-eviction-rate, --unhealthy-zone-threshold, \
+             --large-cluster-size-threshold.",
+        )
     };
     vec![
         all(Claim::new(
             "zones.outage.eviction",
-            "When all nodes of a zone fall silent, its pods are evicted as their tolerations say, and those of other zones stay",
+            "When all nodes of a zone fall silent, its pods are evicted as their tolerations say, and those of other \
+             zones stay",
             [NEWEST],
             "no-eviction",
             eviction,
@@ -36,8 +35,8 @@ pub(super) fn trials() -> Vec<Trial> {
         .alias("node.kubernetes.io/unreachable:NoExecute")
         .why("It is how workloads come back in the zones that are left.")
         .how(
-            "Makes nodes of two zones without a kubelet and pods on them, stops renewing the leases of one zone, and watches taints and \
-             pods of both.",
+            "Makes nodes of two zones without a kubelet and pods on them, stops renewing the leases of one zone, and \
+             watches taints and pods of both.",
         )
         .trial(),
         all(Claim::new(
@@ -50,8 +49,8 @@ pub(super) fn trials() -> Vec<Trial> {
         .alias("unhealthy-zone-threshold")
         .why("A broken network must not evict everything from nodes that still run their pods.")
         .how(
-            "Makes two zones without a kubelet, of four nodes each; all nodes of the one fall silent, and three of the other. When the \
-             one is tainted with NoExecute, at most one node of the other may be.",
+            "Makes two zones without a kubelet, of four nodes each; all nodes of the one fall silent, and three of the \
+             other. When the one is tainted with NoExecute, at most one node of the other may be.",
         )
         .trial(),
         all(Claim::new(
@@ -63,7 +62,10 @@ pub(super) fn trials() -> Vec<Trial> {
         ))
         .alias("EndpointSlice conditions.ready")
         .why("Clients are sent to pods that cannot answer until their endpoints are taken out.")
-        .how("Makes a Service with a ready pod in each of two zones without a kubelet, and stops renewing the leases of one zone.")
+        .how(
+            "Makes a Service with a ready pod in each of two zones without a kubelet, and stops renewing the leases of \
+             one zone.",
+        )
         .trial(),
     ]
 }
@@ -105,7 +107,11 @@ async fn tainted(ctx: &Ctx, fleet: &Fleet, effect: &'static str, names: &[&str])
 async fn pinned(ctx: &Ctx, fleet: &Fleet, name: &str, node: &str, seconds: Option<u32>) -> Result<(), Stop> {
     let mut more = json!({ "nodeSelector": { "kubernetes.io/hostname": fleet.full(node) } });
     if let Some(seconds) = seconds {
-        let toleration = |key: &str| json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds });
+        let toleration = |key: &str| {
+            json!({
+                "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds,
+            })
+        };
         more["tolerations"] =
             json!([toleration("node.kubernetes.io/unreachable"), toleration("node.kubernetes.io/not-ready")]);
     }

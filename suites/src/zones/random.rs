@@ -30,9 +30,9 @@ pub(super) fn trials() -> Vec<Trial> {
             .alias("topologySpreadConstraints")
             .why("The fields of constraints act on each other in ways that no list of examples covers.")
             .how(
-                "Makes nodes of random zones, taints and pools without a kubelet, and pods one after the other with up to two random \
-                 constraints; each has to be bound where the model allows it, or stay Pending where it allows no node. The seed is in \
-                 the evidence.",
+                "Makes nodes of random zones, taints and pools without a kubelet, and pods one after the other with up \
+                 to two random constraints; each has to be bound where the model allows it, or stay Pending where it \
+                 allows no node. The seed is in the evidence.",
             )
             .fix("Compare the scheduler's profile with the default: PodTopologySpread filters and scores.")
             .trial(),

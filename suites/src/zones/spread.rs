@@ -9,8 +9,8 @@ use crate::trial::Trial;
 /// A topology key that no other act's nodes have: for constraints that look at every node of the cluster.
 const OWN_KEY: &str = "seaworthy.dev/zone";
 
-/// Nodes, pods with one constraint, and how many of them have to be in each zone. The node in zone a is much larger than all
-/// others: without the constraint every pod goes there.
+/// Nodes, pods with one constraint, and how many of them have to be in each zone. The node in zone a is much larger
+/// than all others: without the constraint every pod goes there.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     id: &'static str,
@@ -252,7 +252,10 @@ pub(super) fn trials() -> Vec<Trial> {
             "no-spread",
             defaults,
         ))
-        .alias("[sig-scheduling] Multi-AZ Clusters should spread the pods of a replication controller across zones [Serial]")
+        .alias(
+            "[sig-scheduling] Multi-AZ Clusters should spread the pods of a replication controller across zones \
+             [Serial]",
+        )
         .alias("[sig-scheduling] Multi-AZ Clusters should spread the pods of a service across zones [Serial]")
         .requires(Requirement::KubernetesFrom(24))
         .why("Most workloads have no constraints, and lose everything with a zone that has all of their pods.")
@@ -267,8 +270,8 @@ fn spreading(claim: Claim) -> Claim {
         .wants_consent()
         .basis(SPREAD.0, SPREAD.1)
         .how(
-            "Makes nodes of several zones without a kubelet, of which the first is much larger, creates pods one after the other, \
-             and holds each binding against a model of the documented rules.",
+            "Makes nodes of several zones without a kubelet, of which the first is much larger, creates pods one after \
+             the other, and holds each binding against a model of the documented rules.",
         )
         .fix("Compare the scheduler's profile with the default: PodTopologySpread filters and scores.")
 }

@@ -17,11 +17,14 @@ pub(super) fn trials() -> Vec<Trial> {
             .label("volumes")
             .wants_consent()
             .alias(alias)
-            .basis("Persistent Volumes: node affinity", "https://kubernetes.io/docs/concepts/storage/persistent-volumes/#node-affinity")
+            .basis(
+                "Persistent Volumes: node affinity",
+                "https://kubernetes.io/docs/concepts/storage/persistent-volumes/#node-affinity",
+            )
             .why(why)
             .how(
-                "Makes nodes of two zones without a kubelet, of which the one without the volume is much larger, a volume, its claim and \
-                 a pod; reads where the scheduler binds the pod, or its message.",
+                "Makes nodes of two zones without a kubelet, of which the one without the volume is much larger, a \
+                 volume, its claim and a pod; reads where the scheduler binds the pod, or its message.",
             )
             .fix("Compare the scheduler's profile with the default: VolumeBinding and VolumeZone.")
             .trial()
@@ -110,7 +113,8 @@ fn claim(name: &str, class: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": name },
         "spec": {
-            "accessModes": ["ReadWriteOnce"], "storageClassName": class, "resources": { "requests": { "storage": "1Gi" } },
+            "accessModes": ["ReadWriteOnce"], "storageClassName": class,
+            "resources": { "requests": { "storage": "1Gi" } },
         },
     })
 }

@@ -127,16 +127,16 @@ mod tests {
 
     #[test]
     fn defaults_and_annotations_are_seen_as_admission_sees_them() {
-        let spec = "hostNetwork: true, securityContext: {runAsNonRoot: true}, volumes: [{name: v}], \
-                    containers: [{name: c, ports: [{containerPort: 80}]}]";
+        let spec = "hostNetwork: true, securityContext: {runAsNonRoot: true}, volumes: [{name: v}], containers: \
+                    [{name: c, ports: [{containerPort: 80}]}]";
         let pod = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{{spec}}}\n");
         let both = "host namespaces (hostNetwork=true), hostPort (container \"c\" uses hostPort 80)";
         assert_eq!(said(37, &pod), both);
         let deployment = format!("apiVersion: apps/v1\nkind: Deployment\nspec: {{template: {{spec: {{{spec}}}}}}}\n");
         assert_eq!(said(37, &deployment), "host namespaces (hostNetwork=true)");
         assert_eq!(said(27, &deployment), both);
-        let pod = "apiVersion: v1\nkind: Pod\nmetadata: {annotations: {\
-                   container.apparmor.security.beta.kubernetes.io/c: unconfined}}\n\
+        let pod = "apiVersion: v1\nkind: Pod\n\
+                   metadata: {annotations: {container.apparmor.security.beta.kubernetes.io/c: unconfined}}\n\
                    spec: {securityContext: {runAsNonRoot: true}, containers: [{name: c}]}\n";
         let annotation = "container.apparmor.security.beta.kubernetes.io/c=\"unconfined\"";
         let wanted = format!(
@@ -145,11 +145,12 @@ mod tests {
         );
         assert_eq!(said(37, pod), wanted);
         assert_eq!(said(23, pod), format!("forbidden AppArmor profile ({annotation})"));
-        let pod = "apiVersion: v1\nkind: Pod\nspec: {securityContext: {runAsNonRoot: true, seccompProfile: {type: Unconfined}}}\n";
+        let pod = "apiVersion: v1\nkind: Pod\n\
+                   spec: {securityContext: {runAsNonRoot: true, seccompProfile: {type: Unconfined}}}\n";
         let seccomp = "seccompProfile (forbidden annotation seccomp.security.alpha.kubernetes.io/pod=\"unconfined\")";
         assert_eq!((said(24, pod), said(25, pod)), (seccomp.to_owned(), String::new()));
-        let pod = "apiVersion: v1\nkind: Pod\nspec: {securityContext: {runAsNonRoot: true}, \
-                   volumes: [{name: v, image: {}}]}\n";
+        let pod = "apiVersion: v1\nkind: Pod\n\
+                   spec: {securityContext: {runAsNonRoot: true}, volumes: [{name: v, image: {}}]}\n";
         let image = "restricted volume types (volume \"v\" uses restricted volume type \"unknown\")";
         assert_eq!([29, 31, 37].map(|server| said(server, pod)), ["", image, ""]);
     }

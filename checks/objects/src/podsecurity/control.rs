@@ -157,7 +157,7 @@ impl Control {
         self.level() <= level && self.since() <= minor && !overridden()
     }
 
-    /// The control's judgement of a pod, by the rules of 1.`minor`, in an API server 1.`server`.
+    /// The control's judgment of a pod, by the rules of 1.`minor`, in an API server 1.`server`.
     #[must_use]
     pub(super) fn judge(self, pod: &Pod, minor: u32, server: u32) -> Option<Violation> {
         // From 1.25 on these ask nothing of pods for Windows, where the fields do not exist.
@@ -189,7 +189,7 @@ impl Control {
             Self::RunAsNonRoot => restricted::run_as_non_root(pod),
             Self::RunAsUser => restricted::run_as_user(pod),
         };
-        verdict.map(|Verdict { reason, detail, offences }| Violation { control: self, reason, detail, offences })
+        verdict.map(|Verdict { reason, detail, offenses }| Violation { control: self, reason, detail, offenses })
     }
 }
 
@@ -197,11 +197,11 @@ impl Control {
 pub(super) struct Verdict {
     pub(super) reason: String,
     pub(super) detail: String,
-    pub(super) offences: Vec<super::Offence>,
+    pub(super) offenses: Vec<super::Offense>,
 }
 
 impl Verdict {
-    pub(super) fn new(reason: &str, detail: String, offences: Vec<super::Offence>) -> Self {
-        Self { reason: reason.to_owned(), detail, offences }
+    pub(super) fn new(reason: &str, detail: String, offenses: Vec<super::Offense>) -> Self {
+        Self { reason: reason.to_owned(), detail, offenses }
     }
 }

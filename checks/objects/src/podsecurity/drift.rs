@@ -2,7 +2,7 @@
 
 use super::{Control, Evaluator, Level, Pod, Policy, Version};
 
-/// A control whose judgement of a pod differs between two versions.
+/// A control whose judgment of a pod differs between two versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
     /// The control.

@@ -54,12 +54,12 @@ pub struct Violation {
     /// The detail, as admission gives it: `hostPID=true`.
     pub detail: String,
     /// Each field at fault.
-    pub offences: Vec<Offence>,
+    pub offenses: Vec<Offense>,
 }
 
 /// A field at fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offence {
+pub struct Offense {
     /// The field; of one that is missing, the line is that of the field that should hold it.
     pub at: Place,
     /// Whose field it is: `container "web"`, `pod`, `volume "data"`.
@@ -135,15 +135,15 @@ mod tests {
         assert_eq!(reason(&violations), "host namespaces, privileged");
         let privileged = "privileged (container \"web\" must not set securityContext.privileged=true)";
         assert_eq!(detail(&violations), format!("host namespaces (hostPID=true), {privileged}"));
-        let at = &violations[1].offences[0].at;
+        let at = &violations[1].offenses[0].at;
         let path = "spec.template.spec.containers[0].securityContext.privileged";
         assert_eq!((at.path.as_str(), at.line), (path, Some(10)));
         // What is missing is at what should hold it.
         let policy: Policy = "restricted:v1.20".parse().unwrap();
         let violations = Evaluator::NEWEST.evaluate(policy, &workload.pod);
         let missing = violations.iter().find(|one| one.control == Control::AllowPrivilegeEscalation).unwrap();
-        assert_eq!(missing.offences[0].at.line, Some(9));
-        assert_eq!(missing.offences[0].found, None);
+        assert_eq!(missing.offenses[0].at.line, Some(9));
+        assert_eq!(missing.offenses[0].found, None);
     }
 
     #[test]

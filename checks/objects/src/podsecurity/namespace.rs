@@ -250,13 +250,13 @@ pub fn flaws(namespace: &Namespace, wanted: Level, defaults: Defaults, evaluator
         }
     }
     let place = |label: &str| namespace.label(label).map_or_else(|| namespace.at.clone(), |value| value.at.clone());
-    let labelled = namespace.label(&Mode::Enforce.level_label()).is_some();
-    if !labelled && defaults.enforce.level == Level::Privileged {
+    let labeled = namespace.label(&Mode::Enforce.level_label()).is_some();
+    if !labeled && defaults.enforce.level == Level::Privileged {
         flaws.push(Flaw::Missing { at: namespace.at.clone() });
     }
     let enforced = policies.enforce;
     let minor = |policy: Policy| evaluator.minor(policy.version);
-    if labelled && enforced.level < wanted && !system_namespace(&namespace.name) {
+    if labeled && enforced.level < wanted && !system_namespace(&namespace.name) {
         flaws.push(Flaw::Below { enforced, wanted, at: place(&Mode::Enforce.level_label()) });
     }
     for mode in [Mode::Audit, Mode::Warn] {

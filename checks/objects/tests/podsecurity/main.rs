@@ -1,5 +1,6 @@
-//! The evaluator against admission's own library, of the newest release, the one before and 1.23: allowed or not, reason
-//! and detail, word for word; namespaces' labels, policy for policy; and the manifests that upstream tests admission with.
+//! The evaluator against admission's own library, of the newest release, the one before and 1.23: allowed or not,
+//! reason and detail, word for word; namespaces' labels, policy for policy; and the manifests that upstream tests
+//! admission with.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
@@ -130,10 +131,10 @@ fn compare(library: &Library, program: &Path, objects: &[(String, Value)], polic
             if ours != *result && tally.faults.len() < 4 {
                 tally.faults.push(format!("{name} by {policy}:\n  library: {result}\n  we:      {ours}\n  {value}"));
             }
-            for offence in violations.iter().flat_map(|violation| &violation.offences) {
-                assert!(offence.at.line.is_some() && !offence.at.path.is_empty(), "{offence:?}");
+            for offense in violations.iter().flat_map(|violation| &violation.offenses) {
+                assert!(offense.at.line.is_some() && !offense.at.path.is_empty(), "{offense:?}");
             }
-            assert!(violations.iter().all(|violation| !violation.offences.is_empty()), "{violations:?}");
+            assert!(violations.iter().all(|violation| !violation.offenses.is_empty()), "{violations:?}");
         }
     }
     tally

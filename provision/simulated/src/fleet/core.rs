@@ -1,5 +1,5 @@
-//! The one task that has the state of a fleet: watches, answers, timers and commands come in, requests go out. It never waits for
-//! a single one of them.
+//! The one task that has the state of a fleet: watches, answers, timers and commands come in, requests go out. It never
+//! waits for a single one of them.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -392,7 +392,8 @@ impl Core {
                 Answer::Done(version)
             }
             404 => Answer::Missing,
-            // A patch of another pod's uid, or a deletion of it. A patch that lost a race says the same, and is tried again.
+            // A patch of another pod's uid, or a deletion of it. A patch that lost a race says the same, and is tried
+            // again.
             409 if write == Write::Delete => Answer::Missing,
             409 => Answer::Again(None),
             429 | 500..600 => {

@@ -104,8 +104,8 @@ impl Fleet {
         self
     }
 
-    /// Registers the nodes and goes on in tasks of the current runtime. Returns once the API server has agreed to the first
-    /// node; [`Running::until`] waits for the rest.
+    /// Registers the nodes and goes on in tasks of the current runtime. Returns once the API server has agreed to the
+    /// first node; [`Running::until`] waits for the rest.
     ///
     /// # Errors
     /// [`FleetError`]: the API server is not there or refuses nodes, or there are fewer addresses than nodes.

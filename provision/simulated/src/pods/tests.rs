@@ -1,5 +1,5 @@
-//! The model against an API server of a few lines: random pods, lost answers, answers that come late, refusals, relists, nodes that
-//! fail; afterwards everything must be as if nothing of that had happened.
+//! The model against an API server of a few lines: random pods, lost answers, answers that come late, refusals,
+//! relists, nodes that fail; afterwards everything must be as if nothing of that had happened.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;

@@ -299,7 +299,8 @@ pub(super) fn quota(flags: &Told<Flags>) -> Told<u64> {
     }
 }
 
-/// `ClusterConfiguration.networking` of kubeadm's ConfigMap: pod networks and networks of Services, as they are written.
+/// `ClusterConfiguration.networking` of kubeadm's ConfigMap: pod networks and networks of Services, as they are
+/// written.
 async fn kubeadm_config(client: &Client) -> Told<(String, String)> {
     let map = json(client, "/api/v1/namespaces/kube-system/configmaps/kubeadm-config").await?;
     let text = map["data"]["ClusterConfiguration"].as_str().unwrap_or_default();
@@ -422,12 +423,15 @@ mod tests {
 
     #[test]
     fn the_server_is_read_from_its_metrics() {
-        let text = "apiserver_storage_size_bytes{storage_cluster_id=\"etcd-0\"} 2.1e+08\n\
-            apiserver_flowcontrol_rejected_requests_total{flow_schema=\"a\",priority_level=\"global-default\",reason=\"queue-full\"} 7\n\
-            apiserver_longrunning_requests{resource=\"pods\",verb=\"WATCH\"} 12\n\
-            apiserver_request_duration_seconds_bucket{group=\"\",resource=\"pods\",scope=\"resource\",subresource=\"\",verb=\"POST\",le=\"1\"} 99\n\
-            apiserver_request_duration_seconds_bucket{group=\"\",resource=\"pods\",scope=\"resource\",subresource=\"\",verb=\"POST\",le=\"+Inf\"} 100\n\
-            apiserver_request_duration_seconds_bucket{group=\"\",resource=\"pods\",scope=\"resource\",subresource=\"log\",verb=\"GET\",le=\"+Inf\"} 9\n";
+        let text = [
+            r#"apiserver_storage_size_bytes{storage_cluster_id="etcd-0"} 2.1e+08"#,
+            r#"apiserver_flowcontrol_rejected_requests_total{priority_level="global-default",reason="queue-full"} 7"#,
+            r#"apiserver_longrunning_requests{resource="pods",verb="WATCH"} 12"#,
+            r#"apiserver_request_duration_seconds_bucket{resource="pods",scope="resource",verb="POST",le="1"} 99"#,
+            r#"apiserver_request_duration_seconds_bucket{resource="pods",scope="resource",verb="POST",le="+Inf"} 100"#,
+            r#"apiserver_request_duration_seconds_bucket{resource="pods",subresource="log",verb="GET",le="+Inf"} 9"#,
+        ];
+        let text = &text.map(|line| format!("{line}\n")).concat();
         assert_eq!(database(text), Ok(210_000_000));
         let server = server(text);
         assert_eq!(server.rejected["global-default (queue-full)"], 7);

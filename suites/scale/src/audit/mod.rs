@@ -1,7 +1,8 @@
-//! The use that a cluster makes of the limits of its size: counted in pages with bounded memory, then judged by pure functions.
+//! The use that a cluster makes of the limits of its size: counted in pages with bounded memory, then judged by pure
+//! functions.
 //!
-//! What costs one request is counted with one: `limit=1` and the API server's `remainingItemCount`. What must be summed by
-//! namespace, node or Service is read page by page, and only the sums are kept. No content of a Secret is read.
+//! What costs one request is counted with one: `limit=1` and the API server's `remainingItemCount`. What must be summed
+//! by namespace, node or Service is read page by page, and only the sums are kept. No content of a Secret is read.
 
 mod gather;
 mod rows;

@@ -116,7 +116,8 @@ static ROWS: [Row; 23] = [
     Row {
         id: "namespaces",
         title: "The cluster has at most 10,000 namespaces",
-        why: "Controllers keep state by namespace, and every namespace has a ServiceAccount and a ConfigMap of its own.",
+        why: "Controllers keep state by namespace, and every namespace has a ServiceAccount and a ConfigMap of its \
+              own.",
         fix: "Delete namespaces that nothing uses.",
         basis: THRESHOLDS,
         judge: |usage| total(counted(usage, "namespaces"), "namespaces", 10_000),
@@ -140,7 +141,8 @@ static ROWS: [Row; 23] = [
     Row {
         id: "services-per-namespace",
         title: "No namespace has more than 5,000 Services",
-        why: "Each Service of a namespace is a set of environment variables of its pods: beyond this they do not start.",
+        why: "Each Service of a namespace is a set of environment variables of its pods: beyond this they do not \
+              start.",
         fix: "Spread Services over several namespaces, or set enableServiceLinks: false.",
         basis: THRESHOLDS,
         judge: |usage| by_name(usage.services.as_ref(), "namespace", "Services", 5_000),
@@ -164,7 +166,8 @@ static ROWS: [Row; 23] = [
     Row {
         id: "custom-resource-definitions",
         title: "The cluster has at most 500 CustomResourceDefinitions",
-        why: "Each one is a handler, a schema and a watch cache of the API server, and slows discovery for every client.",
+        why: "Each one is a handler, a schema and a watch cache of the API server, and slows discovery for every \
+              client.",
         fix: "Remove operators that nothing uses together with their definitions.",
         basis: THRESHOLDS,
         judge: |usage| total(usage.definitions.as_ref().copied(), "CustomResourceDefinitions", 500),
@@ -236,7 +239,8 @@ static ROWS: [Row; 23] = [
     Row {
         id: "client-rates",
         title: "Controllers of a large cluster may send more requests than by default",
-        why: "By default the controller-manager sends 20 requests a second and the scheduler 50: thousands of pods wait.",
+        why: "By default the controller-manager sends 20 requests a second and the scheduler 50: thousands of pods \
+              wait.",
         fix: "Set --kube-api-qps and --kube-api-burst of kube-controller-manager and kube-scheduler.",
         basis: LARGE_CLUSTERS,
         judge: client_rates,

@@ -46,9 +46,9 @@ fn api(what: &'static str) -> impl Fn(ClientError) -> LoadError {
     move |why| LoadError::Api { what, why: Box::new(why) }
 }
 
-/// Runs a plan on a cluster. Simulated nodes have a client of their own, so that their requests and those that are measured do not
-/// share connections. `run` is the run's name: a-z, 0-9 and hyphens, at most 40; `step` is told what is done. Everything
-/// that was created is deleted again; after an error [`clean_up`] does the same.
+/// Runs a plan on a cluster. Simulated nodes have a client of their own, so that their requests and those that are
+/// measured do not share connections. `run` is the run's name: a-z, 0-9 and hyphens, at most 40; `step` is told what is
+/// done. Everything that was created is deleted again; after an error [`clean_up`] does the same.
 ///
 /// # Errors
 /// [`LoadError`]. What is merely slow is no error but part of the report.
@@ -60,7 +60,7 @@ pub async fn drive(
     step: impl Fn(String),
 ) -> Result<Report, LoadError> {
     if let Some(other) =
-        labelled(client, "/api/v1/namespaces", LABEL).await.map_err(api("other runs"))?.into_iter().next()
+        labeled(client, "/api/v1/namespaces", LABEL).await.map_err(api("other runs"))?.into_iter().next()
     {
         return Err(LoadError::Busy(other));
     }
@@ -148,8 +148,8 @@ async fn start(client: &Client, plan: &Plan, run: &str) -> Result<Running, Fleet
     Fleet::new(client.clone()).name(run).nodes(group(plan)).behavior(behavior).start().await
 }
 
-/// Waits until every pod is ready, or nothing happens any more for the plan's patience. The counts of each second, and the most
-/// pods that were ready.
+/// Waits until every pod is ready, or nothing happens any more for the plan's patience. The counts of each second, and
+/// the most pods that were ready.
 async fn until_full(plan: &Plan, observer: &Observer) -> (Series, u64) {
     let (mut series, mut peak, mut moved) = (Series::default(), 0, Instant::now());
     let begun = Instant::now();
@@ -207,7 +207,7 @@ async fn empty(client: &Client, plan: &Plan, names: &Names, observer: &Observer)
 /// # Errors
 /// [`ClientError`] of the first request that failed.
 pub async fn clean_up(client: &Client, run: &str) -> Result<(), ClientError> {
-    let namespaces = labelled(client, "/api/v1/namespaces", &format!("{LABEL}={run}")).await?;
+    let namespaces = labeled(client, "/api/v1/namespaces", &format!("{LABEL}={run}")).await?;
     fill::delete_namespaces(client, &namespaces).await?;
     let call = Call::delete(
         format!("/api/v1/nodes?labelSelector={}%3D{run}", SIMULATED.replace('/', "%2F")),
@@ -217,7 +217,7 @@ pub async fn clean_up(client: &Client, run: &str) -> Result<(), ClientError> {
 }
 
 /// The names of objects by a label.
-async fn labelled(client: &Client, path: &str, selector: &str) -> Result<Vec<String>, ClientError> {
+async fn labeled(client: &Client, path: &str, selector: &str) -> Result<Vec<String>, ClientError> {
     let selector = selector.replace('/', "%2F").replace('=', "%3D");
     let page = page(client, &format!("{path}?labelSelector={selector}"), Form::Metadata, 500, "").await?;
     let name = |item: bytes::Bytes| {

@@ -81,7 +81,8 @@ impl Names {
     }
 }
 
-/// Sends a request until it is taken: what is refused for load, or lost, is sent again, and what is there already is done.
+/// Sends a request until it is taken: what is refused for load, or lost, is sent again, and what is there already is
+/// done.
 pub(crate) async fn create(client: &Client, path: &str, object: &Value) -> Result<(), ClientError> {
     let call = Call::post(path, object);
     for tried in 1.. {

@@ -1,7 +1,7 @@
 //! Load on a control plane: a plan of nodes, pods and requests, the run of it, and what was measured.
 //!
-//! Requests are sent by schedule and timed from when they were due, so that a control plane that stalls is seen to stall: a
-//! generator that waits for one answer before it sends the next would measure only the good moments.
+//! Requests are sent by schedule and timed from when they were due, so that a control plane that stalls is seen to
+//! stall: a generator that waits for one answer before it sends the next would measure only the good moments.
 
 mod driver;
 mod fill;
@@ -173,7 +173,8 @@ impl Plan {
         Err(BadPlan::Memory { profile: self.profile.name(), scale: self.scale, needed, left, fits })
     }
 
-    /// How long pods may take to be ready before the run goes on with those that are: as long as 50 a second take, and a minute.
+    /// How long pods may take to be ready before the run goes on with those that are: as long as 50 a second take, and
+    /// a minute.
     #[must_use]
     pub fn fill_limit(&self) -> Duration {
         Duration::from_secs(60 + u64::from(self.pods) / 50)

@@ -59,7 +59,7 @@ impl Drop for Observer {
 impl Observer {
     pub(crate) fn start(client: Client, run: &str, ready: mpsc::UnboundedSender<String>) -> Self {
         let (sender, mut items) = mpsc::channel(2048);
-        let source = Source::labelled("/api/v1/pods", &format!("{LABEL}={run}"));
+        let source = Source::labeled("/api/v1/pods", &format!("{LABEL}={run}"));
         let watching = watch::run::<wire::Pod>(client, source, sender, Arc::<WatchStats>::default(), |_| {});
         let seen = Arc::<Seen>::default();
         let kept = Arc::clone(&seen);

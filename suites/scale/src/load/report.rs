@@ -139,7 +139,8 @@ impl Report {
         self.lag.p99 > 0.5
     }
 
-    /// What perf-dash and other readers of ClusterLoader2's summaries take: `PodStartupLatency` and `APIResponsiveness`.
+    /// What perf-dash and other readers of ClusterLoader2's summaries take: `PodStartupLatency` and
+    /// `APIResponsiveness`.
     #[must_use]
     pub fn perf_dash(&self) -> serde_json::Value {
         let data = |latency: &Latency| {
@@ -156,7 +157,9 @@ impl Report {
             let (verb, resource, scope) = (word(), word(), word());
             items.push(serde_json::json!({
                 "data": data(&one.latency), "unit": "ms",
-                "labels": { "Verb": verb, "Resource": resource, "Scope": scope, "Count": one.latency.count.to_string() },
+                "labels": {
+                    "Verb": verb, "Resource": resource, "Scope": scope, "Count": one.latency.count.to_string(),
+                },
             }));
         }
         serde_json::json!({ "version": "v1", "dataItems": items })

@@ -187,7 +187,8 @@ async fn one(client: &Client, job: Job, due: Instant, books: &Mutex<Books>) {
             let (_, hist, failed) = entry(&mut books, kind);
             match answer {
                 Ok(_) => hist.add(due.elapsed()),
-                // What was to be read is not there yet, or not any more, since the request before it is still on its way.
+                // What was to be read is not there yet, or not any more, since the request before it is still on its
+                // way.
                 Err(error) if error.code() == Some(404) => {}
                 Err(_) => *failed += 1,
             }
