@@ -76,7 +76,8 @@ fn apply_change(value: &mut Value, base: &Value, changed: &Value) {
             for name in base.keys().filter(|name| !changed.contains_key(*name)) {
                 members.remove(name);
             }
-            for (name, new) in changed {
+            // What this change leaves as it was may be gone by an earlier one: it stays so.
+            for (name, new) in changed.iter().filter(|(name, new)| base.get(*name) != Some(*new)) {
                 let old = base.get(name).unwrap_or(&Value::Null);
                 apply_change(members.entry(name.as_str()).or_insert_with(|| old.clone()), old, new);
             }
