@@ -227,7 +227,10 @@ fn manifests_of_upstreams_tests_pass_and_fail_as_they_are_named() {
                         let manifests = Manifests::of_text("case.yaml", &std::fs::read_to_string(&file).unwrap());
                         assert!(manifests.problems.is_empty(), "{}: {:?}", file.display(), manifests.problems);
                         let workload = Workload::of(&manifests.objects[0]).unwrap();
-                        let violations = evaluator.evaluate(policy, &workload.pod);
+                        // Upstream's API server has the feature gate of procMount on, which releases had off.
+                        let gated = file.to_str().is_some_and(|path| path.contains("/procmount"));
+                        let pod = if gated { workload.pod.clone() } else { evaluator.admitted(&workload) };
+                        let violations = evaluator.evaluate(policy, &pod);
                         counts[number] += 1;
                         if violations.is_empty() != (wanted == "pass") {
                             faults.push(format!("{} by {policy}: {violations:?}", file.display()));

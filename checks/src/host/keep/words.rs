@@ -411,7 +411,8 @@ impl Words {
     /// A word, as it stays.
     pub(super) fn word(&mut self, word: &str) -> String {
         let pending = self.pending.take();
-        if word.contains(char::is_whitespace) && word.contains(" -") && !word.starts_with('-') {
+        // A command line in quotes. Where a quote opens in it and does not close, it is a word for itself.
+        if word.contains(" -") && !word.starts_with('-') && end_of_word(word) < word.len() {
             return line(word);
         }
         if let Some(flag) = word.strip_prefix('-') {
@@ -470,20 +471,25 @@ pub(super) fn line(text: &str) -> String {
             rest = &rest[first.len_utf8()..];
             continue;
         }
-        let mut quote = None;
-        let end = rest.char_indices().find(|&(_, c)| {
-            match quote {
-                Some(open) if c == open => quote = None,
-                None if matches!(c, '"' | '\'') => quote = Some(c),
-                _ => {}
-            }
-            (quote.is_none() && c.is_whitespace()) || c == '\n'
-        });
-        let (word, behind) = rest.split_at(end.map_or(rest.len(), |(at, _)| at));
+        let (word, behind) = rest.split_at(end_of_word(rest));
         kept += &quoted(word, |word| words.word(word));
         rest = behind;
     }
     kept
+}
+
+/// Where the first word ends: at a blank outside quotes, or at the end of the line.
+fn end_of_word(text: &str) -> usize {
+    let mut quote = None;
+    let end = text.char_indices().find(|&(_, c)| {
+        match quote {
+            Some(open) if c == open => quote = None,
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            _ => {}
+        }
+        (quote.is_none() && c.is_whitespace()) || c == '\n'
+    });
+    end.map_or(text.len(), |(at, _)| at)
 }
 
 #[cfg(test)]
@@ -493,6 +499,7 @@ mod tests {
     #[test]
     fn flags_stay_by_their_names() {
         for (from, to) in [
+            ("--token: a=\"b --c   -- d", "--token: a=[redacted]"),
             ("kubelet --config=/etc/k.yaml --token=abc -v 2", "kubelet --config=/etc/k.yaml --token=[redacted] -v 2"),
             (
                 "k3s agent --token abc --server https://u:p@h:6443",
