@@ -8,6 +8,9 @@ const WIDTH: usize = 120;
 pub(crate) fn check() -> Result<(), String> {
     let listed = Command::new("git").args(["ls-files", "*.rs"]).output().map_err(|error| format!("git: {error}"))?;
     let files = String::from_utf8_lossy(&listed.stdout);
+    if files.is_empty() {
+        return Err(format!("git lists no file: {}", String::from_utf8_lossy(&listed.stderr).trim_end()));
+    }
     let mut long = Vec::new();
     for file in files.lines() {
         let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
