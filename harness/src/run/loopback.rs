@@ -27,6 +27,7 @@ use seaworthy_provision::registry::Registry;
 use seaworthy_simulated::{Call, Client, Lane};
 use seaworthy_suites::cluster::Target;
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio_rustls::TlsConnector;
@@ -57,17 +58,8 @@ pub(super) struct Loopback {
     components: Vec<(&'static str, Child)>,
     front: tokio::task::JoinHandle<()>,
     _registry: Registry,
-    folder: Folder,
-}
-
-/// A folder that is removed when it is dropped.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left of it is of no harm, and says so by its name.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    /// It holds keys: only we may enter it, and it goes with us.
+    folder: TempDir,
 }
 
 impl Drop for Loopback {
@@ -88,11 +80,11 @@ pub(super) async fn start(engine: &EngineOptions, node: Option<&str>) -> Result<
     for port in OTHERS.into_iter().chain([SECURE]) {
         drop(listen(port)?);
     }
-    let folder = Folder(std::env::temp_dir().join(format!("seaworthy-loopback-{}", std::process::id())));
-    let registry = serve_image(&folder.0)?;
-    let image = registry.1;
-    let (components, front) = control_plane(&folder.0, &programs, front).await?;
-    let mut loopback = Loopback { components, front, _registry: registry.0, folder };
+    let folder = tempfile::Builder::new().prefix("seaworthy-loopback-").tempdir();
+    let folder = folder.map_err(|error| broken("a folder for the control plane")(&error))?;
+    let (registry, image) = serve_image(folder.path())?;
+    let (components, front) = control_plane(folder.path(), &programs, front).await?;
+    let mut loopback = Loopback { components, front, _registry: registry, folder };
     let client = loopback.client()?;
     let name = match loopback.node(&client, node).await {
         Ok(name) => name,
@@ -276,7 +268,7 @@ fn forward(front: TcpListener, config: Arc<ClientConfig>) -> tokio::task::JoinHa
 
 impl Loopback {
     fn kubeconfig(&self) -> PathBuf {
-        self.folder.0.join("super-admin.conf")
+        self.folder.path().join("super-admin.conf")
     }
 
     fn client(&self) -> Result<Client, Fault> {
