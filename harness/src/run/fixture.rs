@@ -40,9 +40,6 @@ impl Yard<'_> {
         need.slug.clone_into(&mut target.name);
         (target.families, target.disruption) = (need.families, true);
         target.ours = Some(Ours { program, name: name.to_owned() });
-        if !raised.objects.is_empty() {
-            target.apply_defect(raised.objects).await.map_err(|why| format!("the cluster's objects: {why}"))?;
-        }
         if let Some(defect) = &self.defect {
             let target = Arc::new(target);
             (defect.put)(target.clone()).await.map_err(|why| format!("the defect {}: {why}", defect.name))?;

@@ -89,8 +89,6 @@ pub struct ClusterNeed {
     pub kubeadm: Option<&'static str>,
     /// Files of control planes, by their paths below `/etc/kubernetes`.
     pub files: &'static [(&'static str, &'static str)],
-    /// Objects that are created once it is up, as a JSON array; empty for none.
-    pub objects: &'static str,
     /// Objects that are created with the add-ons, as YAML documents; fields of an add-on's own object are merged into
     /// it.
     pub manifests: Option<&'static str>,
@@ -113,7 +111,6 @@ impl ClusterNeed {
             durable: false,
             kubeadm: None,
             files: &[],
-            objects: "",
             manifests: None,
         }
     }

@@ -15,7 +15,7 @@ pub(super) static DEFECTS: [Defect; 15] = [
     }),
     Defect::raised("one-member", "There is one control plane", |need| need.control_planes = 1),
     Defect::raised("one-dns", "CoreDNS has one replica and no PodDisruptionBudget, as with one worker", |need| {
-        (need.workers, need.objects) = (1, "");
+        (need.workers, need.manifests) = (1, None);
     }),
     Defect::put("drops-writes", "A proxy before an API server acknowledges updates and drops them", |target| {
         Box::pin(async move { liar::start(&target, Lie::DroppedWrites).await })

@@ -45,11 +45,14 @@ const KINDS: usize = 12;
 const OPERATIONS: usize = 20_000;
 
 /// What users of highly available clusters add to CoreDNS' two replicas.
-const BUDGET: &str = r#"[{
-  "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
-  "metadata": { "name": "coredns", "namespace": "kube-system" },
-  "spec": { "minAvailable": 1, "selector": { "matchLabels": { "k8s-app": "kube-dns" } } }
-}]"#;
+const BUDGET: &str = r#"
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: coredns, namespace: kube-system}
+spec:
+  minAvailable: 1
+  selector: {matchLabels: {k8s-app: kube-dns}}
+"#;
 
 /// Three stacked control planes and two workers for CoreDNS, durable, on disks that can fail.
 const STACKED: ClusterNeed = ClusterNeed {
@@ -59,7 +62,7 @@ const STACKED: ClusterNeed = ClusterNeed {
     faulty_disks: true,
     kubeadm: Some(audit::KUBEADM),
     files: &[(audit::POLICY_FILE, audit::POLICY)],
-    objects: BUDGET,
+    manifests: Some(BUDGET),
     ..ClusterNeed::new("stacked-3")
 };
 
