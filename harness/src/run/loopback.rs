@@ -80,7 +80,10 @@ pub(super) async fn start(engine: &EngineOptions, node: Option<&str>) -> Result<
     for port in OTHERS.into_iter().chain([SECURE]) {
         drop(listen(port)?);
     }
-    let folder = tempfile::Builder::new().prefix("seaworthy-loopback-").tempdir();
+    // The image is nothing but programs: there is no /tmp in it.
+    let parent = std::env::temp_dir();
+    let folder = std::fs::create_dir_all(&parent)
+        .and_then(|()| tempfile::Builder::new().prefix("seaworthy-loopback-").tempdir_in(&parent));
     let folder = folder.map_err(|error| broken("a folder for the control plane")(&error))?;
     let (registry, image) = serve_image(folder.path())?;
     let (components, front) = control_plane(folder.path(), &programs, front).await?;
