@@ -23,6 +23,8 @@ const PROGRAMS: [&str; 14] = [
     "crio",
     "cri-dockerd",
 ];
+/// Those of them that also run in pods.
+const IN_PODS: [&str; 5] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "etcd"];
 /// Ticks of /proc/PID/stat in a second: USER_HZ, which is 100 on every architecture that Kubernetes runs on.
 const TICKS: i64 = 100;
 
@@ -55,8 +57,13 @@ pub(super) fn processes(host: &LiveHost) -> Answer {
     for entry in entries.iter().filter(|entry| entry.kind == FileKind::Directory) {
         let Ok(pid) = entry.name.parse::<u32>() else { continue };
         let Some(command) = host.text(&format!("/proc/{pid}/cmdline")).known().cloned() else { continue };
-        let program = command.split('\0').next().unwrap_or_default();
-        if !PROGRAMS.contains(&program.rsplit('/').next().unwrap_or(program)) {
+        let path = command.split('\0').next().unwrap_or_default();
+        let program = path.rsplit('/').next().unwrap_or(path);
+        if !PROGRAMS.contains(&program) {
+            continue;
+        }
+        let status = host.text(&format!("/proc/{pid}/status")).known().cloned();
+        if status.is_some_and(|status| is_of_inner_node(&status, program)) {
             continue;
         }
         let own = mounts(&entry.name);
@@ -69,6 +76,15 @@ pub(super) fn processes(host: &LiveHost) -> Answer {
     found.sort_by_key(|process| process.pid);
     let value = serde_json::to_value(found);
     value.map(Reply::from).map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))
+}
+
+/// Is a process that of a node inside this one, as kind's nodes are on a workstation? `NSpid` of /proc/PID/status
+/// (proc_pid_status(5)) has an id for each PID namespace from that of /proc inwards: services have one, what runs in
+/// pods has two.
+fn is_of_inner_node(status: &str, program: &str) -> bool {
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let outermost = if IN_PODS.contains(&program) { 2 } else { 1 };
+    ids.is_some_and(|ids| ids.split_whitespace().count() > outermost)
 }
 
 /// The 22nd field of /proc/PID/stat, counted behind the name, which may hold blanks and brackets (proc_pid_stat(5)).
@@ -88,6 +104,17 @@ fn reason<T>(fact: &crate::Fact<T>) -> &str {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_kubelet_in_a_pid_namespace_is_that_of_an_inner_node() {
+        let inner = |ids: &str, program| {
+            super::is_of_inner_node(&format!("Name:\ta\nPid:\t7\nNSpid:\t{ids}\nNSpgid:\t7\t1\n"), program)
+        };
+        assert!(!inner("7", "kubelet") && inner("7\t1", "kubelet") && inner("7\t1", "containerd"));
+        assert!(!inner("7", "etcd") && !inner("7\t1", "etcd") && inner("7\t4\t1", "etcd"));
+        // Kernels before 4.1 do not tell.
+        assert!(!super::is_of_inner_node("Name:\ta\n", "kubelet"));
+    }
+
     #[test]
     fn the_start_is_found_behind_any_name() {
         let fields: Vec<String> = (3..=52).map(|number| number.to_string()).collect();
