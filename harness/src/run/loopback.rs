@@ -1,7 +1,7 @@
 //! A throw-away control plane on this machine's loopback, for a kubelet that runs here already: what node-test brought
 //! along.
 //!
-//! etcd, kube-apiserver and kube-controller-manager listen on 127.0.0.1 only, with a PKI of their own in a folder that
+//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler listen on 127.0.0.1 only, with a PKI of their own in a folder that
 //! goes with the run. The kubelet finds them at `http://localhost:8080`, a plain front of the API server's secure port,
 //! and pulls the image of workloads, which is this program, from a registry on the loopback.
 
@@ -43,10 +43,10 @@ const FRONT: u16 = 8080;
 const SECURE: u16 = 6443;
 /// Where the image is served: a runtime with a mirror for every registry needs a file of its own for this one.
 const REGISTRY: u16 = 5080;
-/// What else is listened on: etcd's three ports and the controller-manager's.
-const OTHERS: [u16; 4] = [2379, 2380, 2381, 10257];
+/// What else is listened on: etcd's three ports, the controller-manager's and the scheduler's.
+const OTHERS: [u16; 5] = [2379, 2380, 2381, 10257, 10259];
 /// What it consists of.
-pub(crate) const PROGRAMS: [&str; 3] = ["etcd", "kube-apiserver", "kube-controller-manager"];
+pub(crate) const PROGRAMS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 /// How long the control plane may take to be ready, and then the node.
 const PATIENCE: Duration = Duration::from_mins(3);
 /// How long components have to end.
@@ -114,8 +114,8 @@ fn programs(engine: &EngineOptions) -> Result<Programs, Fault> {
     request.sources = vec![Source::Directory, Source::Path, Source::Cache];
     find(&request).map_err(|missing| {
         Fault::usage(missing.to_string()).hint(
-            "`seaworthy assets fetch etcd kube-apiserver kube-controller-manager` puts them into the cache; \
-             an image has them in /bin (docs/container.md)",
+            "`seaworthy assets fetch etcd kube-apiserver kube-controller-manager kube-scheduler` puts them into the \
+             cache; an image has them in /bin (docs/container.md)",
         )
     })
 }
@@ -203,7 +203,7 @@ fn plane(folder: &Path) -> ControlPlane {
                 ("endpoint-reconciler-type", "none"),
             ]),
             controller_manager: flags(&[("leader-elect", "false")]),
-            scheduler: Vec::new(),
+            scheduler: flags(&[("leader-elect", "false")]),
         },
     }
 }
