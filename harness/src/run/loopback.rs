@@ -1,9 +1,9 @@
 //! A throw-away control plane on this machine's loopback, for a kubelet that runs here already: what node-test brought
 //! along.
 //!
-//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler listen on 127.0.0.1 only, with a PKI of their own in a folder that
-//! goes with the run. The kubelet finds them at `http://localhost:8080`, a plain front of the API server's secure port,
-//! and pulls the image of workloads, which is this program, from a registry on the loopback.
+//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler listen on 127.0.0.1 only, with a PKI of their own
+//! in a folder that goes with the run. The kubelet finds them at `http://localhost:8080`, a plain front of the API
+//! server's secure port, and pulls the image of workloads, which is this program, from a registry on the loopback.
 
 use std::fs::File;
 use std::io;
