@@ -325,6 +325,12 @@ pub(crate) struct FixtureOptions {
     /// Allow trials that disturb the cluster of --kubeconfig: the uid of its namespace kube-system
     #[arg(long, value_name = "UID", requires = "kubeconfig")]
     pub(crate) allow_disruption: Option<String>,
+    /// Program that breaks parts of the cluster of --kubeconfig and mends them: HOOK FAULT TARGET on|off [OPTIONS]
+    #[arg(long, value_name = "PROGRAM", requires = "kubeconfig")]
+    pub(crate) fault_hook: Option<PathBuf>,
+    /// Time in which the load balancer of --kubeconfig drops an API server that is silent
+    #[arg(long, value_name = "TIME", default_value = "4s", requires = "fault_hook")]
+    pub(crate) balancer_drops: jiff::SignedDuration,
     /// Image of Seaworthy that the nodes of --kubeconfig can pull
     #[arg(long, value_name = "REF", requires = "kubeconfig")]
     pub(crate) image: Option<String>,
@@ -354,6 +360,31 @@ fn load_profile(text: &str) -> Result<seaworthy_scale::load::Profile, String> {
     let all = seaworthy_scale::load::Profile::ALL;
     let found = all.iter().find(|(name, _)| *name == text).map(|(_, profile)| *profile);
     found.ok_or_else(|| format!("expected one of {}", all.map(|(name, _)| name).join(", ")))
+}
+
+/// What the HA suite does besides its drills.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Soak and observation of the HA suite")]
+pub(crate) struct LongOptions {
+    /// For ha.soak: put faults on the cluster at random for so long
+    #[arg(long, value_name = "TIME")]
+    pub(crate) soak: Option<jiff::SignedDuration>,
+    /// Choose the faults of --soak as the run with this seed did
+    #[arg(long, value_name = "N", requires = "soak")]
+    pub(crate) seed: Option<u64>,
+    /// For ha.observe: look on for so long while somebody else breaks the cluster
+    #[arg(long, value_name = "TIME")]
+    pub(crate) observe: Option<jiff::SignedDuration>,
+}
+
+impl LongOptions {
+    /// Hands them to the suite.
+    pub(crate) fn set(&self) {
+        let seed = || self.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000));
+        let soak = self.soak.map(|span| (span.unsigned_abs(), seed()));
+        let observe = self.observe.map(jiff::SignedDuration::unsigned_abs);
+        seaworthy_suites::set_long(seaworthy_suites::Long { soak, observe });
+    }
 }
 
 impl LoadOptions {
@@ -409,6 +440,8 @@ pub(crate) struct RunOptions {
     pub(crate) cluster: FixtureOptions,
     #[command(flatten)]
     pub(crate) load: LoadOptions,
+    #[command(flatten)]
+    pub(crate) long: LongOptions,
     #[command(flatten)]
     pub(crate) manifests: ManifestOptions,
     /// Only look: skip kernel probes, which try features in namespaces

@@ -23,7 +23,7 @@ mod workload;
 mod zones;
 
 pub use dualstack::dualstack_suite;
-pub use ha::ha_suite;
+pub use ha::{Long, ha_suite, set_long};
 pub use large_scale::{large_scale_suite, set_load};
 pub use node::{Kubeconfig, Node, NodeError, Source, node_suite};
 pub use node_conformance::{node_conformance_coverage, node_conformance_suite, upstream_names};

@@ -1,13 +1,16 @@
 //! Runs the trials that act: raises a cluster for each need, or takes the one that the user named, and runs the acts on
 //! it.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
+use nix::unistd::{AccessFlags, access};
+use seaworthy_provision::cluster::Clusters;
 use seaworthy_reports::{Attachment, Evidence, Outcome, Planned, Subject, Verdict, What};
-use seaworthy_suites::cluster::{Access, Act, Acted, ClusterNeed, Defect, Order, Ours, Target, leave};
+use seaworthy_suites::cluster::{Access, Act, Acted, ClusterNeed, Defect, Hook, Order, Ours, Target, leave};
 use seaworthy_suites::{Trial, suites};
 use tokio_util::sync::CancellationToken;
 
@@ -85,6 +88,10 @@ impl Subjects {
                 }
                 target.disruption = true;
             }
+            if let Some(program) = &fixture.fault_hook {
+                target.hook = Some(hook(program, path, &target.facts.uid)?);
+                target.balancer_drops = fixture.balancer_drops.unsigned_abs();
+            }
             target.image = fixture.image.clone().unwrap_or(target.image);
             fixture.name_node(&mut target)?;
             return Ok(Self::Named(Box::new(target)));
@@ -141,6 +148,19 @@ impl Subjects {
         }
         plan
     }
+}
+
+/// A program of the user that breaks parts of this cluster.
+fn hook(program: &Path, kubeconfig: &Path, uid: &str) -> Result<Hook, Fault> {
+    let shown = program.display();
+    let found = std::fs::canonicalize(program).map_err(|why| Fault::usage(format!("--fault-hook {shown}: {why}")))?;
+    if access(&found, AccessFlags::X_OK).is_err() || found.is_dir() {
+        return Err(Fault::usage(format!("--fault-hook {shown}: it cannot be executed")));
+    }
+    let folder = Clusters::of_user().and_then(|clusters| Some(clusters.folder().parent()?.join("faults")));
+    let folder = folder.ok_or_else(|| Fault::usage("neither HOME nor XDG_STATE_HOME says where faults are noted"))?;
+    let kubeconfig = std::fs::canonicalize(kubeconfig).unwrap_or_else(|_| kubeconfig.to_owned());
+    Ok(Hook::new(&found, &kubeconfig, folder.join(uid)))
 }
 
 /// As few clusters as all acts run on: the one that most of them run on first.

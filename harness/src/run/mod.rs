@@ -46,6 +46,7 @@ struct Deck<'a> {
 pub(crate) fn run(options: &RunOptions) -> Result<i32, Fault> {
     signals::listen();
     options.load.set()?;
+    options.long.set();
     let mut all: Vec<_> = select::select(&options.selection)?.into_iter().map(Arc::new).collect();
     let defect = options.cluster.defect(&mut all)?;
     let papers = Papers::find(&mut all, options)?;

@@ -39,6 +39,8 @@ pub enum Requirement {
     Workers(usize),
     /// The hosts can be entered: the cluster is one of our engine.
     Hosts,
+    /// Parts can be broken: the cluster is one of our engine, or the user has a hook.
+    Faults,
     /// The kubelet's files can be written: the hosts can be entered, or the node is this machine.
     KubeletFiles,
     /// A permission of the kubeconfig's user, in all namespaces.
@@ -233,6 +235,10 @@ async fn requirement(one: Requirement, ctx: &Ctx) -> Option<Verdict> {
         Requirement::Hosts if ctx.target().ours.is_none() => Some(Verdict::because(
             Outcome::Skipped,
             "it enters the cluster's hosts, which only a cluster of ours allows",
+        )),
+        Requirement::Faults if ctx.target().ours.is_none() && ctx.target().hook.is_none() => Some(Verdict::because(
+            Outcome::Skipped,
+            "it breaks parts of the cluster, which takes a cluster of ours or --fault-hook",
         )),
         Requirement::KubeletFiles if ctx.target().ours.is_none() && !ctx.target().is_local => Some(Verdict::because(
             Outcome::Skipped,

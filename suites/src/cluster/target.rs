@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
-use super::{Families, RUN_LABEL};
+use super::{Families, Hook, RUN_LABEL};
 
 /// How long one request may take to connect, and how long the server may keep silent.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -103,6 +103,10 @@ pub struct Target {
     pub families: Families,
     /// The engine's handle, if the cluster is one of ours.
     pub ours: Option<Ours>,
+    /// What breaks parts of a cluster that is not ours.
+    pub hook: Option<Hook>,
+    /// How long a load balancer that is not ours takes to drop a silent API server.
+    pub balancer_drops: Duration,
     /// May acts disturb it?
     pub disruption: bool,
     /// The image of workloads.
@@ -182,6 +186,8 @@ impl Target {
             families: facts.families,
             facts,
             ours: None,
+            hook: None,
+            balancer_drops: Duration::ZERO,
             disruption: false,
             image: own_image(),
             node: None,

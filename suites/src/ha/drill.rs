@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use super::audit;
 use super::clock::{Clock, nanoseconds, seconds};
-use super::faults::{Cast, Drill, Stay, silent};
+use super::faults::{Cast, Drill, Stay};
 use super::load::{ANSWERED, Load, Place};
+use super::long;
 use super::past::Past;
 use super::pulse::Pulse;
 use super::scene::{BALANCER, Scene};
@@ -79,13 +80,20 @@ pub(super) struct Times {
 /// Runs a drill. What does not hold is a finding.
 pub(super) async fn run(ctx: Ctx, drill: &'static Drill) -> Result<(), Stop> {
     let scene = Scene::find(&ctx).await?;
+    if drill.resumes && scene.hands.ours().is_none() {
+        let why = "who acts beside its successor shows in audit logs, which are read on hosts of ours only";
+        return Err(Stop::NotApplicable(why.to_owned()));
+    }
     let clock = Clock::new();
     let place = Place { namespace: ctx.namespace().to_owned() };
     let gates = scene.gates();
     let uid = ctx.target().facts.uid.clone();
     let paces = Past::of(&uid).paces();
     let work = Work::start(&ctx, scene.balancer.clone()).await?;
-    let logs = audit::sizes(&scene.ours, scene.servers.keys()).await;
+    let logs = match scene.hands.ours() {
+        Some(ours) => audit::sizes(ours, scene.servers.keys()).await,
+        None => BTreeMap::new(),
+    };
     let watchers = gates.iter().map(|gate| watcher::objects(gate, &place, clock)).collect();
     let leases = watcher::leases(&scene.balancer, clock);
     let load = Load::start(&gates, &place, clock, paces[0]);
@@ -142,11 +150,14 @@ impl Run<'_> {
     async fn all(self, drill: &Drill, interval: Duration) -> Result<(), Stop> {
         self.ctx.evidence("interval of probes", format!("{} ms", interval.as_millis()));
         let cast = self.cast().await?;
-        let words = (drill.words)(&cast);
+        let mut words = (drill.words)(&cast);
         let fault = self.clock.now();
         self.begin(drill, &words).await?;
         let in_force = self.clock.now();
-        self.stay(drill, &cast, fault).await;
+        match drill.stay {
+            Stay::Soak => words = self.soak().await?,
+            _ => self.stay(drill, &cast, fault).await,
+        }
         let healing = self.clock.now();
         self.undo().await?;
         let healed = self.clock.now();
@@ -158,6 +169,30 @@ impl Run<'_> {
             self.beside(leases, healed).await?;
         }
         self.finish(drill, words, Times { fault, in_force, healing, healed, recovered }).await
+    }
+
+    /// Faults at random, one after the other. The words of all of them.
+    async fn soak(&self) -> Result<Vec<String>, Stop> {
+        let (span, seed) = long::span(Stay::Soak);
+        self.ctx.step(format!("faults at random for {span:?}; to see the same ones again: --seed {seed}"));
+        self.ctx.evidence("seed", seed.to_string());
+        let choices = long::choices();
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (end, mut all) = (Instant::now() + span, Vec::new());
+        while Instant::now() < end {
+            let drill = choices[random.usize(..choices.len())];
+            let cast = self.cast().await?;
+            let words = (drill.words)(&cast);
+            let fault = self.clock.now();
+            self.begin(drill, &words).await?;
+            self.stay(drill, &cast, fault).await;
+            self.undo().await?;
+            if let Err(why) = self.steady(self.clock.now(), ANSWERS, RECOVERY).await {
+                self.ctx.breach(drill.name, format!("{RECOVERY:?} after the fault not all is well: {why}"));
+            }
+            all.extend(words);
+        }
+        Ok(all)
     }
 
     /// Waits until each endpoint has answered so many requests of each kind.
@@ -214,32 +249,24 @@ impl Run<'_> {
                 Ok(leader) => break leader,
             }
         };
-        let followers = self.scene.members.keys().filter(|host| **host != etcd_leader).cloned();
-        let mut planes: Vec<_> = self.scene.servers.keys().cloned().collect();
+        let etcd_followers = self.scene.etcd_followers(&etcd_leader);
+        let mut planes = self.scene.planes.clone();
         planes.sort_by_key(|host| [&etcd_leader, &manager, &scheduler].into_iter().filter(|one| *one == host).count());
-        let etcd_followers = followers.collect();
-        let workers = self.scene.workers.clone();
-        Ok(Cast { etcd_leader, etcd_followers, manager, scheduler, planes, workers })
+        let (workers, balancer) = (self.scene.workers.clone(), self.scene.hands.balancer());
+        Ok(Cast { etcd_leader, etcd_followers, manager, scheduler, planes, workers, balancer })
     }
 
     async fn begin(&self, drill: &Drill, words: &[String]) -> Result<(), Stop> {
-        let (ours, begun) = (self.scene.ours.clone(), self.begun.clone());
-        self.ctx.undo("faults", async move { undo(&ours, &begun).await });
+        let (hands, begun) = (self.scene.hands.clone(), self.begun.clone());
+        self.ctx.undo("faults", async move { hands.end(&known(&begun)).await });
         for words in words {
             self.ctx.step(format!("fault: {words}"));
-            let words: Vec<_> = words.split(' ').collect();
-            let output = self.scene.ours.fault(&words).await.map_err(|error| undetermined("fault", error))?;
-            if !output.status.success() {
-                let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                return Err(undetermined(&words.join(" "), why));
-            }
-            let said = String::from_utf8_lossy(&output.stdout).into_owned();
-            let id = said.split_whitespace().next().unwrap_or_default().to_owned();
+            let id = self.scene.hands.begin(words).await?;
             self.begun.lock().unwrap_or_else(PoisonError::into_inner).push(id);
             if drill.stay == Stay::Rolling
                 && let Err(why) = self.steady(self.clock.now(), ANSWERS, RECOVERY).await
             {
-                self.ctx.breach(drill.name, format!("{RECOVERY:?} after {} not all is well: {why}", words.join(" ")));
+                self.ctx.breach(drill.name, format!("{RECOVERY:?} after {words} not all is well: {why}"));
             }
         }
         Ok(())
@@ -247,18 +274,19 @@ impl Run<'_> {
 
     async fn undo(&self) -> Result<(), Stop> {
         self.ctx.step("the fault ends");
-        undo(&self.scene.ours, &self.begun).await.map_err(|why| undetermined("undo", why))
+        self.scene.hands.end(&known(&self.begun)).await.map_err(|why| undetermined("undo", why))
     }
 
     async fn stay(&self, drill: &Drill, cast: &Cast, since: u64) {
         match drill.stay {
             Stay::Bound => {
                 let bound = (drill.bound)(&self.scene.constants);
-                let bound = bound.write.max(bound.read).max(silent()) + 2 * Duration::from_nanos(self.undisturbed);
+                let bound = bound.write.max(bound.read).max(self.scene.constants.silent)
+                    + 2 * Duration::from_nanos(self.undisturbed);
                 tokio::time::sleep(bound).await;
                 // Whether it serves again shows in its gaps.
                 let balancer = [self.scene.balancer.clone()];
-                self.served(&balancer, self.clock.now(), ANSWERS, silent()).await.ok();
+                self.served(&balancer, self.clock.now(), ANSWERS, self.scene.constants.silent).await.ok();
             }
             Stay::Refused => {
                 let from = self.clock.now();
@@ -271,12 +299,15 @@ impl Run<'_> {
                     })
                 };
                 let limit = self.scene.constants.takeover() + RECOVERY;
-                if self.until(limit, || leases.iter().all(taken)).await {
+                if self.until(limit, || leases.iter().all(taken)).await && self.scene.hands.ours().is_some() {
                     self.acted(leases, since, 1, FIRST_ACT).await.ok();
                 }
             }
             Stay::Rolling => {}
             Stay::NotReady => self.not_ready(drill, cast).await,
+            Stay::Observe => tokio::time::sleep(long::span(Stay::Observe).0).await,
+            // Its faults stay one by one.
+            Stay::Soak => {}
         }
     }
 
@@ -338,7 +369,8 @@ impl Run<'_> {
         work.stop().await;
         let (mut operations, probes) = load.stop().await;
         operations.splice(0..0, before);
-        ctx.step(format!("reading {} operations back from {} places", operations.len(), 2 * scene.servers.len()));
+        let places = scene.places().len() + scene.members.len();
+        ctx.step(format!("reading {} operations back from {} places", operations.len(), places));
         let mut history = History::new();
         (history.operations, history.probes) = (operations, probes);
         let ends = finals(&scene, &place).await?;
@@ -362,8 +394,8 @@ impl Run<'_> {
         let judgment = tokio::task::spawn_blocking(move || judge(&judged)).await;
         let judgment = judgment.map_err(|error| undetermined("a defect of seaworthy", error))?;
         let stall = pulse.longest(times.fault, times.recovered);
-        let constants = &scene.constants;
-        let ended = Ended { ctx, drill, words, times, history, judgment, constants, undisturbed, stall };
+        let (constants, acts_known) = (&scene.constants, scene.hands.ours().is_some());
+        let ended = Ended { ctx, drill, words, times, history, judgment, constants, acts_known, undisturbed, stall };
         ended.report()
     }
 }
@@ -380,10 +412,11 @@ struct Ends {
 /// Lists every API server, as new as can be, after everything was sent.
 async fn finals(scene: &Scene, place: &Place) -> Result<Ends, Stop> {
     let mut ends = Ends { finals: Vec::new(), object: 0, list: 0 };
-    for (host, gate) in &scene.servers {
+    for gate in scene.places() {
+        let host = &gate.name;
         let deadline = Instant::now() + RECOVERY;
         let (version, objects) = loop {
-            match list(gate, place).await {
+            match list(&gate, place).await {
                 Ok(listed) => break listed,
                 Err(why) if Instant::now() > deadline => return Err(undetermined(&format!("reading {host}"), why)),
                 Err(_) => tokio::time::sleep(ASK).await,
@@ -418,21 +451,11 @@ async fn list(gate: &Arc<Gate>, place: &Place) -> Result<Listed, String> {
 
 async fn acts(scene: &Scene, logs: &BTreeMap<String, u64>, clock: Clock) -> Result<Vec<Act>, Stop> {
     let hosts = scene.servers.iter().map(|(host, gate)| (gate.address.ip(), host.clone())).collect();
-    audit::acts(&scene.ours, logs, &hosts, clock).await.map_err(|why| undetermined("the audit logs", why))
+    let Some(ours) = scene.hands.ours() else { return Ok(Vec::new()) };
+    audit::acts(ours, logs, &hosts, clock).await.map_err(|why| undetermined("the audit logs", why))
 }
 
-/// Ends the faults of a drill, and no others: a defect of the cluster stays.
-async fn undo(ours: &crate::cluster::Ours, begun: &Mutex<Vec<String>>) -> Result<(), String> {
-    let said = |output: &[u8]| String::from_utf8_lossy(output).trim().to_owned();
-    let list = ours.fault(&["list"]).await.map_err(|error| error.to_string())?;
-    let listed = said(&list.stdout);
-    let listed: Vec<_> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    let mut begun = begun.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    begun.retain(|id| listed.contains(&id.as_str()));
-    if begun.is_empty() {
-        return Ok(());
-    }
-    let words: Vec<_> = ["undo"].into_iter().chain(begun.iter().map(String::as_str)).collect();
-    let output = ours.fault(&words).await.map_err(|error| error.to_string())?;
-    if output.status.success() { Ok(()) } else { Err(said(&output.stderr)) }
+/// The faults that were begun so far.
+fn known(begun: &Mutex<Vec<String>>) -> Vec<String> {
+    begun.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

@@ -18,6 +18,8 @@ pub(super) struct Cast {
     /// All control planes; first those that lead nothing.
     pub(super) planes: Vec<String>,
     pub(super) workers: Vec<String>,
+    /// What the load balancer is called.
+    pub(super) balancer: &'static str,
 }
 
 /// How long a fault stays.
@@ -33,6 +35,10 @@ pub(super) enum Stay {
     Rolling,
     /// Until the API says that the worker is not Ready.
     NotReady,
+    /// Others come at random, for as long as the user says.
+    Soak,
+    /// Somebody else breaks what he likes, for as long as the user says.
+    Observe,
 }
 
 /// The longest times that a fault may show at the load balancer.
@@ -42,6 +48,13 @@ pub(super) struct Bound {
     pub(super) read: Duration,
     /// How it is computed.
     pub(super) because: &'static str,
+}
+
+impl Stay {
+    /// Are gaps held against a bound? Not where faults meet that nobody planned.
+    pub(super) fn is_bounded(self) -> bool {
+        !matches!(self, Self::Soak | Self::Observe)
+    }
 }
 
 /// A fault.
@@ -72,12 +85,12 @@ pub(super) const BALANCER_FALL: u32 = 2;
 /// What no formula counts: a connection made anew, a request of the usual length.
 const AGAIN: Duration = Duration::from_millis(300);
 
-/// Until the balancer has dropped a backend that refuses, or that answers that it is not ready.
-fn refused() -> Duration {
-    BALANCER_INTERVAL * BALANCER_FALL
+/// Until our balancer has dropped a backend that refuses, or that answers that it is not ready.
+pub(super) fn refused() -> Duration {
+    BALANCER_INTERVAL * BALANCER_FALL + BALANCER_PATIENCE
 }
 
-/// Until the balancer has dropped a backend that is silent.
+/// Until our balancer has dropped a backend that is silent.
 pub(super) fn silent() -> Duration {
     (BALANCER_INTERVAL + BALANCER_PATIENCE) * BALANCER_FALL
 }
@@ -94,29 +107,23 @@ fn crash(_: &Constants) -> Bound {
     both(Duration::ZERO, "the connection is reset, and the next one goes to a live API server")
 }
 
-fn silence(_: &Constants) -> Bound {
-    both(silent(), "the load balancer drops a silent backend after 2 × (1 s + 1 s)")
+fn silence(constants: &Constants) -> Bound {
+    both(constants.silent, "the load balancer drops a silent backend")
 }
 
 fn member_crash(constants: &Constants) -> Bound {
-    let time = constants.leader().max(refused() + BALANCER_PATIENCE);
-    both(
-        time,
-        "etcd elects within 2 × election timeout; the API server beside the member is dropped after 2 × 1 s + 1 s",
-    )
+    let time = constants.leader().max(constants.refused);
+    both(time, "etcd elects within 2 × election timeout; the load balancer drops the API server beside the member")
 }
 
 fn member_silence(constants: &Constants) -> Bound {
-    let time = constants.leader() + silent();
-    both(
-        time,
-        "etcd elects within 2 × election timeout; the API server beside the member is dropped after 2 × (1 s + 1 s)",
-    )
+    let time = constants.leader() + constants.silent;
+    both(time, "etcd elects within 2 × election timeout; the load balancer drops the silent API server beside it")
 }
 
 fn outage(constants: &Constants) -> Bound {
     // What the drill adds: how long the fault stayed.
-    let time = constants.leader() * 2 + silent() + Duration::from_secs(10);
+    let time = constants.leader() * 2 + constants.silent + Duration::from_secs(10);
     both(time, "after the fault: two elections, the balancer, and 10 s for what has to start again")
 }
 
@@ -228,7 +235,7 @@ pub(super) static DRILLS: [Drill; 19] = [
         name: "load-balancer-restart",
         title: "The API outlives a restart of its load balancer",
         why: "All connections break at once, and all clients come back at once.",
-        words: |_| vec!["restart harbor/load-balancer".to_owned()],
+        words: |cast| vec![format!("restart {}", cast.balancer)],
         bound: |_| both(Duration::from_secs(1), "a process starts, and asks its backends once"),
         caught_by: "balancer-does-not-restart",
         ..PLAIN

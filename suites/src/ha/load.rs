@@ -129,9 +129,10 @@ impl Load {
     /// How many requests of each endpoint and kind were answered as asked since a moment.
     pub(super) fn answered(&self, since: u64) -> HashMap<(String, String), usize> {
         let mut all = HashMap::new();
-        for probe in &lock(&self.recorded).probes {
-            let count: &mut usize = all.entry((probe.endpoint.clone(), probe.kind.clone())).or_default();
-            *count += usize::from(probe.result == ProbeResult::Ok && probe.scheduled >= since);
+        let recorded = lock(&self.recorded);
+        let since = recorded.probes.iter().filter(|probe| probe.scheduled >= since);
+        for probe in since.filter(|probe| probe.result == ProbeResult::Ok) {
+            *all.entry((probe.endpoint.clone(), probe.kind.clone())).or_default() += 1;
         }
         all
     }

@@ -4,14 +4,18 @@
 //! judgment of the recorded history ([`seaworthy_history`]) and of the gaps against bounds that are computed from
 //! the cluster's own constants.
 
+mod api;
 mod audit;
 mod claims;
 mod clock;
 mod defects;
 mod drill;
 mod faults;
+mod foreign;
+mod hands;
 mod liar;
 mod load;
+mod long;
 mod past;
 mod pulse;
 mod row;
@@ -27,6 +31,7 @@ use std::time::Duration;
 use crate::cluster::{Claim, ClusterNeed, Ctx, Requirement, Stop};
 use crate::trial::{Suite, Trial};
 use faults::{DRILLS, Drill};
+pub use long::{Long, set_long};
 use past::Past;
 use row::Table;
 
@@ -63,6 +68,7 @@ const STACKED: ClusterNeed = ClusterNeed {
     kubeadm: Some(audit::KUBEADM),
     files: &[(audit::POLICY_FILE, audit::POLICY)],
     manifests: Some(BUDGET),
+    any_families: true,
     ..ClusterNeed::new("stacked-3")
 };
 
@@ -76,6 +82,7 @@ pub fn ha_suite() -> Suite {
     let mut trials = topology::trials();
     trials.extend(DRILLS.iter().map(trial));
     trials.extend(claims::trials());
+    trials.extend(long::trials());
     trials.push(summary());
     Suite {
         name: "ha",
@@ -104,7 +111,7 @@ fn trial(drill: &'static Drill) -> Trial {
         .basis(CLUSTERS.0, CLUSTERS.1)
         .alias(format!("failover: {}", drill.name.replace('-', " ")))
         .label("disruptive")
-        .requires(Requirement::Hosts)
+        .requires(Requirement::Faults)
         .limit(LIMIT)
         .disturbs();
     if LONG.contains(&drill.name) { claim.trial() } else { claim.label("quick").trial() }
@@ -127,7 +134,7 @@ fn summary() -> Trial {
     .label("quick")
     .fix("Run the whole suite: --suite ha")
     .basis(TOPOLOGY.0, TOPOLOGY.1)
-    .requires(Requirement::Hosts)
+    .requires(Requirement::Faults)
     .disturbs()
     .trial()
 }

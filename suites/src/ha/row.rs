@@ -34,7 +34,7 @@ pub(super) struct Row {
     pub(super) read_gap: f64,
     /// The longest time without a list.
     pub(super) list_gap: f64,
-    /// The greatest write gap that the cluster's constants allow.
+    /// The greatest write gap that the cluster's constants allow; 0 where faults meet that nobody planned.
     pub(super) bound: f64,
     /// The longest write gap before the fault: what the machine itself shows.
     pub(super) undisturbed: f64,

@@ -8,13 +8,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
-use kube::client::ConfigExt as _;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use seaworthy_history::{Final, Seen};
 use serde_json::{Value, json};
 
+use super::api::Api;
+use super::faults;
+use super::foreign;
+use super::hands::Hands;
 use super::liar;
 use super::load::{MARK, Place};
 use super::wire::Gate;
@@ -25,18 +27,24 @@ const API: u16 = 6443;
 const ETCD: u16 = 2379;
 /// What stands before the API servers is called so in histories.
 pub(super) const BALANCER: &str = "load-balancer";
+/// What the leader of an etcd that cannot be asked is called in the words of a fault.
+const ETCD_LEADER: &str = "etcd-leader";
 /// How long one question to etcd may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The addresses of a cluster.
 #[derive(Debug)]
 pub(super) struct Scene {
-    pub(super) ours: Ours,
+    pub(super) hands: Hands,
     /// What stands before the API servers.
     pub(super) balancer: Arc<Gate>,
-    /// The API server of each control plane, by its host.
+    /// The API server of each control plane that can be asked by itself, by its host.
     pub(super) servers: BTreeMap<String, Arc<Gate>>,
-    /// The members of etcd, by their hosts.
+    /// All control planes.
+    pub(super) planes: Vec<String>,
+    /// How many members etcd has.
+    pub(super) member_count: usize,
+    /// Those that can be asked, by their hosts: on a cluster that is not ours none.
     pub(super) members: BTreeMap<String, Arc<Gate>>,
     /// The hosts of workers.
     pub(super) workers: Vec<String>,
@@ -54,6 +62,10 @@ pub(super) struct Constants {
     /// How long a node may be silent before it is not Ready, and how often that is looked at.
     pub(super) grace: Duration,
     pub(super) monitor: Duration,
+    /// Until the load balancer has dropped an API server that refuses connections or says that it is not ready, and
+    /// one that is silent.
+    pub(super) refused: Duration,
+    pub(super) silent: Duration,
 }
 
 impl Constants {
@@ -78,6 +90,8 @@ impl Constants {
             election: election.map_or(Duration::from_secs(1), Duration::from_millis),
             grace: time("node-monitor-grace-period", grace),
             monitor: time("node-monitor-period", Duration::from_secs(5)),
+            refused: faults::refused(),
+            silent: faults::silent(),
         }
     }
 
@@ -94,7 +108,7 @@ impl Constants {
     }
 }
 
-fn broken(what: &str, why: impl std::fmt::Display) -> Stop {
+pub(super) fn broken(what: &str, why: impl std::fmt::Display) -> Stop {
     Stop::Undetermined(format!("{what}: {why}"))
 }
 
@@ -102,17 +116,16 @@ impl Scene {
     /// Learns the addresses.
     pub(super) async fn find(ctx: &Ctx) -> Result<Self, Stop> {
         let target = ctx.target();
-        let ours = target.ours.clone().ok_or_else(|| broken("the cluster's hosts", "they cannot be entered"))?;
-        let (address, host, tls) = api_tls(&target.kubeconfig).await.map_err(|why| broken("the kubeconfig", why))?;
-        let (name, proxy) = (BALANCER.to_owned(), None);
-        let balancer = Arc::new(Gate { name, address, proxy, host, tls: tls.clone() });
+        let Some(ours) = target.ours.clone() else { return foreign::find(ctx, target.hook.clone()).await };
+        let api = Api::of(target).await.map_err(|why| broken("the kubeconfig", why))?;
+        let balancer = Arc::new(api.named(BALANCER));
         let hosts = hosts(&ours).await.map_err(|why| broken("cluster status", why))?;
         let named = |start: &str| {
             let start = start.to_owned();
             hosts.iter().filter(move |(name, _)| name.starts_with(&start))
         };
         let mut servers: BTreeMap<_, _> =
-            named("cp").map(|(name, ip)| (name.clone(), gate(name, SocketAddr::new(*ip, API), &tls))).collect();
+            named("cp").map(|(name, ip)| (name.clone(), api.at(name, SocketAddr::new(*ip, API)))).collect();
         if let Some((host, address)) = liar::proxy_of(&target.facts.uid)
             && let Some(gate) = servers.get_mut(&host)
         {
@@ -122,8 +135,8 @@ impl Scene {
         let first = servers.keys().next().ok_or_else(|| broken("the cluster", "it has no control plane"))?;
         let tls = etcd_tls(&ours, first).await.map_err(|why| broken("etcd's client certificate", why))?;
         let start = if named("etcd").next().is_some() { "etcd" } else { "cp" };
-        let members = named(start)
-            .map(|(name, ip)| (name.clone(), gate(&format!("{name}/etcd"), SocketAddr::new(*ip, ETCD), &tls)))
+        let members: BTreeMap<_, _> = named(start)
+            .map(|(name, ip)| (name.clone(), member(&format!("{name}/etcd"), SocketAddr::new(*ip, ETCD), &tls)))
             .map(|(name, gate)| (name, Arc::new(gate)))
             .collect();
         let script = "for p in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $p; echo; done";
@@ -131,7 +144,9 @@ impl Scene {
         let lines = String::from_utf8_lossy(&lines.stdout).into_owned();
         let constants = Constants::of(&lines, target.facts.minor);
         let workers = named("worker").map(|(name, _)| name.clone()).collect();
-        Ok(Self { ours, balancer, servers, members, workers, constants })
+        let planes = servers.keys().cloned().collect();
+        let (hands, member_count) = (Hands::Ours(ours), members.len());
+        Ok(Self { hands, balancer, servers, planes, member_count, members, workers, constants })
     }
 
     /// All that is asked: the load balancer first.
@@ -139,8 +154,17 @@ impl Scene {
         std::iter::once(&self.balancer).chain(self.servers.values()).cloned().collect()
     }
 
-    /// The host of etcd's leader, as a majority of its members see it.
+    /// Where everything is read at the end: each API server, or what stands before them.
+    pub(super) fn places(&self) -> Vec<Arc<Gate>> {
+        if self.servers.is_empty() { vec![self.balancer.clone()] } else { self.servers.values().cloned().collect() }
+    }
+
+    /// The host of etcd's leader, as a majority of its members see it. Where none can be asked, it is the hook's to
+    /// know: `etcd-leader`.
     pub(super) async fn etcd_leader(&self) -> Result<String, Stop> {
+        if self.members.is_empty() {
+            return Ok(ETCD_LEADER.to_owned());
+        }
         let mut ids = BTreeMap::new();
         let mut votes: BTreeMap<String, usize> = BTreeMap::new();
         for (host, gate) in &self.members {
@@ -154,6 +178,14 @@ impl Scene {
         leader
             .and_then(|(id, _)| ids.get(&id).cloned())
             .ok_or_else(|| broken("etcd", "its members do not agree on a leader"))
+    }
+
+    /// The hosts of the other members; `etcd-follower-1` and so on where it is the hook's to know.
+    pub(super) fn etcd_followers(&self, leader: &str) -> Vec<String> {
+        if self.members.is_empty() {
+            return (1..self.member_count).map(|number| format!("etcd-follower-{number}")).collect();
+        }
+        self.members.keys().filter(|host| *host != leader).cloned().collect()
     }
 
     /// What each member of etcd itself has of the objects, once it has all up to a revision.
@@ -216,9 +248,9 @@ async fn etcd(gate: &Gate, path: &str, body: &Value) -> Result<Value, String> {
     }
 }
 
-fn gate(name: &str, address: SocketAddr, tls: &Arc<rustls::ClientConfig>) -> Gate {
+fn member(name: &str, address: SocketAddr, tls: &Arc<rustls::ClientConfig>) -> Gate {
     let host = ServerName::IpAddress(address.ip().into());
-    Gate { name: name.to_owned(), address, proxy: None, host, tls: tls.clone() }
+    Gate { name: name.to_owned(), address, proxy: None, host, tls: tls.clone(), login: None }
 }
 
 /// The hosts of a cluster of ours, and their first addresses.
@@ -231,11 +263,11 @@ async fn hosts(ours: &Ours) -> Result<Vec<(String, IpAddr)>, String> {
 
 /// The first control plane, and its API server.
 pub(super) async fn first_server(target: &Target, ours: &Ours) -> Result<(String, Arc<Gate>), String> {
-    let (_, _, tls) = api_tls(&target.kubeconfig).await?;
+    let api = Api::of(target).await?;
     let hosts = hosts(ours).await?;
     let (host, ip) = hosts.into_iter().find(|(name, _)| name.starts_with("cp")).ok_or("there is no control plane")?;
-    let gate = gate(&host, SocketAddr::new(ip, API), &tls);
-    Ok((host, Arc::new(gate)))
+    let gate = Arc::new(api.at(&host, SocketAddr::new(ip, API)));
+    Ok((host, gate))
 }
 
 /// A file of kubeadm's folder of certificates and keys.
@@ -243,25 +275,6 @@ pub(super) async fn pki_file(ours: &Ours, host: &str, name: &str) -> Result<Vec<
     let output = ours.exec(host, &["cat", &format!("/etc/kubernetes/pki/{name}")]).await;
     let output = output.map_err(|error| error.to_string())?;
     if output.status.success() { Ok(output.stdout) } else { Err(format!("{name} cannot be read on {host}")) }
-}
-
-type Api = (SocketAddr, ServerName<'static>, Arc<rustls::ClientConfig>);
-
-async fn api_tls(path: &std::path::Path) -> Result<Api, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let config = Kubeconfig::read_from(path).map_err(|error| text(&error))?;
-    let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await;
-    let config = config.map_err(|error| text(&error))?;
-    let url = &config.cluster_url;
-    let name = url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let port = url.port_u16().unwrap_or(443);
-    let mut found = tokio::net::lookup_host((name.clone(), port)).await.map_err(|error| text(&error))?;
-    let address = found.next().ok_or_else(|| format!("{name} has no address"))?;
-    let host = config.tls_server_name.clone().unwrap_or(name);
-    let host = ServerName::try_from(host).map_err(|error| text(&error))?;
-    let mut tls = config.rustls_client_config().map_err(|error| text(&error))?;
-    tls.alpn_protocols = vec![b"h2".to_vec()];
-    Ok((address, host, Arc::new(tls)))
 }
 
 /// As the API servers ask etcd.

@@ -9,7 +9,7 @@ use crate::cluster::{Claim, Ctx, Ref, Stop};
 use crate::trial::Trial;
 
 /// What needs control planes that are nodes, which the suite's own are not: unit tests of the judges catch it.
-const BY_UNIT_TESTS: &str = "the-smallest-step-beyond";
+pub(super) const BY_UNIT_TESTS: &str = "the-smallest-step-beyond";
 
 struct Judge {
     name: &'static str,

@@ -28,6 +28,8 @@ pub(super) struct Ended<'a> {
     pub(super) history: History,
     pub(super) judgment: Judgment,
     pub(super) constants: &'a Constants,
+    /// Do audit logs say who wrote what?
+    pub(super) acts_known: bool,
     /// The longest gap without a fault.
     pub(super) undisturbed: u64,
     /// The longest time during the fault in which this process itself did not run.
@@ -67,7 +69,7 @@ impl Ended<'_> {
         let mut untold = self.judgment.undetermined.first().cloned();
         // A drill about certain anomalies is about nothing else.
         let mut takeovers = Vec::new();
-        if self.drill.kinds.is_empty() {
+        if self.drill.kinds.is_empty() && self.drill.stay.is_bounded() {
             let mut slow = Vec::new();
             sound &= self.gaps(&during, bound, &mut slow) & self.outage();
             takeovers = self.takeovers(bound, &mut sound);
@@ -167,7 +169,7 @@ impl Ended<'_> {
                         "it was taken after {acquired:.1} s; at most {bound:.1} s (lease + 2 × 2.2 × retry + requests)"
                     )
                 }
-                Some(one) if one.acted.is_none() => "its new holder did nothing".to_owned(),
+                Some(one) if one.acted.is_none() && self.acts_known => "its new holder did nothing".to_owned(),
                 Some(_) => continue,
             };
             *sound = false;
@@ -196,7 +198,11 @@ impl Ended<'_> {
             write_gap: seconds(gap(during, "write")),
             read_gap: seconds(gap(during, "read")),
             list_gap: seconds(gap(during, "list")),
-            bound: seconds(nanoseconds(bound.write) + self.noise() + outage),
+            bound: if self.drill.stay.is_bounded() {
+                seconds(nanoseconds(bound.write) + self.noise() + outage)
+            } else {
+                0.0
+            },
             undisturbed: seconds(self.undisturbed),
             because: bound.because.to_owned(),
             failures,
@@ -215,7 +221,9 @@ impl Ended<'_> {
 
     fn evidence(&self, row: &Row, during: &[Availability]) {
         let say = |label: &str, text: String| self.ctx.evidence(label, text);
-        say("longest gap of writes", format!("{:.2} s (at most {:.2} s: {})", row.write_gap, row.bound, row.because));
+        let at_most = format!(" (at most {:.2} s: {})", row.bound, row.because);
+        let at_most = if self.drill.stay.is_bounded() { at_most } else { String::new() };
+        say("longest gap of writes", format!("{:.2} s{at_most}", row.write_gap));
         say("longest gap of reads", format!("{:.2} s", row.read_gap));
         say("longest gap of lists", format!("{:.2} s", row.list_gap));
         say("longest gap without a fault", format!("{:.2} s", row.undisturbed));

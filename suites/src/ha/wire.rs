@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, header::AUTHORIZATION};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
@@ -33,6 +33,8 @@ pub(super) struct Gate {
     pub(super) proxy: Option<SocketAddr>,
     pub(super) host: ServerName<'static>,
     pub(super) tls: Arc<rustls::ClientConfig>,
+    /// The header of who asks, where TLS does not say it.
+    pub(super) login: Option<HeaderValue>,
 }
 
 impl std::fmt::Debug for Gate {
@@ -47,6 +49,7 @@ pub(super) struct Line {
     /// No other one of this process has it.
     pub(super) number: u32,
     authority: String,
+    login: Option<HeaderValue>,
     sender: http2::SendRequest<Full<Bytes>>,
     /// When it was last heard of.
     heard: Arc<Mutex<Instant>>,
@@ -89,7 +92,8 @@ impl Gate {
         tokio::spawn(connection);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let heard = Arc::new(Mutex::new(Instant::now()));
-        Ok(Line { number, authority: self.address.to_string(), sender, heard })
+        let (authority, login) = (self.address.to_string(), self.login.clone());
+        Ok(Line { number, authority, login, sender, heard })
     }
 }
 
@@ -112,6 +116,9 @@ impl Line {
     ) -> Result<Response<Incoming>, Broke> {
         let mut request = Request::builder().method(method).uri(format!("https://{}{path}", self.authority));
         request = request.header("accept", "application/json").header("user-agent", "seaworthy-ha");
+        if let Some(login) = &self.login {
+            request = request.header(AUTHORIZATION, login);
+        }
         let content = match body {
             Some((kind, value)) => {
                 request = request.header("content-type", kind);
