@@ -12,6 +12,9 @@ case $target in
 etcd-leader* | etcd-follower*) exit 69 ;; # Which member leads is not known here.
 load-balancer) target=harbor/load-balancer ;;
 esac
+# Control planes that are no nodes are called by their addresses.
+names=$("$command" cluster status "$CLUSTER" | awk '$1 == "●" { for (i = 3; i <= NF; i++) print "s#" $i "#" $2 "#g" }')
+target=$(echo "$target" | sed "$names")
 if [ "$switch" = off ]; then
     exec "$command" cluster fault --name "$CLUSTER" undo --all
 fi

@@ -7,30 +7,27 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::api::{Api, ApiError};
-use super::folder::{Cluster, ClusterError};
+use super::api::Api;
+pub(super) use super::error::file;
+pub use super::error::{EngineError, NotReady};
+use super::folder::Cluster;
 use super::phases::{self, PHASES, Phase};
 use super::plan::{Plan, PlannedHost, Role};
-use super::rootless::RootlessError;
-use super::spec::{BadSpec, Durability, EtcdTopology};
-use super::wait::Waited;
+use super::spec::{Durability, EtcdTopology};
 use crate::assets::span::since;
-use crate::assets::{self, Missing, Programs, Project, Release, Request};
+use crate::assets::{self, Programs, Project, Release, Request};
 use crate::control_plane::{Component, ControlPlane, EtcdServers};
 use crate::host::pod::MANIFESTS;
 use crate::host::unit::{Exit, Ready, Restart, State, Unit};
-use crate::host::{ExecError, Host, HostError, HostSpec};
-use crate::image::{ImageError, Part, REPOSITORY, Reference};
+use crate::host::{Host, HostSpec};
+use crate::image::{Part, REPOSITORY, Reference};
 use crate::kubeadm::{
-    BadConfiguration, Configuration, Endpoint, ExternalEtcd, InitConfiguration, JoinConfiguration, NodeRegistration,
-    parse,
+    Configuration, Endpoint, ExternalEtcd, InitConfiguration, JoinConfiguration, NodeRegistration, parse,
 };
 use crate::manifest::Additions;
-use crate::network::NetworkError;
 use crate::node::{dns_address, kubelet};
-use crate::patches::{PatchError, Patches};
-use crate::pki::{PkiError, Spec};
-use crate::shared_certs::SharedCertsError;
+use crate::patches::Patches;
+use crate::pki::Spec;
 
 /// How long a component may take until it is ready; kubeadm gives a control plane four minutes.
 pub(super) const PATIENCE: Duration = Duration::from_mins(4);
@@ -69,96 +66,6 @@ pub enum Event<'a> {
     Note(&'a str),
 }
 
-/// A component that does not become ready.
-#[derive(Debug, thiserror::Error)]
-#[error("{component} on {host} is not ready: {how}\n  {began}: {argv}\n{log}")]
-pub struct NotReady {
-    /// The component.
-    pub component: String,
-    /// Its host.
-    pub host: String,
-    /// How it is.
-    pub how: String,
-    /// How it was started: as a process, or by which manifest.
-    pub began: String,
-    /// Its command line.
-    pub argv: String,
-    /// The last lines of its log.
-    pub log: String,
-}
-
-/// Why a cluster does not come up.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// A phase did not get through.
-    #[error("phase {phase}: {source}")]
-    Phase {
-        /// The phase.
-        phase: &'static str,
-        /// Why.
-        source: Box<EngineError>,
-    },
-    /// A component does not become ready.
-    #[error(transparent)]
-    Component(Box<NotReady>),
-    /// Something that was waited for did not come.
-    #[error(transparent)]
-    Waited(Box<Waited>),
-    /// Something that must be so is not.
-    #[error("{0}")]
-    Preflight(String),
-    /// A file cannot be read or written.
-    #[error("{path}: {source}")]
-    File {
-        /// The file.
-        path: String,
-        /// What the file system said.
-        source: std::io::Error,
-    },
-    /// Programs are missing.
-    #[error("{0}\nfetch or build them: seaworthy assets fetch")]
-    Missing(#[from] Missing),
-    /// The specification.
-    #[error(transparent)]
-    Spec(#[from] BadSpec),
-    /// kubeadm's configuration.
-    #[error(transparent)]
-    Configuration(#[from] BadConfiguration),
-    /// The cluster's folder.
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    /// The namespaces of an ordinary user's cluster.
-    #[error(transparent)]
-    Rootless(#[from] RootlessError),
-    /// A host.
-    #[error(transparent)]
-    Host(#[from] HostError),
-    /// A command on a host.
-    #[error(transparent)]
-    Exec(#[from] ExecError),
-    /// A link.
-    #[error(transparent)]
-    Network(#[from] NetworkError),
-    /// The PKI.
-    #[error(transparent)]
-    Pki(#[from] PkiError),
-    /// Shared certificates.
-    #[error(transparent)]
-    SharedCerts(#[from] SharedCertsError),
-    /// A fault.
-    #[error(transparent)]
-    Fault(#[from] super::faults::FaultError),
-    /// A patch of the user's.
-    #[error("patches: {0}")]
-    Patch(#[from] PatchError),
-    /// The API.
-    #[error(transparent)]
-    Api(#[from] ApiError),
-    /// Images.
-    #[error(transparent)]
-    Image(#[from] ImageError),
-}
-
 /// A cluster that is being worked on.
 pub struct Engine<'a> {
     pub(super) cluster: Cluster,
@@ -174,11 +81,6 @@ pub struct Engine<'a> {
     programs: Vec<(Release, Programs)>,
     pub(super) sources: Sources,
     report: &'a (dyn Fn(Event<'_>) + Sync),
-}
-
-pub(super) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> EngineError {
-    let path = path.display().to_string();
-    move |source| EngineError::File { path, source }
 }
 
 impl<'a> Engine<'a> {

@@ -8,6 +8,7 @@
 pub mod api;
 mod documents;
 mod engine;
+mod error;
 mod faults;
 pub mod fields;
 mod folder;

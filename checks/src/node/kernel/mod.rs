@@ -3,10 +3,10 @@
 //! What a kernel was built with is a hint; what it does is the truth, and the probes ask for that. An option that
 //! cannot be read is undetermined, never failed.
 
+mod config;
 mod options;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
+use std::collections::BTreeSet;
 
 use crate::check::{Check, Judgment, Remedy, Severity};
 use crate::conclusion::{Breach, Conclusion};
@@ -16,6 +16,7 @@ use crate::host::{FileKind, Host, System};
 use crate::node::View;
 use crate::node::preflight::{self, Level};
 use crate::profile::KubernetesVersion;
+pub use config::Config;
 use options::{K3S, REFERENCE_CONFIG};
 use regex::Regex;
 
@@ -33,9 +34,6 @@ const SELINUX_CONTAINERS: [&str; 3] = [
     "/usr/share/selinux/packages/container.pp.bz2",
     "/usr/share/selinux/packages/targeted/container.pp.bz2",
 ];
-
-/// The most that a compressed configuration may unpack to.
-const CONFIG_LIMIT: u64 = 4 << 20;
 
 /// What is known of the kernel.
 #[derive(Debug)]
@@ -60,15 +58,6 @@ pub struct Facts {
     pub selinux_containers: Fact<String>,
 }
 
-/// The options that a kernel was built with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// Where that was read.
-    pub path: String,
-    /// `y`, `m` or a value, by option without `CONFIG_`.
-    pub options: BTreeMap<String, String>,
-}
-
 impl Facts {
     pub(super) fn read(host: &dyn Host) -> Self {
         let system = host.system();
@@ -80,7 +69,7 @@ impl Facts {
             host.text(&format!("/lib/modules/{release}/{file}")).map(|text| module_names(&text))
         };
         Self {
-            config: config(host, &release),
+            config: config::read(host, &release),
             loaded: host.text("/proc/modules").map(|text| module_names(&text)),
             built_in: modules("modules.builtin"),
             loadable: modules("modules.dep"),
@@ -93,7 +82,6 @@ impl Facts {
     }
 }
 
-/// Reads the configuration from the first place that has it: the order of system-validators.
 fn selinux_containers(host: &dyn Host) -> Fact<String> {
     let mut last = Fact::Absent("no place of it was looked at".to_owned());
     for path in SELINUX_CONTAINERS {
@@ -103,50 +91,6 @@ fn selinux_containers(host: &dyn Host) -> Fact<String> {
         }
     }
     last
-}
-
-fn config(host: &dyn Host, release: &str) -> Fact<Config> {
-    let mut tried = vec!["/proc/config.gz".to_owned()];
-    match host.read("/proc/config.gz").parse(|bytes| unpack(&bytes)) {
-        Fact::Absent(_) => {}
-        other => return other.map(|text| Config { path: tried.remove(0), options: options(&text) }),
-    }
-    for place in [
-        "/boot/config-{}",
-        "/usr/src/linux-{}/.config",
-        "/usr/src/linux/.config",
-        "/usr/lib/modules/{}/config",
-        "/usr/lib/ostree-boot/config-{}",
-        "/usr/lib/kernel/config-{}",
-        "/usr/src/linux-headers-{}/.config",
-        "/lib/modules/{}/build/.config",
-    ] {
-        let path = place.replace("{}", release);
-        match host.text(&path) {
-            Fact::Absent(_) => tried.push(path),
-            other => return other.map(|text| Config { path, options: options(&text) }),
-        }
-    }
-    Fact::Absent(format!("no kernel configuration at {}", tried.join(", ")))
-}
-
-fn unpack(bytes: &[u8]) -> Result<String, String> {
-    let mut text = Vec::new();
-    let unpacked = flate2::read::GzDecoder::new(bytes).take(CONFIG_LIMIT + 1).read_to_end(&mut text);
-    unpacked.map_err(|error| format!("/proc/config.gz does not unpack: {error}"))?;
-    if text.len() as u64 > CONFIG_LIMIT {
-        return Err(format!("/proc/config.gz unpacks to more than {} MiB", CONFIG_LIMIT >> 20));
-    }
-    Ok(String::from_utf8_lossy(&text).into_owned())
-}
-
-/// `CONFIG_X=y` lines.
-fn options(text: &str) -> BTreeMap<String, String> {
-    let line = |line: &str| {
-        let (name, value) = line.trim().strip_prefix("CONFIG_")?.split_once('=')?;
-        Some((name.to_owned(), value.trim_matches('"').to_owned()))
-    };
-    text.lines().filter_map(line).collect()
 }
 
 /// Names of modules, from /proc/modules, modules.builtin or modules.dep: the first word of a line, its path and ending
@@ -615,11 +559,5 @@ mod tests {
         ] {
             assert_eq!(module_names(text), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn a_damaged_configuration_is_unreadable() {
-        assert!(unpack(b"garbage").is_err());
-        assert!(unpack(&[]).is_err() || unpack(&[]).is_ok_and(|text| text.is_empty()));
     }
 }

@@ -4,6 +4,8 @@ mod bundle;
 mod certificate;
 mod chain;
 mod cluster;
+mod constraints;
+mod contents;
 mod file;
 mod flag;
 mod key;
@@ -41,10 +43,12 @@ const RFC5280: &str = "https://www.rfc-editor.org/rfc/rfc5280";
 pub fn checks() -> Vec<Check> {
     let families = [
         file::checks,
+        contents::checks,
         rights::checks,
         key::checks,
         certificate::checks,
         chain::checks,
+        constraints::checks,
         bundle::checks,
         validity::checks,
         revocation::checks,

@@ -1,5 +1,7 @@
 //! Disks: room, file systems and how they are mounted, and how long they take to keep what etcd writes.
 
+mod mounts;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,8 +14,9 @@ use crate::fact::Fact;
 use crate::host::{FileSystem, Host, Probe, Query, Reply};
 use crate::node::View;
 use crate::profile::Role;
+use mounts::MOUNTS;
+pub use mounts::Mount;
 
-const MOUNTS: &str = "/proc/1/mountinfo";
 const KUBELET: &str = "/var/lib/kubelet";
 const CONTAINERD: &str = "/var/lib/containerd";
 const ETCD: &str = "/var/lib/etcd";
@@ -23,21 +26,6 @@ const HARDWARE: &str = "https://etcd.io/docs/latest/op-guide/hardware/";
 const OVERLAY: &str = "https://docs.kernel.org/filesystems/overlayfs.html";
 const TROUBLE: &str = "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/troubleshooting-kubeadm/";
 const MIB: u64 = 1 << 20;
-
-/// A mount, as /proc/1/mountinfo has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
-    /// Where.
-    pub point: String,
-    /// File system type.
-    pub kind: String,
-    /// Options of the mount itself: `rw`, `noexec`, ….
-    pub options: Vec<String>,
-    /// Is it in a peer group, so that what is mounted beneath it is seen elsewhere?
-    pub shared: bool,
-    /// The line, counted from 1.
-    pub line: u32,
-}
 
 /// What is known of the disks.
 #[derive(Debug)]
@@ -61,7 +49,7 @@ impl Facts {
             _ => host.text("/proc/self/mountinfo"),
         };
         Self {
-            mounts: mounts.parse(|text| parse_mounts(&text)),
+            mounts: mounts.parse(|text| mounts::parse(&text)),
             rooms: [KUBELET, ETCD]
                 .into_iter()
                 .chain(stores.iter().map(String::as_str))
@@ -99,38 +87,6 @@ fn room(host: &dyn Host, path: &str) -> Fact<(String, FileSystem)> {
             fact => return fact.map(|room| (place.to_owned(), room)),
         }
     }
-}
-
-/// proc_pid_mountinfo(5): id, parent, device, root, mount point, options, optional fields, `-`, type, source, super
-/// options.
-fn parse_mounts(text: &str) -> Result<Vec<Mount>, String> {
-    let mut mounts = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let mut fields = line.split(' ');
-        let (Some(point), Some(options)) = (fields.nth(4), fields.next()) else {
-            return Err(format!("{MOUNTS} line {} has no mount point and options", number + 1));
-        };
-        let mut shared = false;
-        for field in fields.by_ref().take_while(|&field| field != "-") {
-            shared |= field.starts_with("shared:");
-        }
-        let kind = fields.next().ok_or_else(|| format!("{MOUNTS} line {} has no file system type", number + 1))?;
-        mounts.push(Mount {
-            point: unescape(point),
-            kind: kind.to_owned(),
-            options: options.split(',').map(str::to_owned).collect(),
-            shared,
-            line: u32::try_from(number + 1).unwrap_or(u32::MAX),
-        });
-    }
-    if mounts.is_empty() { Err(format!("{MOUNTS} is empty")) } else { Ok(mounts) }
-}
-
-/// The kernel writes space, tab, newline and backslash as three octal digits.
-fn unescape(field: &str) -> String {
-    ["\\040 ", "\\011\t", "\\012\n", "\\134\\"]
-        .iter()
-        .fold(field.to_owned(), |text, pair| text.replace(&pair[..4], &pair[4..]))
 }
 
 /// File systems on which etcd or a runtime's snapshots do not do well, by the magic number of statfs(2), with their
@@ -603,18 +559,6 @@ pub(super) fn checks() -> Vec<Check> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn mounts_are_read_with_their_peer_groups() {
-        let text = "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n\
-                    30 24 0:5 / /mnt/a\\040b ro master:2 - tmpfs x ro\n";
-        let mounts = parse_mounts(text).unwrap();
-        assert!(mounts[0].shared && !mounts[1].shared);
-        assert_eq!((mounts[1].point.as_str(), mounts[1].kind.as_str(), mounts[1].line), ("/mnt/a b", "tmpfs", 2));
-        assert!(
-            parse_mounts("").is_err() && parse_mounts("garbage").is_err() && parse_mounts("1 2 3 4 5 6 7").is_err()
-        );
-    }
-
     fn judged(id: &str, edits: &[Edit]) -> crate::Verdict {
         let mut transcript = crate::host::Transcript::default();
         let line = "24 1 8:1 / / rw,noexec,nosuid,nodev shared:1 - ext4 /dev/vda1 rw\n\
@@ -649,7 +593,7 @@ mod tests {
         let text = "1 0 8:1 / / rw - ext4 a rw\n2 1 8:2 / /var rw - ext4 b rw\n\
                     3 1 8:3 / /var/lib/kube rw - ext4 c rw\n";
         let facts = Facts {
-            mounts: Fact::Known(parse_mounts(text).unwrap()),
+            mounts: Fact::Known(mounts::parse(text).unwrap()),
             rooms: BTreeMap::new(),
             fsync: Fact::NotGathered(String::new()),
             overlay: Fact::NotGathered(String::new()),
