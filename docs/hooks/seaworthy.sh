@@ -13,7 +13,7 @@ etcd-leader* | etcd-follower*) exit 69 ;; # Which member leads is not known here
 load-balancer) target=harbor/load-balancer ;;
 esac
 # Control planes that are no nodes are called by their addresses.
-names=$("$command" cluster status "$CLUSTER" | awk '$1 == "●" { for (i = 3; i <= NF; i++) print "s#" $i "#" $2 "#g" }')
+names=$("$command" cluster status "$CLUSTER" | awk '$1 == "●" { for (i = 3; i <= NF; i++) print "s#\\b" $i "\\b#" $2 "#g" }')
 target=$(echo "$target" | sed "$names")
 if [ "$switch" = off ]; then
     exec "$command" cluster fault --name "$CLUSTER" undo --all

@@ -1,11 +1,17 @@
 //! What the documents say of checks is true.
 
-#![allow(clippy::unwrap_used, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use seaworthy_suites::suites;
+
+/// The folder of the workspace.
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
 
 fn document(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)).unwrap()
@@ -35,4 +41,38 @@ fn the_list_of_checks_is_that_of_the_program() {
         document("checks.md") == now,
         "docs/checks.md is old: SEAWORTHY_BLESS=1 cargo test -p seaworthy-harness --test docs renews it"
     );
+}
+
+/// Runs `git apply` over the diff of CONTRIBUTING.md.
+fn apply(folder: &Path, options: &[&str]) {
+    let text = std::fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let diff = text.split_once("```diff\n").unwrap().1.split_once("```\n").unwrap().0;
+    let mut command = Command::new("git");
+    command.arg("apply").args(options).current_dir(folder).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(diff.as_bytes()).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+#[test]
+fn the_example_of_a_check_applies() {
+    apply(root(), &["--check"]);
+}
+
+#[test]
+fn the_example_of_a_check_is_one() {
+    if std::env::var_os("SEAWORTHY_NIGHTLY").is_none() {
+        println!("skipped: SEAWORTHY_NIGHTLY is not set; it compiles the checks once more");
+        return;
+    }
+    let copy = tempfile::tempdir().unwrap();
+    let cloned = Command::new("git").args(["clone", "--quiet"]).arg(root()).arg(copy.path()).status().unwrap();
+    assert!(cloned.success());
+    apply(copy.path(), &[]);
+    let mut test = Command::new(env!("CARGO"));
+    test.args(["test", "--quiet", "--locked", "-p", "seaworthy-checks", "--test", "registry"]);
+    let ended = test.current_dir(copy.path()).env("CARGO_TARGET_DIR", root().join("target")).output().unwrap();
+    let said = [ended.stdout, ended.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(ended.status.success(), "{said}");
 }

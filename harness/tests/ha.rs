@@ -24,12 +24,16 @@ const PROGRAMS: [&str; 12] = [
     "loopback",
 ];
 
-fn is_possible() -> bool {
-    // Of the nightly tier: all drills take several minutes.
-    if std::env::var_os("SEAWORTHY_NIGHTLY").is_none() {
+/// Is this the nightly tier? All drills take ten minutes.
+fn is_nightly() -> bool {
+    let nightly = std::env::var_os("SEAWORTHY_NIGHTLY").is_some();
+    if !nightly {
         println!("skipped: SEAWORTHY_NIGHTLY is not set");
-        return false;
     }
+    nightly
+}
+
+fn is_possible() -> bool {
     let missing = match Request::here(Release::newest(), &PROGRAMS).map(|request| find(&request)) {
         Some(Ok(_)) if nix::unistd::geteuid().is_root() => return true,
         Some(Err(missing)) => missing.to_string(),
@@ -61,12 +65,22 @@ fn outcomes(output: &Path) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn three_control_planes_lose_nothing_in_any_drill() {
-    if !is_possible() {
-        return;
+fn three_control_planes_lose_nothing_in_quick_drills() {
+    if is_possible() {
+        drills(&["--label", "quick"]);
     }
+}
+
+#[test]
+fn three_control_planes_lose_nothing_in_any_drill() {
+    if is_nightly() && is_possible() {
+        drills(&[]);
+    }
+}
+
+fn drills(options: &[&str]) {
     let output = tempfile::tempdir().unwrap();
-    let verdicts = run(output.path(), &[]);
+    let verdicts = run(output.path(), options);
     for (trial, verdict) in &verdicts {
         assert_ne!(verdict["outcome"], "errored", "{trial}: {verdict}");
     }
@@ -75,19 +89,24 @@ fn three_control_planes_lose_nothing_in_any_drill() {
     let rows = table["rows"].as_array().unwrap();
     for row in rows {
         assert_eq!(row["lost"], 0, "{row:#}");
-        // A scheduler that continues may have sent something before it looks at its Lease.
-        assert!(row["anomalies"] == 0 || row["fault"] == "scheduler-stopped-and-continued", "{row:#} {verdicts:#?}");
+        assert_eq!(row["anomalies"], 0, "{row:#} {verdicts:#?}");
     }
     // A drill that does not find the cluster well within its time has no row.
     assert!(rows.len() >= 12, "only {} drills were judged: {verdicts:#?}", rows.len());
     let operations: u64 = rows.iter().filter_map(|row| row["operations"].as_u64()).sum();
-    assert!(operations >= 20_000, "only {operations} operations were judged");
+    // A machine that does not bear 20 requests of each kind a second is asked less often.
+    let interval = |verdict: &Value| {
+        let evidence = verdict["evidence"].as_array()?;
+        evidence.iter().find(|one| one["label"] == "interval of probes").map(|one| one["value"] == "50 ms")
+    };
+    let is_brisk = verdicts.iter().filter_map(|(_, verdict)| interval(verdict)).all(|fast| fast);
+    assert!(operations >= 20_000 || !is_brisk, "only {operations} operations were judged");
     println!("{}", std::fs::read_to_string(output.path().join("artifacts/stacked-3/ha.summary/ha.md")).unwrap());
 }
 
 #[test]
 fn two_schedulers_are_seen() {
-    if !is_possible() {
+    if !is_nightly() || !is_possible() {
         return;
     }
     let output = tempfile::tempdir().unwrap();
@@ -105,7 +124,7 @@ struct Cluster(&'static str);
 impl Cluster {
     fn up(name: &'static str, options: &[&str]) -> Self {
         let cluster = Self(name);
-        cluster.run(&[&["up", name], options].concat());
+        cluster.run(&[&["up", "--name", name], options].concat());
         cluster
     }
 
@@ -125,7 +144,7 @@ impl Drop for Cluster {
 
 #[test]
 fn a_hook_breaks_a_cluster_that_is_not_ours() {
-    if !is_possible() {
+    if !is_nightly() || !is_possible() {
         return;
     }
     let cluster = Cluster::up("ha-hook", &["--control-planes", "3", "--workers", "2"]);
@@ -156,9 +175,11 @@ fn a_hook_breaks_a_cluster_that_is_not_ours() {
     let refused = run(&[], faults);
     assert!(refused.iter().all(|(_, verdict)| verdict["outcome"] == "skipped"), "{refused:#?}");
     let broken = run(&["--allow-disruption", &uid], faults);
-    // A slow machine has gaps of its own: what it cannot tell is undetermined.
+    // A slow machine has gaps of its own: what it cannot tell is undetermined, and says that the history is sound.
     for told in ["ha.fault.api-server-crash", "ha.fault.load-balancer-restart"] {
-        assert!(["pass", "undetermined"].contains(&of(&broken, told).as_str()), "{told}: {broken:#?}");
+        let (_, verdict) = broken.iter().find(|(id, _)| id == told).unwrap();
+        let is_judged = verdict["reason"].as_str().is_none_or(|why| why.starts_with("the history is as it should be"));
+        assert!(is_judged && ["pass", "undetermined"].contains(&of(&broken, told).as_str()), "{told}: {verdict:#}");
     }
     // Who leads etcd is not known to this hook, and who acts shows in audit logs alone.
     for untold in ["ha.fault.etcd-leader-crash", "ha.fault.scheduler-stopped-and-continued"] {

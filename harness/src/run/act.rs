@@ -367,7 +367,7 @@ impl Voyage<'_, '_> {
 fn subject(target: &Target) -> Subject {
     let facts = &target.facts;
     let fact = |label: &str, value: String| Evidence { label: label.to_owned(), value };
-    let by = if target.ours.is_some() { "seaworthy" } else { "not seaworthy" };
+    let by = if target.ours.is_some() { "seaworthy" } else { "somebody else" };
     let facts = vec![
         fact("Kubernetes", facts.version.clone()),
         fact("IP families", facts.families.to_string()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use seaworthy_history::{Act, Final, History, Operation, Seen, judge};
+use seaworthy_history::{Act, Final, History, Judgment, Kind, Operation, Seen, judge};
 use tokio::time::Instant;
 
 use super::audit;
@@ -25,7 +25,11 @@ use crate::cluster::{Ctx, Ref, Stop};
 const ANSWERS: usize = 10;
 /// How many show what the machine is like without a fault.
 const QUIET: usize = 30;
-/// Until a load is borne: two of these windows.
+/// A gap that says nothing of the load: a process that starts, a garbage collection.
+const BORNE: Duration = Duration::from_millis(500);
+/// How many windows a load is given: what has just started is busy with itself.
+const WINDOWS: usize = 3;
+/// How long each may take.
 const READY: Duration = Duration::from_secs(30);
 /// How long both Leases may take to be held.
 const HELD: Duration = Duration::from_secs(60);
@@ -123,7 +127,7 @@ pub(super) async fn run(ctx: Ctx, drill: &'static Drill) -> Result<(), Stop> {
         let rate = 1000 / interval.as_millis();
         run.ctx.step(format!("load on {} endpoints, {rate} requests of each kind a second", gates.len()));
         match run.calm().await {
-            Ok(gap) if last || gap <= nanoseconds(*interval * 4) => {
+            Ok(gap) if last || gap <= nanoseconds((*interval * 4).max(BORNE)) => {
                 run.undisturbed = Past::change(&uid, |past| past.undisturbed(gap));
                 return run.all(drill, *interval).await;
             }
@@ -142,9 +146,16 @@ impl Run<'_> {
     /// Waits until each endpoint serves; then the longest gap of a while without a fault.
     async fn calm(&self) -> Result<u64, String> {
         self.steady(self.clock.now(), ANSWERS, READY).await?;
-        let from = self.clock.now();
-        self.steady(from, QUIET, READY).await?;
-        Ok(self.load.longest_gap(BALANCER, from, self.clock.now()))
+        let mut gap = 0;
+        for _ in 0..WINDOWS {
+            let from = self.clock.now();
+            self.steady(from, QUIET, READY).await?;
+            gap = self.load.longest_gap(BALANCER, from, self.clock.now());
+            if gap <= nanoseconds(BORNE) {
+                break;
+            }
+        }
+        Ok(gap)
     }
 
     async fn all(self, drill: &Drill, interval: Duration) -> Result<(), Stop> {
@@ -331,10 +342,14 @@ impl Run<'_> {
         }
     }
 
-    /// Watches holders that continue until their successors have acted often enough that two would have met.
-    async fn beside(&self, leases: &[&str], since: u64) -> Result<(), Stop> {
+    /// Watches holders that continue: past the time by which they must give up, until their successors have acted
+    /// often enough that two would have met.
+    async fn beside(&self, leases: &[&str], healed: u64) -> Result<(), Stop> {
         self.ctx.step("watching the holder that continues");
-        self.acted(leases, since, BESIDE, RECOVERY).await
+        let given_up = healed + nanoseconds(self.scene.constants.gives_up());
+        let ahead = Duration::from_nanos(given_up.saturating_sub(self.clock.now()));
+        tokio::time::sleep(ahead).await;
+        self.acted(leases, given_up, BESIDE, RECOVERY).await
     }
 
     async fn not_ready(&self, drill: &Drill, cast: &Cast) {
@@ -392,12 +407,28 @@ impl Run<'_> {
         history.validate().map_err(|error| undetermined("a defect of seaworthy", error))?;
         let judged = history.clone();
         let judgment = tokio::task::spawn_blocking(move || judge(&judged)).await;
-        let judgment = judgment.map_err(|error| undetermined("a defect of seaworthy", error))?;
+        let mut judgment = judgment.map_err(|error| undetermined("a defect of seaworthy", error))?;
         let stall = pulse.longest(times.fault, times.recovered);
+        if drill.resumes {
+            let until = times.healed + nanoseconds(scene.constants.gives_up()) + 2 * undisturbed + stall;
+            allow_until(until, &mut judgment, times.healing, ctx);
+        }
         let (constants, acts_known) = (&scene.constants, scene.hands.ours().is_some());
         let ended = Ended { ctx, drill, words, times, history, judgment, constants, acts_known, undisturbed, stall };
         ended.report()
     }
+}
+
+/// Takes out what a holder that continued did before it had to give up, and says how much that was.
+fn allow_until(until: u64, judgment: &mut Judgment, from: u64, ctx: &Ctx) {
+    let (mut count, mut last) = (0, from);
+    judgment.anomalies.retain(|one| {
+        let Some(at) = one.at.filter(|at| one.kind == Kind::ActedWithoutLease && *at <= until) else { return true };
+        (count, last) = (count + 1, last.max(at));
+        false
+    });
+    let span = format!("{count} writes, the last one {:.1} s after it continued", seconds(last - from));
+    ctx.evidence("the former holder beside its successor", span);
 }
 
 /// What the API servers have at the end.

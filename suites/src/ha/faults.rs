@@ -69,7 +69,7 @@ pub(super) struct Drill {
     pub(super) bound: fn(&Constants) -> Bound,
     /// Is no write to be acknowledged while the fault is there?
     pub(super) outage: bool,
-    /// Whom to watch after the fault: a holder that was stopped must not act on.
+    /// Whom to watch after the fault: a holder that was stopped must give up in time.
     pub(super) resumes: bool,
     /// Which anomalies it is about; all of them and the gaps, if none is named.
     pub(super) kinds: &'static [Kind],
@@ -223,8 +223,8 @@ pub(super) static DRILLS: [Drill; 19] = [
     },
     Drill {
         name: "scheduler-stopped-and-continued",
-        title: "A scheduler that was stopped and continues does not act beside its successor",
-        why: "It still believes that it leads: only its renew deadline keeps it from writing.",
+        title: "A scheduler that was stopped and continues gives up within its renew deadline",
+        why: "A Lease is no fence: it believes that it leads, and acts beside its successor, until it fails to renew.",
         words: |cast| stop(&cast.scheduler, SCHEDULER),
         stay: Stay::Takeover(&[SCHEDULER]),
         resumes: true,

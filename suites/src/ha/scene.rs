@@ -57,6 +57,8 @@ pub(super) struct Constants {
     /// How long a Lease of the control plane holds, and how often candidates look at it.
     pub(super) lease: Duration,
     pub(super) retry: Duration,
+    /// How long a holder goes on without a renewal.
+    pub(super) renew: Duration,
     /// etcd's election timeout.
     pub(super) election: Duration,
     /// How long a node may be silent before it is not Ready, and how often that is looked at.
@@ -86,6 +88,7 @@ impl Constants {
         let grace = Duration::from_secs(if minor >= 32 { 50 } else { 40 });
         Self {
             lease: time("leader-elect-lease-duration", Duration::from_secs(15)),
+            renew: time("leader-elect-renew-deadline", Duration::from_secs(10)),
             retry: time("leader-elect-retry-period", Duration::from_secs(2)),
             election: election.map_or(Duration::from_secs(1), Duration::from_millis),
             grace: time("node-monitor-grace-period", grace),
@@ -100,6 +103,13 @@ impl Constants {
     /// after it ran out.
     pub(super) fn takeover(&self) -> Duration {
         self.lease + self.retry.mul_f64(2.2) * 2
+    }
+
+    /// The longest time for which a holder that was stopped acts on once it continues. A Lease is no fence
+    /// (k8s.io/client-go/tools/leaderelection): the holder looks at it after up to a retry period, and tries to renew
+    /// it until its renew deadline.
+    pub(super) fn gives_up(&self) -> Duration {
+        self.retry + self.renew
     }
 
     /// The longest time until etcd has another leader: a randomized timeout of up to twice the election timeout.
