@@ -107,6 +107,9 @@ pub struct Backends {
     all: Arc<[Arc<Backend>]>,
     /// Held while one is chosen, so that two who come at once are not sent to the same.
     choosing: Arc<Mutex<()>>,
+    /// Do they count as healthy from the start, since nobody asks them? Then they take turns: a backend that is dead
+    /// keeps its connections open, and would get no more by the rule of the fewest.
+    unchecked: bool,
 }
 
 impl Backends {
@@ -123,19 +126,22 @@ impl Backends {
                 falls: watch::Sender::new(0),
             })
         };
-        Self { all: backends.into_iter().map(one).collect(), choosing: Arc::default() }
+        Self { all: backends.into_iter().map(one).collect(), choosing: Arc::default(), unchecked: healthy }
     }
 
     pub(super) fn all(&self) -> &[Arc<Backend>] {
         &self.all
     }
 
-    /// The one that is up with the fewest open connections, and of those the one that got the fewest in all.
+    /// The one that is up with the fewest open connections, and of those the one that got the fewest in all. Without
+    /// health checks only the latter counts.
     pub(super) fn choose(&self, tried: &[String]) -> Option<Carried> {
         let _held = self.choosing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let up = self.all.iter().filter(|backend| backend.is_up() && !tried.contains(&backend.name));
-        let load =
-            |backend: &&Arc<Backend>| (backend.open.load(Ordering::Relaxed), backend.carried.load(Ordering::Relaxed));
+        let load = |backend: &&Arc<Backend>| {
+            let open = if self.unchecked { 0 } else { backend.open.load(Ordering::Relaxed) };
+            (open, backend.carried.load(Ordering::Relaxed))
+        };
         let chosen = up.min_by_key(load)?;
         chosen.open.fetch_add(1, Ordering::Relaxed);
         Some(Carried(chosen.clone()))

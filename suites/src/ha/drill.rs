@@ -41,6 +41,8 @@ const FRESH: Duration = Duration::from_secs(30);
 const REFUSED: Duration = Duration::from_secs(30);
 /// From when a Lease is taken until its holder has caches and acts.
 const FIRST_ACT: Duration = Duration::from_secs(30);
+/// So many new connections show that the load balancer has dropped what is dead.
+const CONNECTS: usize = 16;
 /// So often a successor acts beside a holder that continues, while that one is watched.
 const BESIDE: usize = 5;
 /// Between two looks at what is waited for.
@@ -295,6 +297,8 @@ impl Run<'_> {
                 let bound = bound.write.max(bound.read).max(self.scene.constants.silent)
                     + 2 * Duration::from_nanos(self.undisturbed);
                 tokio::time::sleep(bound).await;
+                let past = self.clock.now();
+                self.until(READY, || !drill.drops || self.load.connects(past) >= CONNECTS).await;
                 // Whether it serves again shows in its gaps.
                 let balancer = [self.scene.balancer.clone()];
                 self.served(&balancer, self.clock.now(), ANSWERS, self.scene.constants.silent).await.ok();
@@ -362,7 +366,8 @@ impl Run<'_> {
         let mut ready = true;
         while ready && begun.elapsed() < bound + Duration::from_secs(10) {
             tokio::time::sleep(ASK).await;
-            let node = self.ctx.get(&place).await.ok().unwrap_or_default();
+            // Whoever does not answer says nothing of the node.
+            let Ok(node) = self.ctx.get(&place).await else { continue };
             let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
             ready = conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True");
         }

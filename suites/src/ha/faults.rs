@@ -67,6 +67,8 @@ pub(super) struct Drill {
     pub(super) words: fn(&Cast) -> Vec<String>,
     pub(super) stay: Stay,
     pub(super) bound: fn(&Constants) -> Bound,
+    /// Must every new connection be served once the bound is past?
+    pub(super) drops: bool,
     /// Is no write to be acknowledged while the fault is there?
     pub(super) outage: bool,
     /// Whom to watch after the fault: a holder that was stopped must give up in time.
@@ -146,6 +148,7 @@ pub(super) const PLAIN: Drill = Drill {
     words: |_| Vec::new(),
     stay: Stay::Bound,
     bound: quiet,
+    drops: false,
     outage: false,
     resumes: false,
     kinds: &[],
@@ -167,6 +170,7 @@ pub(super) static DRILLS: [Drill; 19] = [
         why: "A process that dies resets its connections: behind a load balancer nobody waits for it.",
         words: |cast| kill(&cast.planes[0], "kube-apiserver"),
         bound: crash,
+        drops: true,
         caught_by: "one-member",
         ..PLAIN
     },
@@ -176,6 +180,7 @@ pub(super) static DRILLS: [Drill; 19] = [
         why: "A process that hangs keeps its connections open: only an active health check finds it.",
         words: |cast| stop(&cast.planes[0], "kube-apiserver"),
         bound: silence,
+        drops: true,
         caught_by: "balancer-keeps-the-dead",
         ..PLAIN
     },

@@ -20,8 +20,12 @@ use super::wire::{Broke, Gate, Line};
 /// The time between two requests of a stream; a longer one where the machine does not bear the shorter.
 pub(super) static INTERVALS: [Duration; 3] =
     [Duration::from_millis(50), Duration::from_millis(100), Duration::from_millis(250)];
+/// The time between two connections of their own: each one costs a handshake.
+const CONNECTS: Duration = Duration::from_millis(250);
 /// The kinds of requests that are answered as asked.
 pub(super) const ANSWERED: [&str; 3] = ["write", "read", "list"];
+/// What connections of their own are called.
+pub(super) const CONNECT: &str = "connect";
 /// A connection of which nothing is heard for so long is given up.
 const SILENCE: Duration = Duration::from_secs(2);
 /// How long a request may take, connecting included.
@@ -46,6 +50,8 @@ enum Kind {
     Read,
     /// A list from the watch cache, as informers begin with.
     List,
+    /// A connection of its own for one request, as people's commands make it.
+    Connect,
 }
 
 /// What is known of an object, over all streams.
@@ -111,6 +117,7 @@ impl Load {
         let stop = CancellationToken::new();
         let mut streams = JoinSet::new();
         let kinds = gates.iter().flat_map(|gate| [Kind::Write, Kind::Read, Kind::List].map(|kind| (gate, kind)));
+        let kinds = kinds.chain(gates.first().map(|balancer| (balancer, Kind::Connect)));
         for (number, (gate, kind)) in (0..).zip(kinds) {
             let stream = Arc::new(Stream {
                 kind,
@@ -121,9 +128,16 @@ impl Load {
                 line: tokio::sync::Mutex::default(),
                 recorded: recorded.clone(),
             });
+            let interval = if kind == Kind::Connect { interval.max(CONNECTS) } else { interval };
             streams.spawn(stream.run(interval, stop.clone()));
         }
         Self { recorded, stop, streams }
+    }
+
+    /// How many connections of their own were begun since a moment, answered or not.
+    pub(super) fn connects(&self, since: u64) -> usize {
+        let recorded = lock(&self.recorded);
+        recorded.probes.iter().filter(|one| one.kind == Kind::Connect.name() && one.scheduled >= since).count()
     }
 
     /// How many requests of each endpoint and kind were answered as asked since a moment.
@@ -229,6 +243,9 @@ impl Stream {
 
     /// The stream's connection, made anew where it broke.
     async fn line(&self) -> Result<Line, String> {
+        if self.kind == Kind::Connect {
+            return self.gate.open().await;
+        }
         let mut held = self.line.lock().await;
         if let Some(line) = &*held {
             return Ok(line.clone());
@@ -252,6 +269,7 @@ impl Stream {
                 Asked { method: Method::GET, path, body: None, action: get(Consistency::Cached) }
             }
             Kind::Write => self.write(key),
+            Kind::Connect => Asked { method: Method::GET, path: "/version".to_owned(), body: None, action: None },
         }
     }
 
@@ -348,6 +366,7 @@ impl Kind {
             Self::Write => "write",
             Self::Read => "read",
             Self::List => "list",
+            Self::Connect => CONNECT,
         }
     }
 }

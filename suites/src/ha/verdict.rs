@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use seaworthy_history::availability::{Availability, measure};
-use seaworthy_history::{Anomaly, History, Judgment, Kind, Outcome, lease, watch};
+use seaworthy_history::{Anomaly, History, Judgment, Kind, Outcome, ProbeResult, lease, watch};
 
 use super::clock::{nanoseconds, seconds};
 use super::drill::Times;
 use super::faults::{Bound, Drill, Stay};
+use super::load::CONNECT;
 use super::past::Past;
 use super::row::{Row, Takeover};
 use super::scene::{BALANCER, Constants};
@@ -71,7 +72,7 @@ impl Ended<'_> {
         let mut takeovers = Vec::new();
         if self.drill.kinds.is_empty() && self.drill.stay.is_bounded() {
             let mut slow = Vec::new();
-            sound &= self.gaps(&during, bound, &mut slow) & self.outage();
+            sound &= self.gaps(&during, bound, &mut slow) & self.outage() & self.drops(bound);
             takeovers = self.takeovers(bound, &mut sound);
             if !slow.is_empty() {
                 let (shown, slow) = (seconds(self.undisturbed.max(self.stall)), slow.join(", "));
@@ -123,6 +124,27 @@ impl Ended<'_> {
             }
         }
         hold
+    }
+
+    /// Was every new connection served, once the load balancer had had its time to drop what is dead?
+    fn drops(&self, bound: Bound) -> bool {
+        if !self.drill.drops {
+            return true;
+        }
+        // A crash is dropped by then, too: what refuses is found as soon as what is silent, or sooner.
+        let dropped = bound.read.max(self.constants.silent);
+        let from = self.times.fault + nanoseconds(dropped) + self.noise();
+        let tried = self.history.probes.iter().filter(|one| one.kind == CONNECT);
+        let tried = tried.filter(|one| (from..self.times.healing).contains(&one.scheduled));
+        let (served, unserved): (Vec<_>, Vec<_>) = tried.partition(|one| one.result == ProbeResult::Ok);
+        let all = served.len() + unserved.len();
+        self.ctx.evidence("new connections after the bound", format!("{} of {all} served", served.len()));
+        if !unserved.is_empty() {
+            let why =
+                format!("{} of {all} new connections were not served, {dropped:?} after the fault", unserved.len());
+            self.ctx.breach(BALANCER, why);
+        }
+        unserved.is_empty()
     }
 
     /// Was nothing acknowledged without a majority?
