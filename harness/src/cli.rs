@@ -325,7 +325,7 @@ pub(crate) struct FixtureOptions {
     /// Allow trials that disturb the cluster of --kubeconfig: the uid of its namespace kube-system
     #[arg(long, value_name = "UID", requires = "kubeconfig")]
     pub(crate) allow_disruption: Option<String>,
-    /// Program that breaks parts of the cluster of --kubeconfig and mends them: HOOK FAULT TARGET on|off [OPTIONS]
+    /// Program that breaks parts of the cluster of --kubeconfig and mends them: docs/ha.md says how it is called
     #[arg(long, value_name = "PROGRAM", requires = "kubeconfig")]
     pub(crate) fault_hook: Option<PathBuf>,
     /// Time in which the load balancer of --kubeconfig drops an API server that is silent
