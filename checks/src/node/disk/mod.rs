@@ -14,8 +14,8 @@ use crate::fact::Fact;
 use crate::host::{FileSystem, Host, Probe, Query, Reply};
 use crate::node::View;
 use crate::profile::Role;
-use mounts::MOUNTS;
 pub use mounts::Mount;
+use mounts::{MOUNTS, NETWORK_OR_MEMORY};
 
 const KUBELET: &str = "/var/lib/kubelet";
 const CONTAINERD: &str = "/var/lib/containerd";
@@ -88,19 +88,6 @@ fn room(host: &dyn Host, path: &str) -> Fact<(String, FileSystem)> {
         }
     }
 }
-
-/// File systems on which etcd or a runtime's snapshots do not do well, by the magic number of statfs(2), with their
-/// names.
-const NETWORK_OR_MEMORY: [(u64, &str); 8] = [
-    (0x6969, "NFS"),
-    (0xff53_4d42, "CIFS"),
-    (0xfe53_4d42, "SMB2"),
-    (0x6573_5546, "FUSE"),
-    (0x0102_1997, "9p"),
-    (0x0102_1994, "tmpfs"),
-    (0x8584_58f6, "ramfs"),
-    (0x794c_7630, "overlay"),
-];
 
 fn judge_type(view: &View<'_>, path: &str, unfit: &[&str], message: &str) -> Judgment {
     let (place, room) = view.facts.disk.room(path)?;

@@ -1,6 +1,19 @@
-//! What is mounted, as the kernel tells it.
+//! What is mounted, as the kernel tells it, and the kinds of file systems.
 
 pub(super) const MOUNTS: &str = "/proc/1/mountinfo";
+
+/// File systems on which etcd or a runtime's snapshots do not do well, by the magic number of statfs(2), with their
+/// names.
+pub(super) const NETWORK_OR_MEMORY: [(u64, &str); 8] = [
+    (0x6969, "NFS"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB2"),
+    (0x6573_5546, "FUSE"),
+    (0x0102_1997, "9p"),
+    (0x0102_1994, "tmpfs"),
+    (0x8584_58f6, "ramfs"),
+    (0x794c_7630, "overlay"),
+];
 
 /// A mount, as /proc/1/mountinfo has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
