@@ -19,12 +19,7 @@ use seaworthy_suites::suites;
 /// Suites that run each day as a whole; the others take longer, and run in the nightly tier.
 const GREEN: [&str; 4] = ["dualstack", "podsecurity", "windows", "zones"];
 /// Defects that are tried each day, `SUITE::NAME`.
-const DAILY: [&str; 4] = [
-    "dualstack::routed-packets-dropped",
-    "dualstack::order-of-families",
-    "windows::runtime-class-off",
-    "zones::labels-wrong",
-];
+const DAILY: [&str; 3] = ["dualstack::order-of-families", "windows::runtime-class-off", "zones::labels-wrong"];
 /// The programs of clusters with workers.
 const PROGRAMS: [&str; 17] = [
     "etcd",

@@ -30,7 +30,8 @@ const BOX: &str = "SEAWORTHY_BOX";
 const GUIDE: &str = "the_kubernetes_of_the_setup_guide";
 const OLDER: &str = "a_worker_may_be_older_than_its_cluster";
 /// Trials of the nightly tier (`SEAWORTHY_NIGHTLY`): the widest ones.
-const NIGHTLY: [&str; 5] = [
+const NIGHTLY: [&str; 6] = [
+    "static_pods_of_three_control_planes",
     "simulated_nodes_take_the_schedulers_pods",
     "a_large_cluster_is_audited_and_loaded",
     "each_defect_of_a_large_cluster_is_caught",
