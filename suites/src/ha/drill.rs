@@ -27,7 +27,7 @@ const ANSWERS: usize = 10;
 const QUIET: usize = 30;
 /// A gap that says nothing of the load: a process that starts, a garbage collection.
 const BORNE: Duration = Duration::from_millis(500);
-/// How many windows a load is given: what has just started is busy with itself.
+/// How many windows a load is given before a slower one is tried: what has just started is busy with itself.
 const WINDOWS: usize = 3;
 /// How long each may take.
 const READY: Duration = Duration::from_secs(30);
@@ -128,7 +128,7 @@ pub(super) async fn run(ctx: Ctx, drill: &'static Drill) -> Result<(), Stop> {
         }
         let rate = 1000 / interval.as_millis();
         run.ctx.step(format!("load on {} endpoints, {rate} requests of each kind a second", gates.len()));
-        match run.calm().await {
+        match run.calm(if last { 1 } else { WINDOWS }).await {
             Ok(gap) if last || gap <= nanoseconds((*interval * 4).max(BORNE)) => {
                 run.undisturbed = Past::change(&uid, |past| past.undisturbed(gap));
                 return run.all(drill, *interval).await;
@@ -146,10 +146,10 @@ pub(super) async fn run(ctx: Ctx, drill: &'static Drill) -> Result<(), Stop> {
 
 impl Run<'_> {
     /// Waits until each endpoint serves; then the longest gap of a while without a fault.
-    async fn calm(&self) -> Result<u64, String> {
+    async fn calm(&self, windows: usize) -> Result<u64, String> {
         self.steady(self.clock.now(), ANSWERS, READY).await?;
         let mut gap = 0;
-        for _ in 0..WINDOWS {
+        for _ in 0..windows {
             let from = self.clock.now();
             self.steady(from, QUIET, READY).await?;
             gap = self.load.longest_gap(BALANCER, from, self.clock.now());
